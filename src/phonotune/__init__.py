@@ -1,0 +1,1 @@
+"""Fine-tune MACE foundation models for phonons, in one jobflow DAG."""

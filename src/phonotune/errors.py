@@ -1,0 +1,64 @@
+"""The error family: each message says what was wrong, what was found, what is allowed, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class PhonotuneError(Exception):
+    """Base of every error that phonotune raises on purpose. Exit code 1: the work failed."""
+
+    exit_code = 1
+
+
+class InputError(PhonotuneError):
+    """The input or the configuration is wrong; nothing was started, nothing was changed. Exit code 2."""
+
+    exit_code = 2
+
+
+class StructureError(InputError):
+    """A structure that cannot be used: unreadable, overlapping atoms, mismatched cell, unknown element."""
+
+
+class FramesError(InputError):
+    """Labelled frames that cannot be used: a missing label, NaN, a cell that does not match."""
+
+
+class ConfigError(InputError):
+    """An unknown key, strategy, labeller or a contradiction between settings."""
+
+
+class FoundationError(InputError):
+    """A foundation model that cannot be had or must not be loaded."""
+
+
+class StoreError(InputError):
+    """A store that cannot be reached, read or written."""
+
+
+class TrainingError(PhonotuneError):
+    """Training failed: NaN, divergence; the last good state is kept."""
+
+
+class LabelError(PhonotuneError):
+    """Too few labelled frames came back."""
+
+
+def unknown_name(what: str, found: str, allowed: Iterable[str]) -> ConfigError:
+    """Build the error for a name that is not in a list, with the nearest allowed one.
+
+    Parameters
+    ----------
+    what
+        What the name is the name of, e.g. ``"strategy"``.
+    found
+        The name the user gave.
+    allowed
+        Every name that would have been accepted.
+    """
+    names = sorted(allowed)
+    near = get_close_matches(found, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return ConfigError(f"Unknown {what} {found!r}.{hint} Allowed: {', '.join(names)}.")

@@ -1,0 +1,83 @@
+"""Base of every stored result: frozen, versioned, hashed, no NaN, a unit on every number."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+Matrix3 = tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
+"""Integer supercell matrix: rows are the supercell vectors in units of the cell vectors."""
+Vector3 = tuple[float, float, float]
+
+_TRACKED = ("phonotune", "phonopy", "mace-torch", "torch", "e3nn", "pymatgen", "atomate2", "jobflow")
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that numbers depend on."""
+    found = {}
+    for name in _TRACKED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hash_json(content: Any) -> str:
+    """Return the sha256 (hexadecimal) of JSON-able content, independent of key order."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def structure_hash(structure: Structure) -> str:
+    """Return a 16-digit hash of cell (to 1e-8 Å), fractional positions (to 1e-8) and elements."""
+    return hash_json(
+        {
+            "cell": np.round(structure.lattice.matrix, 8).tolist(),
+            "positions": (np.round(structure.frac_coords, 8) + 0.0).tolist(),
+            "numbers": [int(z) for z in structure.atomic_numbers],
+        }
+    )[:16]
+
+
+class Part(BaseModel):
+    """A frozen piece of a Document; unknown keys, NaN and infinity are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True
+    )
+
+
+class Source(Part):
+    """Who gave the energies and forces behind a result."""
+
+    role: str = Field(description="reference, untuned, or the strategy of a tuned model")
+    evaluator: str = Field(description="labeller or foundation name; a stand-in is named as such")
+    model_id: str | None = Field(default=None, description="None for a labeller")
+    dtype: str | None = Field(default=None, description="float64 or float32; None for a labeller")
+    device: str | None = Field(default=None, description="cpu or cuda:0; None for a labeller")
+
+
+class Document(Part):
+    """A stored result: small, self-describing, arrays only in Blobs."""
+
+    kind: str = Field(description="what the document is, the query key of ResultStore")
+    schema_version: int = 1
+    versions: dict[str, str] = Field(default_factory=package_versions)
+
+
+class PropertyDocument(Document):
+    """A property of one crystal by one evaluator."""
+
+    formula: str = Field(description="reduced formula")
+    material_id: str = Field(description="structure_hash of the crystal that was asked for")
+    source: Source
+    settings: dict[str, Any] = Field(description="resolved settings of the Maker")

@@ -1,0 +1,92 @@
+"""Models and trainings: what was tuned, from what, by which settings, and how good it got."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from phonotune.schemas.base import Document, Part
+from phonotune.schemas.blob import Blob
+from phonotune.units import (
+    MilliElectronVoltPerAngstrom,
+    MilliElectronVoltPerAtom,
+    MilliElectronVoltPerCubicAngstrom,
+    Second,
+)
+
+
+class FoundationRecord(Part):
+    """A foundation model: a name and the sha256 of its file."""
+
+    name: str
+    sha256: str
+
+
+class ModelRecord(Part):
+    """A model as stored: foundation plus adapter, never a pickle.
+
+    ``model_id`` is the sha256 over foundation sha256, strategy, adapter sha256, dataset hash and resolved
+    config; an untuned foundation has ``adapter=None`` and ``strategy=None``.
+    """
+
+    model_id: str
+    foundation: FoundationRecord
+    strategy: str | None = None
+    dataset_hash: str | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    adapter: Blob | None = None
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and legends: ``mini`` or ``mini + lora``."""
+        return self.foundation.name if self.strategy is None else f"{self.foundation.name} + {self.strategy}"
+
+
+class ErrorMetrics(Part):
+    """Mean absolute errors on a set of frames; None where no frame has that label."""
+
+    n_frames: int
+    energy_mae: MilliElectronVoltPerAtom | None
+    forces_mae: MilliElectronVoltPerAngstrom | None
+    stress_mae: MilliElectronVoltPerCubicAngstrom | None
+
+
+class TrainingMetrics(Part):
+    """Errors before (foundation, E0s refitted) and after tuning."""
+
+    train_before: ErrorMetrics
+    train_after: ErrorMetrics
+    valid_before: ErrorMetrics
+    valid_after: ErrorMetrics
+
+
+class PlanSummary(Part):
+    """What a strategy moves."""
+
+    parameters_moved: int = Field(description="numbers that are trained")
+    parameters_reached: int = Field(description="foundation weights that those numbers change")
+    parameters_total: int = Field(description="foundation weights that the material's elements use")
+    tensors: int
+    text: str = Field(description='e.g. "16 574 of 82 288 parameters, 31 tensors"')
+
+
+class TrainingDocument(Document):
+    """A finished training (output of FineTuneMaker); ``model`` is what the property Makers take.
+
+    ``history`` holds arrays epoch, seconds, loss, valid_loss, valid_energy (meV/atom),
+    valid_forces (meV/Å), valid_stress (meV/Å^3), lr; epoch 0 is the foundation model.
+    """
+
+    kind: Literal["training"] = "training"
+    formula: str
+    model: ModelRecord
+    plan: PlanSummary
+    metrics: TrainingMetrics
+    best_epoch: int
+    epochs: int
+    seconds: Second
+    stop_reason: str
+    device: str
+    history: Blob
+    parity: Blob = Field(description="reference and predicted energies, forces of the validation frames")

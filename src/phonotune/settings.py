@@ -1,0 +1,54 @@
+"""Settings of this machine and user, each also an environment variable ``PHONOTUNE_<NAME>``."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class PhonotuneSettings(BaseSettings):
+    """Where things are kept and how much a machine can hold; nothing that changes a result.
+
+    Read once per process by :func:`get_settings`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PHONOTUNE_", extra="ignore", frozen=True)
+
+    store: Path | None = Field(
+        default=None, description="jobflow store: a yaml file or a folder; default is DATA_DIR/store"
+    )
+    data_dir: Path = Field(
+        default=Path("~/.local/share/phonotune"), description="embedded store and reports"
+    )
+    cache_dir: Path = Field(
+        default=Path("~/.cache/phonotune"), description="trusted models, things that can be made again"
+    )
+    checkpoint_dir: Path = Field(
+        default=Path("~/.cache/phonotune/checkpoints"),
+        description="training checkpoints, outside of run directories",
+    )
+    checkpoint_seconds: float = Field(
+        default=30.0, gt=0, description="seconds between two checkpoints of a training"
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        default="auto", description="device, chosen inside the job"
+    )
+    atoms_per_batch: int = Field(
+        default=512, gt=0, description="most atoms in one evaluation batch (memory, not physics)"
+    )
+
+    @property
+    def store_path(self) -> Path:
+        """Folder or yaml file of the default job store."""
+        chosen = self.store if self.store is not None else self.data_dir / "store"
+        return chosen.expanduser()
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> PhonotuneSettings:
+    """Return the settings of this process (environment read at the first call)."""
+    return PhonotuneSettings()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from monty.json import MontyDecoder, jsanitize
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
@@ -55,17 +54,6 @@ class Part(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True
     )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form that Makers store and ``MontyDecoder`` reads back."""
-        content: dict[str, Any] = jsanitize(self.model_dump(), strict=True)
-        return {"@module": type(self).__module__, "@class": type(self).__name__, **content}
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Self:
-        """Read the form of :meth:`as_dict`; raises pydantic's ValidationError on unknown keys."""
-        plain = {key: value for key, value in content.items() if not key.startswith("@")}
-        return cls.model_validate(MontyDecoder().process_decoded(plain))
 
 
 class Source(Part):

@@ -1,0 +1,55 @@
+# make demo: a fresh machine to a report. make test: everything that CI checks.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# TORCH=cpu installs the pinned CPU build; TORCH=cuda keeps or takes the build that pip finds for your GPU.
+TORCH  ?= cpu
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+EXTRAS ?= test,lint,fireworks,remote,xtb
+
+ifeq ($(TORCH),cuda)
+CONSTRAINTS := $(VENV)/constraints-cuda.txt
+else
+CONSTRAINTS := constraints.txt
+endif
+
+.PHONY: install dev demo test lint bench docs clean
+
+install: $(VENV)/.installed
+dev: $(VENV)/.dev
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "phonotune needs Python >= 3.11, found " + sys.version'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	grep -v -E '^(torch|nvidia)' constraints.txt > $(VENV)/constraints-cuda.txt
+	$(PIP) install -c $(CONSTRAINTS) torch
+	$(PIP) install -c $(CONSTRAINTS) -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(PIP) install -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'
+	touch $@
+
+demo: install
+	$(BIN)/phonotune demo
+
+lint: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: dev lint
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=85 $(PYTEST_ARGS)
+
+bench: dev
+	@echo "No benchmark is part of this version yet; see docs/performance.md."
+
+docs: dev
+	$(PIP) install -c $(CONSTRAINTS) -e '.[docs]'
+	$(BIN)/sphinx-build -nW -b html docs docs/_build/html
+
+clean:
+	rm -rf $(VENV) docs/_build build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,58 @@
+"""Jobs named by their content: the same input twice gives the same ids, so finished work is found again."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from jobflow import Flow, Job
+from monty.json import MontyDecoder, MontyEncoder
+
+from phonotune.schemas.base import hash_json
+
+NAMESPACE: Final[uuid.UUID] = uuid.UUID("6c2f3f0e-6a0e-5f0c-9d57-70686f6e6f74")
+_NOT_CONTENT = ("uuid", "hosts", "name", "metadata", "config", "index")
+
+
+def stable_flow(flow: Flow, keep: Iterable[str] = ()) -> Flow:
+    """Return the flow with every job's uuid replaced by one made from its content.
+
+    The content of a job is its function (with its Maker), its arguments and, through their ids, all it
+    depends on; name, metadata and manager settings do not count.
+
+    Parameters
+    ----------
+    flow
+        Jobs in an order in which each comes after what it depends on.
+    keep
+        Ids that must stay (a replacing job bears the id of the job it replaces).
+    """
+    text = json.dumps(flow, cls=MontyEncoder)
+    contents = dict(_jobs_of(json.loads(text)))
+    renamed = {kept: kept for kept in keep}
+    pattern = re.compile("|".join(map(re.escape, contents)))
+    seen = Counter[str]()
+
+    def rename(match: re.Match[str]) -> str:
+        return renamed.get(match[0], match[0])
+
+    for job, _ in flow.iterflow():
+        if job.uuid not in renamed:
+            content = hash_json(pattern.sub(rename, contents[job.uuid]))
+            renamed[job.uuid] = str(uuid.uuid5(NAMESPACE, f"{content}-{seen[content]}"))
+            seen[content] += 1
+    return MontyDecoder().process_decoded(json.loads(pattern.sub(rename, text)))
+
+
+def _jobs_of(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield uuid and content (as JSON text) of every job within a serialised flow."""
+    for entry in content["jobs"]:
+        if entry["@class"] == Job.__name__:
+            kept = {key: value for key, value in entry.items() if key not in _NOT_CONTENT}
+            yield entry["uuid"], json.dumps(kept, sort_keys=True)
+        else:
+            yield from _jobs_of(entry)

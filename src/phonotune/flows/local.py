@@ -1,0 +1,119 @@
+"""Run a flow here, with progress, finding finished jobs in the store instead of repeating them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from jobflow import Flow, Job, JobStore, Response, run_locally
+
+from phonotune.flows.identity import stable_flow
+
+logger = logging.getLogger(__name__)
+
+Event = Literal["start", "done", "reused", "failed"]
+Progress = Callable[[str, Event, int, int], None]
+"""Called with job name, event, jobs finished so far, jobs known so far."""
+
+
+@dataclass(frozen=True)
+class FailedJob:
+    """A job that failed, and the error's own words."""
+
+    name: str
+    error: str
+
+
+@dataclass
+class RunSummary:
+    """What a run did."""
+
+    finished: int = 0
+    reused: int = 0
+    failed: list[FailedJob] = field(default_factory=list)
+
+
+def run_flow(
+    flow: Flow, store: JobStore, progress: Progress | None = None, root_dir: Path | None = None
+) -> RunSummary:
+    """Run a flow with jobflow's local manager; finished jobs of an earlier run are reused.
+
+    Each job is identified by its content (:mod:`phonotune.flows.identity`). A run that was killed goes on
+    where it stopped; a failed job does not stop the jobs that do not need it.
+
+    Parameters
+    ----------
+    flow
+        What to run.
+    store
+        An open JobStore.
+    progress
+        Called at every start and end of a job.
+    root_dir
+        Where jobs write their files; the current directory if None.
+    """
+    runner = _Runner(store, progress or (lambda *_: None))
+    run_locally(
+        runner.prepare(stable_flow(flow)),
+        log=False,
+        store=store,
+        root_dir=root_dir,
+        create_folders=False,
+    )
+    return runner.summary
+
+
+class _Runner:
+    """Wraps ``Job.run`` of every job, also of those that jobs return, with lookup and progress."""
+
+    def __init__(self, store: JobStore, progress: Progress) -> None:
+        self.store = store
+        self.progress = progress
+        self.summary = RunSummary()
+        self.known = 0
+
+    def prepare(self, flow: Flow) -> Flow:
+        for job, _ in flow.iterflow():
+            self.known += 1
+            job.run = self._wrap(job)
+        return flow
+
+    def _wrap(self, job: Job) -> Callable[..., Response[Any]]:
+        run = job.run
+
+        def run_or_reuse(store: JobStore, job_dir: Path | None = None) -> Response[Any]:
+            if self._is_finished(job):
+                self.summary.reused += 1
+                self._report(job, "reused")
+                return Response()
+            self._report(job, "start")
+            try:
+                response = run(store, job_dir)
+            except Exception as error:
+                self.summary.failed.append(FailedJob(job.name, f"{type(error).__name__}: {error}"))
+                self._report(job, "failed")
+                raise
+            self._prepare_children(job, response)
+            self.summary.finished += 1
+            self._report(job, "done")
+            return response
+
+        return run_or_reuse
+
+    def _is_finished(self, job: Job) -> bool:
+        """A generator's own document has no output, so it runs again and its children are found."""
+        done = {"uuid": job.uuid, "index": job.index, "output": {"$ne": None}}
+        return self.store.query_one(done, ["uuid"]) is not None
+
+    def _prepare_children(self, job: Job, response: Response[Any]) -> None:
+        for kind in ("replace", "detour", "addition"):
+            children = getattr(response, kind)
+            if children is not None:
+                setattr(response, kind, self.prepare(stable_flow(children, keep=[job.uuid])))
+
+    def _report(self, job: Job, event: Event) -> None:
+        done = self.summary.finished + self.summary.reused + len(self.summary.failed)
+        self.progress(job.name, event, done, self.known)

@@ -1,0 +1,141 @@
+"""PhonotuneMaker: one crystal through the whole DAG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jobflow import Flow, Job, Maker
+from pymatgen.core import Structure
+
+from phonotune.errors import ConfigError
+from phonotune.jobs.base import tag
+from phonotune.jobs.compare import CompareMaker
+from phonotune.jobs.dataset import DatasetMaker
+from phonotune.jobs.elastic import ElasticMaker
+from phonotune.jobs.finetune import FineTuneMaker
+from phonotune.jobs.label import LabelMaker
+from phonotune.jobs.phonon import PhononMaker
+from phonotune.jobs.property import Model
+from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
+from phonotune.jobs.wells import DoubleWellMaker
+from phonotune.models.relax import RelaxSettings
+from phonotune.physics.elastic import ElasticSettings
+from phonotune.physics.phonon import PhononSettings
+from phonotune.physics.wells import WellSettings
+from phonotune.sampling.rattle import RattleSettings
+from phonotune.training.config import parse_overrides
+
+
+@dataclass
+class PhonotuneMaker(Maker):
+    """Sample, label, fine-tune, compute properties and compare, as one jobflow Flow.
+
+    The crystal is first relaxed by the labeller; every evaluator then computes its properties at that same
+    geometry, so that deviations are those of the forces alone.
+
+    Parameters
+    ----------
+    foundation
+        Name or file of the foundation model.
+    labeller
+        Name of the labeller: the reference of everything.
+    strategies
+        Fine-tuning strategies, one model each.
+    overrides
+        ``KEY=VALUE`` options of every fine-tuning, as ``phonotune finetune --set``.
+    label_maker
+        How frames are labelled; None uses the labeller's own static maker.
+    relax_first
+        Relax cell and ions with the labeller before anything else.
+    rattle, relaxation, phonon, elastic, well
+        Settings of the stages.
+    seed
+        Seed of the sampling.
+    """
+
+    name: str = "phonotune"
+    foundation: str = "mace-mp-0b3"
+    labeller: str = "vasp"
+    strategies: list[str] = field(default_factory=lambda: ["lora"])
+    overrides: list[str] = field(default_factory=list)
+    label_maker: LabelMaker | None = None
+    relax_first: bool = True
+    rattle: RattleSettings = field(default_factory=RattleSettings)
+    relaxation: RelaxSettings = field(default_factory=RelaxSettings)
+    phonon: PhononSettings = field(default_factory=PhononSettings)
+    elastic: ElasticSettings = field(default_factory=ElasticSettings)
+    well: WellSettings = field(default_factory=WellSettings)
+    seed: int = 0
+
+    def make(self, structure: Structure) -> Flow:
+        """Return the flow of one crystal.
+
+        Parameters
+        ----------
+        structure
+            The unit cell.
+
+        Raises
+        ------
+        ConfigError
+            An unknown labeller, strategy or option, before anything has started.
+        """
+        label = self.label_maker or LabelMaker(labeller=self.labeller)
+        start, crystal = self._relaxed(structure, label)
+        sampling, dataset = self._dataset(crystal, label)
+        trainings = [self._finetune(strategy).make(dataset.output) for strategy in self.strategies]
+        reference = self._properties(crystal, "reference", label=label)
+        phonons = reference[0]
+        models: list[tuple[str, Model]] = [("untuned", self.foundation)]
+        models += [(s, t.output) for s, t in zip(self.strategies, trainings, strict=True)]
+        computed = [self._properties(crystal, role, phonons, model) for role, model in models]
+        compared = CompareMaker().make(_outputs(reference), [_outputs(jobs) for jobs in computed])
+        flat = [job for jobs in computed for job in jobs]
+        jobs = [*start, *sampling, *trainings, *reference, *flat, compared]
+        return Flow(jobs, output=compared.output, name=f"{self.name} {structure.reduced_formula}")
+
+    def _relaxed(self, structure: Structure, label: LabelMaker) -> tuple[list[Job], Structure]:
+        """Return the relaxation by the labeller, if any, and the crystal that follows from it."""
+        if not self.relax_first:
+            return [], structure
+        relax = label.resolve().relax
+        if relax is None:
+            raise ConfigError(
+                f"Labeller {label.labeller!r} offers no relaxation. Give a structure that it has "
+                "relaxed and set relax_first=False."
+            )
+        job = tag(relax.make(structure), "dft", "relax crystal")
+        return [job], job.output.structure
+
+    def _dataset(self, crystal: Structure, label: LabelMaker) -> tuple[list[Job], Job]:
+        """Return the jobs from the crystal to the dataset, and the last of them."""
+        rattled = RattleMaker(settings=self.rattle, seed=self.seed).make(crystal)
+        relaxed = TrajectoryMaker(settings=self.relaxation).make(rattled.output, self.foundation)
+        selected = SelectMaker().make(relaxed.output)
+        labelled = label.make(selected.output)
+        dataset = DatasetMaker(seed=self.seed).make(labelled.output)
+        return [rattled, relaxed, selected, labelled, dataset], dataset
+
+    def _finetune(self, strategy: str) -> FineTuneMaker:
+        config = parse_overrides(strategy, self.overrides)
+        return FineTuneMaker(f"finetune {strategy}", foundation=self.foundation, config=config)
+
+    def _properties(
+        self,
+        crystal: Structure,
+        role: str,
+        mode_of: Job | None = None,
+        model: Model | None = None,
+        label: LabelMaker | None = None,
+    ) -> list[Job]:
+        """Return phonon, elastic and well jobs of one evaluator, in that order."""
+        phonon = PhononMaker(f"phonon {role}", self.phonon, labeller=label).make(crystal, model)
+        elastic = ElasticMaker(f"elastic {role}", self.elastic, labeller=label).make(crystal, model)
+        well = DoubleWellMaker(f"double well {role}", self.well, labeller=label).make(
+            crystal, (mode_of or phonon).output, model
+        )
+        return [phonon, elastic, well]
+
+
+def _outputs(jobs: list[Job]) -> list[object]:
+    return [job.output for job in jobs]

@@ -1,0 +1,60 @@
+"""ElasticMaker: elastic constants with relaxed ions by a model or a labeller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobflow import Response
+from pymatgen.core import Structure
+
+from phonotune.jobs.base import role_job
+from phonotune.jobs.property import Model, PropertyMaker
+from phonotune.physics.elastic import (
+    ElasticPlan,
+    ElasticSettings,
+    analyse_stresses,
+    plan_strains,
+)
+from phonotune.ports import Answers
+from phonotune.schemas.base import Source
+from phonotune.schemas.elastic import ElasticDocument
+
+
+@dataclass
+class ElasticMaker(PropertyMaker):
+    """Elastic tensor and Voigt-Reuss-Hill moduli from single points.
+
+    Parameters
+    ----------
+    settings
+        Strain amplitudes and thresholds.
+    labeller
+        The reference evaluates if given; else pass a model to :meth:`make`.
+    """
+
+    name: str = "elastic"
+    settings: ElasticSettings = field(default_factory=ElasticSettings)
+
+    @role_job(lambda maker: maker.role, ElasticDocument)
+    def make(
+        self, structure: Structure, model: Model | None = None
+    ) -> ElasticDocument | Response[Any]:
+        """Compute the elastic constants of a crystal.
+
+        Parameters
+        ----------
+        structure
+            The unit cell, in its own orientation.
+        model
+            Tuned model or foundation name; None when the Maker has a labeller.
+        """
+        return self.evaluate(structure, model)
+
+    def plan(self, structure: Structure, **inputs: Any) -> ElasticPlan:
+        """Return the strained cells and the Γ displacements that relax their ions."""
+        return plan_strains(structure, self.settings)
+
+    def analyse(self, plan: ElasticPlan, answers: Answers, source: Source) -> ElasticDocument:
+        """Return the elastic constants of the answered strains."""
+        return analyse_stresses(plan, answers, source)

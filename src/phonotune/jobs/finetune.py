@@ -1,0 +1,40 @@
+"""FineTuneMaker: one tuned model from one dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jobflow import Maker
+
+from phonotune.jobs.base import role_job
+from phonotune.schemas.dataset import DatasetDocument
+from phonotune.schemas.training import TrainingDocument
+from phonotune.training.config import FineTuneConfig
+
+
+def _default_config() -> FineTuneConfig:
+    return FineTuneConfig.model_validate({"strategy": "lora"})
+
+
+@dataclass
+class FineTuneMaker(Maker):
+    """Fine-tune a foundation model; resumes from its checkpoint if it was killed.
+
+    Parameters
+    ----------
+    foundation
+        Name or file of the foundation model.
+    config
+        Strategy and options.
+    """
+
+    name: str = "finetune"
+    foundation: str = "mace-mp-0b3"
+    config: FineTuneConfig = field(default_factory=_default_config)
+
+    @role_job("gpu_train", TrainingDocument)
+    def make(self, dataset: DatasetDocument) -> TrainingDocument:
+        """Fine-tune on ``dataset``; ``.output.model`` is what the property Makers take."""
+        from phonotune.training.finetune import finetune
+
+        return finetune(dataset, self.foundation, self.config)

@@ -1,0 +1,206 @@
+"""Label structures with any atomate2 static maker; the only reader of foreign task documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jobflow import Job, Maker, OnMissing, Response, job
+from monty.json import MontyEncoder
+from pymatgen.core import Structure
+
+from phonotune.errors import LabelError
+from phonotune.jobs.base import replace_by, role_job, tag
+from phonotune.jobs.labellers import Labeller, find_labeller
+from phonotune.ports import Evaluation
+from phonotune.schemas.base import hash_json
+from phonotune.schemas.blob import Blob
+from phonotune.schemas.dataset import (
+    Candidate,
+    Frame,
+    LabelledSet,
+    RejectedFrame,
+    StructureSet,
+    pack_frames,
+)
+from phonotune.units import EV_PER_CUBIC_ANGSTROM_IN_GPA
+
+KILOBAR_PER_EV_PER_CUBIC_ANGSTROM = 10.0 * EV_PER_CUBIC_ANGSTROM_IN_GPA
+SITE_TOLERANCE = 1e-3
+"""How far a labelled site may lie from the planned one, Å: else it is another structure."""
+
+
+@dataclass
+class LabelMaker(Maker):
+    """Label structures, one job a frame; dead frames do not stop the flow.
+
+    Parameters
+    ----------
+    name
+        Stage name.
+    labeller
+        Name of the labeller (:func:`phonotune.jobs.labellers.find_labeller`).
+    static_maker
+        atomate2 static maker to use instead of the labeller's own; ``labeller`` then is only its name.
+    minimum
+        Fewest labelled frames, as a share of those asked for, with which the flow goes on.
+    """
+
+    name: str = "label"
+    labeller: str = "vasp"
+    static_maker: Maker | None = None
+    minimum: float = 0.5
+
+    @role_job("light", LabelledSet)
+    def make(self, structures: StructureSet) -> Response[LabelledSet]:
+        """Label a StructureSet.
+
+        Parameters
+        ----------
+        structures
+            What to label; groups and reasons travel with the frames.
+        """
+        candidates = structures.candidates()
+        statics = self.static_jobs([c.structure for c in candidates])
+        return replace_by(statics, self.collect_job(statics, candidates))
+
+    def static_jobs(self, structures: Sequence[Structure]) -> list[Job]:
+        """Return one static job a structure, in order."""
+        maker = self.resolve().static
+        jobs = []
+        for index, structure in enumerate(structures):
+            made = maker.make(structure)
+            made.append_name(f" {index + 1}/{len(structures)}")
+            jobs.append(tag(made, "dft", self.name))
+        return jobs
+
+    def collect_job(self, statics: Sequence[Job], candidates: Sequence[Candidate]) -> Job:
+        """Return the job that gathers the labels of :meth:`static_jobs`; missing ones become None."""
+        packed = StructureSet.from_candidates(candidates, recipe=f"to be labelled by {self.labeller}")
+        made = collect_labels(self, packed, [static.output for static in statics])
+        made.update_config({"on_missing_references": OnMissing.NONE})
+        return tag(made, "light", self.name)
+
+    def resolve(self) -> Labeller:
+        """Return the labeller with the static maker that will run."""
+        if self.static_maker is None:
+            return find_labeller(self.labeller)
+        return Labeller(name=self.labeller, static=self.static_maker, relax=None)
+
+    def protocol(self) -> str:
+        """Return the hash of every setting of the static maker."""
+        return hash_json(MontyEncoder().default(self.resolve().static))[:16]
+
+
+@job(data=[Blob], output_schema=LabelledSet)
+def collect_labels(
+    maker: LabelMaker, structures: StructureSet, outputs: list[Any | None]
+) -> LabelledSet:
+    """Gather task documents into a LabelledSet.
+
+    Raises
+    ------
+    LabelError
+        If fewer frames than ``maker.minimum`` came back; the message lists every reason.
+    """
+    frames, rejected = [], []
+    for index, (candidate, output) in enumerate(
+        zip(structures.candidates(), outputs, strict=True)
+    ):
+        try:
+            frames.append(_labelled(candidate, read_task_document(output, candidate.structure)))
+        except LabelError as error:
+            rejected.append(RejectedFrame(index=index, reason=str(error)))
+    if len(frames) < max(1.0, maker.minimum * len(outputs)):
+        reasons = "; ".join(f"frame {r.index}: {r.reason}" for r in rejected)
+        raise LabelError(
+            f"Only {len(frames)} of {len(outputs)} frames were labelled by {maker.labeller}, "
+            f"{maker.minimum:.0%} are needed. {reasons}. Mend the failed jobs and run again: "
+            "finished frames are kept."
+        )
+    return LabelledSet(
+        labeller=maker.labeller,
+        protocol=maker.protocol(),
+        requested=len(outputs),
+        rejected=rejected,
+        data=pack_frames(frames),
+    )
+
+
+def _labelled(candidate: Candidate, answer: Evaluation) -> Frame:
+    return Frame(
+        structure=candidate.structure,
+        energy=answer.energy,
+        forces=answer.forces,
+        stress=answer.stress,
+        group=candidate.group,
+        origin=candidate.reason,
+    )
+
+
+def read_task_document(document: Any | None, planned: Structure) -> Evaluation:
+    """Read energy, forces and stress from an atomate2 task document (VASP, force field, ASE).
+
+    Parameters
+    ----------
+    document
+        Task document (object or dict) whose ``output`` holds energy (eV), forces (eV/Å) and stress
+        (kB, VASP's sign), or None if the job did not finish.
+    planned
+        The structure asked for; sites are matched to it, since input sets may sort them.
+
+    Raises
+    ------
+    LabelError
+        If the frame is missing, incomplete, not finite or of another structure.
+    """
+    if document is None:
+        raise LabelError("the job failed or is missing")
+    output = _get(document, "output")
+    energy, forces, stress = (_get(output, key) for key in ("energy", "forces", "stress"))
+    if energy is None or forces is None:
+        raise LabelError("the task document holds no energy or no forces")
+    order = match_sites(planned, _as_structure(_get(document, "structure")))
+    force_array = np.asarray(forces, dtype=float)[order]
+    if not (np.isfinite(energy) and np.isfinite(force_array).all()):
+        raise LabelError("energy or forces are not finite")
+    return Evaluation(
+        energy=float(energy),
+        forces=force_array,
+        stress=None
+        if stress is None
+        else -np.asarray(stress, dtype=float) / KILOBAR_PER_EV_PER_CUBIC_ANGSTROM,
+    )
+
+
+def match_sites(planned: Structure, found: Structure) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return ``order`` such that ``found[order[i]]`` is site i of ``planned``.
+
+    Raises
+    ------
+    LabelError
+        If a site has no partner of its element within SITE_TOLERANCE, or the cells differ.
+    """
+    if len(planned) != len(found) or not np.allclose(
+        planned.lattice.matrix, found.lattice.matrix, atol=SITE_TOLERANCE
+    ):
+        raise LabelError("the labelled structure has another cell or number of atoms")
+    distances = planned.lattice.get_all_distances(planned.frac_coords, found.frac_coords)
+    other = np.array(planned.atomic_numbers)[:, None] != np.array(found.atomic_numbers)[None, :]
+    order = np.where(other, np.inf, distances).argmin(axis=1)
+    nearest = np.where(other, np.inf, distances)[np.arange(len(planned)), order]
+    if nearest.max() > SITE_TOLERANCE or len(set(order.tolist())) != len(planned):
+        raise LabelError(
+            f"the labelled structure moved by {nearest.max():.3g} Å from the planned one"
+        )
+    return np.asarray(order, dtype=np.int64)
+
+
+def _get(document: Any, key: str) -> Any:
+    return document.get(key) if isinstance(document, dict) else getattr(document, key, None)
+
+
+def _as_structure(content: Any) -> Structure:
+    return Structure.from_dict(content) if isinstance(content, dict) else content

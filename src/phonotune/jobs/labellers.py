@@ -1,0 +1,171 @@
+"""Labellers by name: which atomate2 makers give the reference energies, forces and stresses."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from jobflow import Maker
+
+from phonotune.errors import ConfigError, unknown_name
+
+RELAX_FMAX: Final[float] = 1e-4
+"""Force threshold of the initial relaxation by a surrogate labeller, eV/Å."""
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """A source of reference labels.
+
+    Attributes
+    ----------
+    name
+        The name that stands in every result.
+    static
+        atomate2 maker of one single point.
+    relax
+        atomate2 maker that relaxes cell and ions; None if the labeller offers none.
+    """
+
+    name: str
+    static: Maker
+    relax: Maker | None
+
+
+def _force_field(name: str, module: str, callable_: str, **kwargs: Any) -> Labeller:
+    """Build a labeller around an ASE calculator, through atomate2's force-field makers."""
+    from atomate2.forcefields.jobs import ForceFieldRelaxMaker, ForceFieldStaticMaker
+
+    calculator = {"@module": module, "@callable": callable_}
+    return Labeller(
+        name=name,
+        static=ForceFieldStaticMaker(
+            name=f"{name} static", force_field_name=calculator, calculator_kwargs=kwargs
+        ),
+        relax=ForceFieldRelaxMaker(
+            name=f"{name} relax",
+            force_field_name=calculator,
+            calculator_kwargs=kwargs,
+            fix_symmetry=True,
+            relax_kwargs={"fmax": RELAX_FMAX},
+        ),
+    )
+
+
+def _mace(foundation: str) -> Labeller:
+    return _force_field(
+        f"mace:{foundation}", "phonotune.models.calculator", "load_calculator", model=foundation
+    )
+
+
+def _teacher() -> Labeller:
+    return _force_field(
+        "teacher", "phonotune.models.calculator", "load_calculator", model="teacher"
+    )
+
+
+def _emt() -> Labeller:
+    return _force_field("emt", "ase.calculators.emt", "EMT")
+
+
+def _chgnet() -> Labeller:
+    return _force_field("chgnet", "chgnet.model.dynamics", "CHGNetCalculator")
+
+
+def _gfn1_xtb() -> Labeller:
+    from atomate2.ase.jobs import GFNxTBRelaxMaker, GFNxTBStaticMaker
+
+    kwargs = {"method": "GFN1-xTB", "verbosity": 0}
+    return Labeller(
+        name="gfn1-xtb",
+        static=GFNxTBStaticMaker(name="gfn1-xtb static", calculator_kwargs=kwargs),
+        relax=GFNxTBRelaxMaker(
+            name="gfn1-xtb relax",
+            calculator_kwargs=kwargs,
+            fix_symmetry=True,
+            relax_kwargs={"fmax": 1e-3},
+        ),
+    )
+
+
+def _vasp() -> Labeller:
+    """PBE single points without ionic symmetry; EDIFF fixed (PEERS: a cell-dependent one ruins forces)."""
+    from atomate2.vasp.jobs.core import RelaxMaker, StaticMaker
+    from atomate2.vasp.sets.core import RelaxSetGenerator, StaticSetGenerator
+
+    incar = {
+        "GGA": "PE",
+        "ENCUT": 520,
+        "EDIFF": 1e-7,
+        "LREAL": False,
+        "ISYM": 0,
+        "ALGO": "Normal",
+        "LWAVE": False,
+        "LCHARG": False,
+    }
+    kpoints = {"KSPACING": 0.22}
+    relax = {key: value for key, value in incar.items() if key != "ISYM"} | {"EDIFFG": -1e-3}
+    return Labeller(
+        name="vasp",
+        static=StaticMaker(
+            name="vasp static",
+            input_set_generator=StaticSetGenerator(user_incar_settings=incar | kpoints),
+        ),
+        relax=RelaxMaker(
+            name="vasp relax",
+            input_set_generator=RelaxSetGenerator(user_incar_settings=relax | kpoints),
+        ),
+    )
+
+
+NAMED: Final[dict[str, Callable[[], Labeller]]] = {
+    "vasp": _vasp,
+    "teacher": _teacher,
+    "gfn1-xtb": _gfn1_xtb,
+    "emt": _emt,
+    "chgnet": _chgnet,
+}
+
+WARNINGS: Final[dict[str, str]] = {
+    "teacher": "teacher is a toy surface that stands in for DFT: not for science.",
+    "chgnet": "chgnet is not smooth below about 0.05 Å: its phonons depend on the displacement.",
+    "emt": "emt is a textbook potential that stands in for DFT: not for science.",
+}
+"""What a user must know before trusting labels of a surrogate."""
+
+
+def find_labeller(name: str) -> Labeller:
+    """Return the labeller of a name.
+
+    Parameters
+    ----------
+    name
+        ``vasp``, ``teacher``, ``gfn1-xtb``, ``emt``, ``chgnet``, ``mace:<foundation>``, or any atomate2 static
+        maker as ``module:Class``.
+
+    Raises
+    ------
+    ConfigError
+        If nothing has that name.
+    """
+    if name in NAMED:
+        return NAMED[name]()
+    prefix, _, rest = name.partition(":")
+    if not rest:
+        raise unknown_name("labeller", name, [*NAMED, "mace:<foundation>", "<module>:<Class>"])
+    if prefix == "mace":
+        return _mace(rest)
+    return _imported(name, prefix, rest)
+
+
+def _imported(name: str, module: str, class_name: str) -> Labeller:
+    try:
+        maker = getattr(importlib.import_module(module), class_name)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"Labeller {name!r} cannot be built: {error}. Allowed: an importable atomate2 static maker "
+            "as module:Class that needs no arguments. Check the spelling and the environment."
+        ) from error
+    return Labeller(name=name, static=maker, relax=None)

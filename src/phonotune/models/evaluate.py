@@ -1,0 +1,194 @@
+"""Energies, forces and stresses of many structures by one MACE model, in batches of atoms."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final, cast
+
+import numpy as np
+import torch
+
+from phonotune.errors import FoundationError, PhonotuneError
+from phonotune.models.graphs import Batch, Graph, GraphSpec, build_graph, collate
+from phonotune.ports import Evaluation
+from phonotune.schemas.base import Source
+from phonotune.settings import get_settings
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+DTYPES: Final[dict[str, torch.dtype]] = {"float64": torch.float64, "float32": torch.float32}
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """Return the torch dtype of ``"float64"`` or ``"float32"``; refuse anything else."""
+    if name not in DTYPES:
+        raise PhonotuneError(f"Unknown dtype {name!r}. Allowed: {', '.join(DTYPES)}.")
+    return DTYPES[name]
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """Return the device to compute on.
+
+    Parameters
+    ----------
+    device
+        ``"auto"`` asks the setting ``device`` (``PHONOTUNE_DEVICE``) and, if that is ``auto`` too,
+        takes CUDA where there is one, else the CPU. MPS is never chosen: it has no float64.
+    """
+    if device == "auto":
+        device = get_settings().device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def readout_head(model: torch.nn.Module) -> int:
+    """Return the index of the only head, or of the one named ``Default``.
+
+    Raises
+    ------
+    FoundationError
+        The model has several heads and none is the default.
+    """
+    heads: list[str] = list(getattr(model, "heads", None) or ["Default"])
+    if len(heads) == 1:
+        return 0
+    for index, name in enumerate(heads):
+        if name.lower() == "default":
+            return index
+    raise FoundationError(
+        f"The model has the heads {', '.join(heads)} and none is named Default; models with one "
+        "head are supported. Extract one head with mace_select_head and give that file."
+    )
+
+
+class ModelEvaluator:
+    """Answers structures with a MACE model; implements :class:`phonotune.ports.Evaluator`.
+
+    The model is copied, so later training does not change the answers, and the given module keeps
+    its device, dtype and gradients.
+
+    Parameters
+    ----------
+    model
+        A plain MACE module, of any dtype and on any device.
+    device
+        ``"auto"`` or a torch device; see :func:`choose_device`.
+    dtype
+        ``"float64"`` (phonons need it) or ``"float32"``.
+    atoms_per_batch
+        Most atoms in one batch; None takes the setting ``atoms_per_batch``. A larger structure is
+        a batch of its own. It does not change the answers.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        device: str = "auto",
+        dtype: str = "float64",
+        atoms_per_batch: int | None = None,
+    ) -> None:
+        self.device = choose_device(device)
+        self.dtype = dtype
+        self._model = copy.deepcopy(model).to(self.device, torch_dtype(dtype)).eval()
+        self._model.requires_grad_(requires_grad=False)
+        self._spec = GraphSpec.of(self._model)
+        self._head = readout_head(self._model)
+        self._limit = atoms_per_batch or get_settings().atoms_per_batch
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols that the model knows."""
+        return self._spec.symbols
+
+    def __call__(self, structures: Sequence[Structure]) -> list[Evaluation]:
+        """Evaluate structures, in order.
+
+        Raises
+        ------
+        StructureError
+            An element is unknown to the model.
+        PhonotuneError
+            The model gave NaN or infinity, or one structure alone does not fit the memory.
+        """
+        answers: list[Evaluation] = []
+        for part in _batches(structures, self._limit):
+            answers += self._evaluate(part, [build_graph(s, self._spec) for s in part])
+        for index, (structure, answer) in enumerate(zip(structures, answers, strict=True)):
+            _require_finite(answer, structure, index)
+        return answers
+
+    def source(self, role: str, name: str, model_id: str | None) -> Source:
+        """Describe this evaluator for a Document.
+
+        Parameters
+        ----------
+        role
+            ``"reference"``, ``"untuned"`` or the strategy of a tuned model.
+        name
+            Foundation or labeller name.
+        model_id
+            sha256 of the model; None for a labeller.
+        """
+        return Source(
+            role=role,
+            evaluator=name,
+            model_id=model_id,
+            dtype=self.dtype,
+            device=str(self.device),
+        )
+
+    def _evaluate(
+        self, structures: Sequence[Structure], graphs: Sequence[Graph]
+    ) -> list[Evaluation]:
+        try:
+            return self._run(collate(graphs, self.device, self._head))
+        except torch.cuda.OutOfMemoryError as error:
+            if len(graphs) == 1:
+                raise PhonotuneError(
+                    f"{structures[0].composition.formula} ({graphs[0].n_atoms} atoms, "
+                    f"{graphs[0].n_edges} neighbour pairs) does not fit the memory of "
+                    f"{self.device}. Use a smaller supercell, float32 or PHONOTUNE_DEVICE=cpu."
+                ) from error
+        torch.cuda.empty_cache()
+        half = len(graphs) // 2
+        return self._evaluate(structures[:half], graphs[:half]) + self._evaluate(
+            structures[half:], graphs[half:]
+        )
+
+    def _run(self, batch: Batch) -> list[Evaluation]:
+        bounds = batch["ptr"].tolist()
+        output = self._model(batch, training=False, compute_force=True, compute_stress=True)
+        energy, forces, stress = (
+            cast("torch.Tensor", output[key]).detach().to("cpu", torch.float64).numpy()
+            for key in ("energy", "forces", "stress")
+        )
+        return [
+            Evaluation(float(energy[i]), forces[bounds[i] : bounds[i + 1]].copy(), stress[i].copy())
+            for i in range(len(energy))
+        ]
+
+
+def _batches(structures: Sequence[Structure], limit: int) -> Iterator[list[Structure]]:
+    batch: list[Structure] = []
+    n_atoms = 0
+    for structure in structures:
+        if batch and n_atoms + len(structure) > limit:
+            yield batch
+            batch, n_atoms = [], 0
+        batch.append(structure)
+        n_atoms += len(structure)
+    if batch:
+        yield batch
+
+
+def _require_finite(answer: Evaluation, structure: Structure, index: int) -> None:
+    finite = np.isfinite(answer.energy) and np.isfinite(answer.forces).all()
+    if not finite or (answer.stress is not None and not np.isfinite(answer.stress).all()):
+        raise PhonotuneError(
+            f"The model gave NaN or infinity for structure {index} "
+            f"({structure.composition.formula}, volume {structure.volume:.1f} Å^3). "
+            "Look for overlapping atoms, or for a training that diverged."
+        )

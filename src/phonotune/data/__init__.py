@@ -1,0 +1,1 @@
+"""Structures and labelled frames: read, written, checked, split, assembled."""

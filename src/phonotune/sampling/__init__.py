@@ -1,0 +1,1 @@
+"""Structures worth a label: rattled cells, and frames along their relaxation."""

@@ -1,0 +1,113 @@
+"""What a labelled frame must fulfil before anything is trained on it or fitted to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from phonotune.errors import FramesError, StructureError
+from phonotune.physics.supercell import check_structure
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from phonotune.ports import FloatArray
+    from phonotune.schemas.base import Matrix3
+    from phonotune.schemas.dataset import Frame
+
+CELL_TOLERANCE: Final = 1e-3
+"""Å: cell vectors that differ by less are the same cell (codes print five to eight decimals)."""
+
+STRESS_ASYMMETRY: Final = 1e-4
+"""eV/Å^3: a stress less symmetric than this was written in another order of its numbers."""
+
+
+def check_frame(frame: Frame, where: str) -> None:
+    """Check one frame: its structure, and shape and finiteness of every label it has.
+
+    Parameters
+    ----------
+    frame
+        The frame; missing labels are fine.
+    where
+        Named in the message, e.g. ``"nacl.extxyz, frame 3"``.
+
+    Raises
+    ------
+    FramesError
+        NaN or infinity, atoms closer than 0.5 Å, a label of the wrong shape, an asymmetric stress.
+    """
+    try:
+        check_structure(frame.structure)
+    except StructureError as error:
+        raise FramesError(f"{where}: {error}") from error
+    if frame.energy is not None and not np.isfinite(frame.energy):
+        raise FramesError(
+            f"{where}: the energy is {frame.energy}; a finite number of eV is needed. "
+            "Leave the label out if the calculation failed."
+        )
+    if frame.forces is not None:
+        _check_array(frame.forces, "forces", (len(frame.structure), 3), where)
+    if frame.stress is not None:
+        _check_array(frame.stress, "stress", (3, 3), where)
+        asymmetry = float(np.abs(frame.stress - frame.stress.T).max())
+        if asymmetry > STRESS_ASYMMETRY:
+            raise FramesError(
+                f"{where}: the stress is not symmetric (off by {asymmetry:.2g} eV/Å^3); "
+                "nine numbers, row by row, in eV/Å^3 are needed."
+            )
+
+
+def check_same_cell(frames: Sequence[Frame], structure: Structure, matrix: Matrix3) -> None:
+    """Check that every frame is the undeformed supercell of a structure, atoms displaced only.
+
+    The order of the atoms is not compared: codes order supercells differently.
+
+    Parameters
+    ----------
+    frames
+        Frames whose cells are compared, vector by vector, to 1e-3 Å.
+    structure
+        The cell that is repeated.
+    matrix
+        Supercell matrix; rows are supercell vectors in units of the cell vectors.
+
+    Raises
+    ------
+    FramesError
+        The first frame whose cell or composition differs.
+    """
+    cell = np.asarray(matrix) @ structure.lattice.matrix
+    repeats = round(abs(np.linalg.det(np.asarray(matrix))))
+    expected = structure.composition * repeats
+    for number, frame in enumerate(frames, start=1):
+        where = f"Frame {number} of {len(frames)} ({frame.origin or 'no origin given'})"
+        if not frame.structure.composition.almost_equals(expected):
+            raise FramesError(
+                f"{where} holds {frame.structure.composition.formula}; the supercell asked for "
+                f"holds {expected.formula}. Give frames of that supercell, or its matrix."
+            )
+        off = float(np.abs(frame.structure.lattice.matrix - cell).max())
+        if off > CELL_TOLERANCE:
+            raise FramesError(
+                f"{where} has another cell: its vectors differ by up to {off:.3g} Å from the "
+                f"supercell asked for; at most {CELL_TOLERANCE:g} Å is allowed. "
+                "Give frames of the undeformed supercell, in the structure's own orientation."
+            )
+
+
+def _check_array(values: FloatArray, name: str, shape: tuple[int, ...], where: str) -> None:
+    if values.shape != shape:
+        raise FramesError(
+            f"{where}: {name} have shape {values.shape}; {shape} is needed (one row per atom "
+            "for forces, 3 by 3 for a stress)."
+        )
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        place = f"atom {bad[0][0] + 1}" if name == "forces" else f"row {bad[0][0] + 1}"
+        raise FramesError(
+            f"{where}: {name} hold NaN or infinity (first at {place}, {len(bad)} of "
+            f"{values.size} numbers). Remove the frame or label it again."
+        )

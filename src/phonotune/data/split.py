@@ -1,0 +1,101 @@
+"""Split frames into training and validation; groups are never torn apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from phonotune.errors import ConfigError, FramesError
+
+
+def split_by_group(
+    groups: Sequence[str],
+    *,
+    valid_groups: Sequence[str] | None = None,
+    valid_fraction: float | None = None,
+    rng: np.random.Generator | None = None,
+) -> tuple[list[int], list[int]]:
+    """Split frame indices by group, either by naming the groups that validate or by a fraction.
+
+    Frames of one group (one relaxation trajectory, one volume) resemble each other; a split through
+    a group would make the validation error too small.
+
+    Parameters
+    ----------
+    groups
+        The group of each frame, in frame order.
+    valid_groups
+        Groups that validate; all others train.
+    valid_fraction
+        Share of the frames that should validate, between 0 and 1. Groups are taken in random order
+        while that brings the share nearer; both sides keep at least one group.
+    rng
+        Source of the random order; needed with ``valid_fraction``.
+
+    Returns
+    -------
+    train, valid
+        Frame indices, ascending; together every frame once.
+
+    Raises
+    ------
+    ConfigError
+        Not exactly one of ``valid_groups`` and ``valid_fraction``, or a fraction outside 0 to 1.
+    FramesError
+        An unknown group, or fewer than two groups, so that a side would be empty.
+    """
+    names = list(dict.fromkeys(groups))
+    if len(names) < 2:
+        raise FramesError(
+            f"{len(groups)} frames in {len(names)} group(s) cannot be split: at least two groups "
+            "are "
+            "needed. Give training and validation frames in two files, or name a group in each "
+            "frame."
+        )
+    if valid_groups is not None and valid_fraction is None:
+        chosen = _named(names, valid_groups)
+    elif valid_fraction is not None and valid_groups is None:
+        chosen = _drawn(groups, names, valid_fraction, rng)
+    else:
+        raise ConfigError("A split takes either valid_groups or valid_fraction; give exactly one.")
+    train = [i for i, group in enumerate(groups) if group not in chosen]
+    valid = [i for i, group in enumerate(groups) if group in chosen]
+    return train, valid
+
+
+def _named(names: Sequence[str], valid_groups: Sequence[str]) -> set[str]:
+    unknown = sorted(set(valid_groups) - set(names))
+    if unknown:
+        raise FramesError(
+            f"No frame belongs to the validation group(s) {', '.join(unknown)}; groups found: "
+            f"{', '.join(names)}."
+        )
+    chosen = set(valid_groups)
+    if not chosen or len(chosen) == len(names):
+        side = "validate" if not chosen else "train"
+        raise FramesError(
+            f"No group is left to {side}; name at least one and not all of: {', '.join(names)}."
+        )
+    return chosen
+
+
+def _drawn(
+    groups: Sequence[str], names: Sequence[str], fraction: float, rng: np.random.Generator | None
+) -> set[str]:
+    if not 0.0 < fraction < 1.0:
+        raise ConfigError(
+            f"valid_fraction is {fraction}; a share between 0 and 1 is needed, e.g. 0.2."
+        )
+    if rng is None:
+        raise ConfigError("valid_fraction draws groups at random; pass a numpy Generator as rng.")
+    sizes = Counter(groups)
+    target = fraction * len(groups)
+    order = [names[i] for i in rng.permutation(len(names))]
+    chosen, taken = {order[0]}, sizes[order[0]]
+    for name in order[1:-1]:
+        if abs(taken + sizes[name] - target) < abs(taken - target):
+            chosen.add(name)
+            taken += sizes[name]
+    return chosen

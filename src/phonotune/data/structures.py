@@ -1,0 +1,132 @@
+"""Crystal structures from files of any common format."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from ase.io import read as ase_read
+from ase.io.formats import UnknownFileTypeError
+from pymatgen.core import Element, Structure
+from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
+
+from phonotune.data.extxyz import read_images, structure_of
+from phonotune.errors import FramesError, StructureError
+from phonotune.physics.supercell import check_structure
+
+_FORMATS = "POSCAR, CONTCAR, cif, vasprun.xml, extxyz, pymatgen json and what ASE reads"
+
+
+def read_structure(path: str | Path) -> Structure:
+    """Read one crystal structure.
+
+    The cell keeps its own orientation and choice of vectors; charges, spins, velocities and other
+    site properties are left behind. A ``vasprun.xml`` gives its last structure.
+
+    Parameters
+    ----------
+    path
+        POSCAR, CONTCAR, cif, vasprun.xml, extxyz, pymatgen json, or any file ASE recognises.
+
+    Raises
+    ------
+    StructureError
+        No such file, a folder, an empty file, no structure or several in it, elements not named,
+        partial occupation, not periodic, NaN, atoms closer than 0.5 Å.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise StructureError(f"{path} is a folder; give a structure file in it, e.g. POSCAR.")
+    if not path.is_file():
+        raise StructureError(f"{path} does not exist; a structure file is needed. Check the path.")
+    if path.stat().st_size == 0:
+        raise StructureError(f"{path} is empty; a structure file is needed ({_FORMATS}).")
+    structure = _clean(_parse(path), path)
+    try:
+        check_structure(structure)
+    except StructureError as error:
+        raise StructureError(f"{path}: {error}") from error
+    return structure
+
+
+def _parse(path: Path) -> Structure:
+    if any(suffix in (".extxyz", ".xyz") for suffix in path.suffixes):
+        return _from_extxyz(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", BadPoscarWarning)
+            return _from_pymatgen_or_ase(path)
+    except BadPoscarWarning:
+        return _from_vasp4_poscar(path)
+    except _PARSE_ERRORS as error:
+        detail = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise StructureError(
+            f"{path} holds no structure that can be read ({detail}). Allowed: {_FORMATS}."
+        ) from error
+
+
+_PARSE_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    SyntaxError,
+    StopIteration,
+    TypeError,
+    UnknownFileTypeError,
+    ValueError,
+)
+"""What third-party parsers raise on a file of another kind."""
+
+
+def _from_pymatgen_or_ase(path: Path) -> Structure:
+    """Read by pymatgen, which goes by the name of the file; names it does not know go to ASE."""
+    try:
+        return Structure.from_file(path)
+    except ValueError as error:
+        if "nrecognized" not in str(error):
+            raise
+    return structure_of(ase_read(path), str(path))
+
+
+def _from_vasp4_poscar(path: Path) -> Structure:
+    """Read a POSCAR of VASP 4, which names its elements in the title line or nowhere.
+
+    pymatgen alone would call them H, He, Li, ...
+    """
+    lines = path.read_text(encoding="utf-8").splitlines()
+    names = lines[0].split()
+    if len(names) != len(lines[5].split()) or not all(map(Element.is_valid_symbol, names)):
+        raise StructureError(
+            f"{path} does not name its elements; write them in the line above the numbers of atoms."
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Poscar.from_str("\n".join(lines), default_names=names).structure
+
+
+def _from_extxyz(path: Path) -> Structure:
+    try:
+        images = read_images(path)
+        if len(images) > 1:
+            raise StructureError(
+                f"{path} holds {len(images)} frames; one structure is needed. Give a file with one."
+            )
+        return structure_of(images[0], str(path))
+    except FramesError as error:
+        raise StructureError(str(error)) from error
+
+
+def _clean(structure: Structure, path: Path) -> Structure:
+    if not structure.is_ordered:
+        raise StructureError(
+            f"{path} has partially occupied sites ({structure.composition.reduced_formula}); "
+            "phonons "
+            "need an ordered structure. Choose one ordering."
+        )
+    return Structure(
+        structure.lattice, [int(z) for z in structure.atomic_numbers], structure.frac_coords
+    )

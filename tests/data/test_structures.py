@@ -1,0 +1,119 @@
+import json
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+from pymatgen.core import Lattice, Structure
+
+from phonotune.data.structures import read_structure
+from phonotune.errors import StructureError
+
+
+@pytest.mark.parametrize("name", ["POSCAR", "NaCl.vasp", "NaCl.cif", "NaCl.json", "NaCl.extxyz"])
+def test_a_crystal_is_read_from_any_common_format(
+    tmp_path: Path, rocksalt: Structure, name: str
+) -> None:
+    path = tmp_path / name
+    if name.endswith("extxyz"):
+        ase.io.write(path, rocksalt.to_ase_atoms())
+    else:
+        rocksalt.to(str(path), fmt="poscar" if name in ("POSCAR", "NaCl.vasp") else "")
+    found = read_structure(path)
+    assert found.composition == rocksalt.composition
+    assert found.matches(rocksalt)
+    assert found.volume == pytest.approx(rocksalt.volume, abs=1e-4)
+
+
+def test_a_format_only_ase_knows_is_read(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "cu.gen", bulk("Cu", cubic=True), format="gen")
+    assert read_structure(tmp_path / "cu.gen").composition.reduced_formula == "Cu"
+
+
+def test_the_cell_keeps_its_orientation_and_order(tmp_path: Path) -> None:
+    turned = Structure(
+        Lattice([[0, 2.8, 2.8], [2.8, 0, 2.8], [2.8, 2.8, 0]]), ["Cl", "Na"], [[0.5] * 3, [0] * 3]
+    )
+    turned.to(str(tmp_path / "POSCAR"), fmt="poscar")
+    found = read_structure(tmp_path / "POSCAR")
+    np.testing.assert_allclose(found.lattice.matrix, turned.lattice.matrix, atol=1e-12)
+    assert [site.specie.symbol for site in found] == ["Cl", "Na"]
+
+
+def test_charges_and_site_properties_are_left_behind(tmp_path: Path, rocksalt: Structure) -> None:
+    rocksalt.add_oxidation_state_by_element({"Na": 1, "Cl": -1})
+    rocksalt.add_site_property("magmom", [1.0] * 8)
+    rocksalt.to(str(tmp_path / "NaCl.json"))
+    found = read_structure(tmp_path / "NaCl.json")
+    assert {str(site.specie) for site in found} == {"Na", "Cl"}
+    assert found.site_properties == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("POSCAR", None, "does not exist"),
+        ("POSCAR", "", "is empty"),
+        ("POSCAR", "this is not a crystal\nat all\n", "no structure that can be read"),
+        ("a.cif", "data_nothing\n", "no structure that can be read"),
+        ("a.json", json.dumps({"a": 1}), "no structure that can be read"),
+        ("vasprun.xml", "<modeling><generator>", "no structure that can be read"),
+        ("notes.txt", "hello\n", "no structure that can be read"),
+        ("a.extxyz", "hello\n", "cannot be read as extxyz"),
+        ("POSCAR", "silicon\n1\n3 0 0\n0 3 0\n0 0 3\n1\nDirect\n0 0 0\n", "not name its"),
+    ],
+)
+def test_a_file_without_a_structure_is_refused(
+    tmp_path: Path, name: str, content: str | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(StructureError, match=message):
+        read_structure(tmp_path / name)
+
+
+def test_the_title_of_an_old_poscar_names_its_elements(tmp_path: Path) -> None:
+    (tmp_path / "POSCAR").write_text(
+        "Na Cl\n1\n4 0 0\n0 4 0\n0 0 4\n1 1\nDirect\n0 0 0\n0.5 0.5 0.5\n"
+    )
+    assert [site.specie.symbol for site in read_structure(tmp_path / "POSCAR")] == ["Na", "Cl"]
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StructureError, match="is a folder"):
+        read_structure(tmp_path)
+
+
+def test_several_frames_are_refused(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "two.extxyz", [bulk("Cu"), bulk("Cu")])
+    with pytest.raises(StructureError, match="holds 2 frames"):
+        read_structure(tmp_path / "two.extxyz")
+
+
+def test_a_molecule_is_refused(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "h2o.extxyz", molecule("H2O"))
+    with pytest.raises(StructureError, match="not periodic"):
+        read_structure(tmp_path / "h2o.extxyz")
+
+
+def test_overlapping_atoms_are_refused(tmp_path: Path) -> None:
+    close = Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0, 0, 0.1]])
+    close.to(str(tmp_path / "POSCAR"), fmt="poscar")
+    with pytest.raises(StructureError, match=r"POSCAR: .*0\.5 Å"):
+        read_structure(tmp_path / "POSCAR")
+
+
+def test_partial_occupation_is_refused(tmp_path: Path) -> None:
+    mixed = Structure(Lattice.cubic(4), [{"Na": 0.5, "K": 0.5}], [[0, 0, 0]])
+    mixed.to(str(tmp_path / "mixed.cif"))
+    with pytest.raises(StructureError, match="partially occupied"):
+        read_structure(tmp_path / "mixed.cif")
+
+
+@pytest.mark.real_data
+def test_real_vasp_files_are_read(real_data_dir: Path) -> None:
+    unitcell = read_structure(real_data_dir / "nacl-vasp" / "POSCAR-unitcell")
+    cell = read_structure(real_data_dir / "nacl-vasp" / "disp-001" / "vasprun.xml")
+    assert len(cell) == 8 * len(unitcell)
+    assert cell.volume == pytest.approx(8 * unitcell.volume, rel=1e-6)

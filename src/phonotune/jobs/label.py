@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,7 +92,7 @@ class LabelMaker(Maker):
 
     def protocol(self) -> str:
         """Return the hash of every setting of the static maker."""
-        return hash_json(MontyEncoder().default(self.resolve().static))[:16]
+        return hash_json(json.loads(json.dumps(self.resolve().static, cls=MontyEncoder)))[:16]
 
 
 @job(data=[Blob], output_schema=LabelledSet)

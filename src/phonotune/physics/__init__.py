@@ -1,0 +1,1 @@
+"""Plan structures, analyse answers: physics without an engine."""

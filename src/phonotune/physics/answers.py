@@ -30,7 +30,7 @@ def require_answers(
     Raises
     ------
     LabelError
-        A missing answer, forces of the wrong shape, NaN, or no stress; the message names the frames.
+        A missing answer, forces of the wrong shape, NaN, no stress; the frames are named.
     """
     if len(answers) != len(structures):
         raise LabelError(

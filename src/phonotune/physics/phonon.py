@@ -1,12 +1,14 @@
 """Phonons by finite displacements: plan the supercells, analyse their forces.
 
-Residual forces of the undeformed cell need no extra structure: a site's set of displacements always holds
-the opposite of each, by symmetry or explicitly, so that whatever does not change sign drops out of the fit.
+Residual forces of the undeformed cell need no extra structure: a site's set of displacements always
+holds the opposite of each, by symmetry or explicitly, so that whatever does not change sign drops
+out of the fit.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +26,6 @@ from phonotune.physics.phonon_cells import (
     nac_params,
     primitive_cell,
     primitive_rows,
-    to_phonopy,
     to_structure,
 )
 from phonotune.physics.phonon_spectrum import (
@@ -102,6 +103,8 @@ class PhononPlan:
         shape (n_d,), index of the displaced atom.
     vectors
         shape (n_d, 3), its displacement, Å, Cartesian.
+    phonon
+        The Phonopy object behind it, kept for its symmetry search (the slow part); never changed.
     """
 
     structure: Structure
@@ -111,6 +114,7 @@ class PhononPlan:
     structures: tuple[Structure, ...]
     sites: IntArray
     vectors: FloatArray
+    phonon: Phonopy = field(repr=False)
 
 
 def plan_displacements(structure: Structure, settings: PhononSettings) -> PhononPlan:
@@ -139,6 +143,7 @@ def plan_displacements(structure: Structure, settings: PhononSettings) -> Phonon
         structures=tuple(to_structure(cell) for cell in phonon.supercells_with_displacements),
         sites=np.array([d["number"] for d in first_atoms]),
         vectors=np.array([d["displacement"] for d in first_atoms]),
+        phonon=phonon,
     )
 
 
@@ -147,8 +152,8 @@ def analyse_forces(
 ) -> PhononDocument:
     """Turn the forces on displaced supercells into a PhononDocument.
 
-    Force constants are fitted by phonopy from the symmetry-expanded displacements, then made to obey the
-    acoustic sum rule and index symmetry.
+    Force constants are fitted by phonopy from the symmetry-expanded displacements, then made to
+    obey the acoustic sum rule and index symmetry.
 
     Parameters
     ----------
@@ -178,8 +183,8 @@ def analyse_forces(
 
 
 def _fit(plan: PhononPlan, forces: FloatArray) -> Phonopy:
-    """Return a Phonopy object with symmetrised compact force constants, fitted to forces (n_d, n_super, 3)."""
-    phonon = build_phonopy(plan.structure, plan.matrix, plan.primitive, plan.settings.symprec)
+    """Return a Phonopy object with symmetrised compact force constants (forces eV/Å)."""
+    phonon = copy(plan.phonon)
     phonon.dataset = {
         "natom": len(phonon.supercell),
         "first_atoms": [
@@ -240,7 +245,8 @@ def analyse_force_constants(
         "band_frequencies": band_frequencies(phonon, path),
         "band_segments": path.segments,
         **thermal,
-        **(displaced or _no_displacements(n_super)),
+        **_no_displacements(n_super),
+        **(displaced or {}),
         **({} if born is None else {"born": born.charges, "dielectric": born.dielectric}),
     }
     matrix = _rows_of(phonon)
@@ -254,7 +260,7 @@ def analyse_force_constants(
         primitive_matrix=_float_rows(phonon.primitive_matrix.T),
         mesh=numbers,
         has_nac=born is not None,
-        n_displacements=len(arrays["displacement_vectors"]),
+        n_displacements=len(arrays.get("random_displacements", arrays["displacement_vectors"])),
         imaginary_threshold=settings.imaginary_threshold,
         lowest_frequency=float(min(lowest)),
         highest_frequency=float(max(nu.max(), mesh["mesh_frequencies"].max())),
@@ -334,12 +340,17 @@ def _band_labels(path: BandPath) -> list[BandLabel]:
 
 
 def phonopy_of(document: PhononDocument) -> Phonopy:
-    """Rebuild the Phonopy object of a document: cells, displacements and forces, NAC, force constants."""
+    """Rebuild a document's Phonopy object: cells, displacements, forces, NAC, force constants."""
     arrays = document.data.arrays()
     structure = Structure.from_dict(document.unitcell)
     symprec = float(document.settings["symprec"])
     phonon = build_phonopy(structure, document.supercell_matrix, document.primitive_matrix, symprec)
-    if len(arrays["displacement_sites"]):
+    if "random_displacements" in arrays:
+        phonon.dataset = {
+            "displacements": arrays["random_displacements"],
+            "forces": arrays["random_forces"],
+        }
+    elif len(arrays["displacement_sites"]):
         rows = zip(
             arrays["displacement_sites"],
             arrays["displacement_vectors"],

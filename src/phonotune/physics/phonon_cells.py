@@ -17,7 +17,7 @@ from phonotune.ports import FloatArray
 from phonotune.schemas.base import Matrix3, Vector3
 
 Rows3 = tuple[Vector3, Vector3, Vector3]
-"""Rows are the primitive vectors in units of the cell vectors (phonopy's convention is the transpose)."""
+"""Rows are the primitive vectors in units of the cell vectors (phonopy's is the transpose)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class BornCharges:
     Attributes
     ----------
     charges
-        shape (n_prim, 3, 3), Born effective charges (elementary charges), atoms of the primitive cell.
+        shape (n_prim, 3, 3), Born effective charges (e), atoms of the primitive cell.
     dielectric
         shape (3, 3), high-frequency dielectric tensor.
     """
@@ -53,7 +53,7 @@ def to_structure(cell: PhonopyAtoms) -> Structure:
 def primitive_rows(structure: Structure, symprec: float) -> Rows3:
     """Return the primitive vectors in units of the cell vectors; identity for a primitive cell.
 
-    A cell that is primitive already is kept as it is, whatever its setting: nothing is standardised.
+    A cell that is primitive already is kept, whatever its setting: nothing is standardised.
     """
     matrix = guess_primitive_matrix(to_phonopy(structure), symprec=symprec).T
     if np.linalg.det(matrix) > 1 - 1e-3:
@@ -92,8 +92,8 @@ def build_phonopy(
         )
     except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"phonopy cannot build the cells of {structure.reduced_formula} with symprec {symprec} Å "
-            f"({error}). Give a symmetrised structure or a larger symprec."
+            f"phonopy cannot build the cells of {structure.reduced_formula} with symprec "
+            f"{symprec} Å ({error}). Give a symmetrised structure or a larger symprec."
         ) from error
 
 

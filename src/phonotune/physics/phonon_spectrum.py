@@ -30,7 +30,7 @@ def commensurate_points(phonon: Phonopy) -> FloatArray:
 
     Returns
     -------
-    shape (n_c, 3), in reciprocal vectors of the primitive cell, in (-1/2, 1/2], Γ first, then by length.
+    shape (n_c, 3), in reciprocal vectors of the primitive cell, Γ first, then by length.
     """
     matrix = np.linalg.inv(phonon.primitive_matrix) @ phonon.supercell_matrix
     q = get_commensurate_points(np.rint(matrix).astype(np.int64))
@@ -46,7 +46,7 @@ def frequencies_at(phonon: Phonopy, q: FloatArray) -> FloatArray:
 
 
 def star_representatives(phonon: Phonopy, q: FloatArray) -> IntArray:
-    """Return for each q the index of the first q in the list that symmetry (or time reversal) makes equal."""
+    """Return for each q the index of the first q of its star (symmetry and time reversal)."""
     rotations = np.swapaxes(np.array(phonon.primitive_symmetry.pointgroup_operations), 1, 2)
     images = np.einsum("rij,qj->qri", np.concatenate([rotations, -rotations]), q)
     first = np.arange(len(q))
@@ -65,8 +65,8 @@ def is_gamma(q: FloatArray) -> FloatArray:
 def without_acoustic(q: FloatArray, frequencies: FloatArray) -> FloatArray:
     """Mask the three acoustic modes at Γ with infinity.
 
-    The sum rule makes them zero to numerical noise; at Γ they are the three of smallest absolute frequency
-    (an optical mode that is smaller still would be indistinguishable from zero, too).
+    The sum rule makes them zero to numerical noise; at Γ they are the three of smallest absolute
+    frequency (an optical mode smaller still could not be told from zero, either).
 
     Parameters
     ----------
@@ -100,6 +100,6 @@ def mesh_spectrum(phonon: Phonopy, numbers: tuple[int, int, int]) -> dict[str, F
 
 
 def band_frequencies(phonon: Phonopy, path: BandPath) -> FloatArray:
-    """Return the frequencies on a path, shape (n_b, 3 n_prim), THz, NAC direction along each segment."""
+    """Return frequencies on a path, shape (n_b, 3 n_prim), THz; NAC along each segment."""
     parts = [path.q[first : last + 1] for first, last in path.segments]
     return np.concatenate(phonon.run_band_structure(parts).frequencies)

@@ -34,8 +34,8 @@ _NEIGHBOURS: Final[NDArray[np.int64]] = np.array(
 def as_matrix(value: Sequence[int] | Sequence[Sequence[int]] | NDArray[Any]) -> Matrix3:
     """Return an integer supercell matrix from 3 or 9 integers or a 3x3 array.
 
-    Rows are the supercell vectors in units of the cell vectors (pymatgen's and ASE's convention; phonopy's
-    is the transpose).
+    Rows are the supercell vectors in units of the cell vectors (pymatgen's and ASE's convention;
+    phonopy's is the transpose).
 
     Raises
     ------
@@ -66,10 +66,11 @@ def supercell_matrix(
 ) -> Matrix3:
     """Return the smallest compact supercell whose periodic images are far apart.
 
-    Among multiples of the given and the conventional cell with primitive, face- or body-centred shape that
-    keep the crystal's point group (a cell that breaks it costs displacements and accuracy), take the one
-    with the fewest atoms whose shortest lattice vector reaches ``min_length``; ties go to the roundest
-    cell. Where ``max_atoms`` forbids that length, the roundest allowed cell is taken.
+    Among multiples of the given and the conventional cell with primitive, face- or body-centred
+    shape that keep the crystal's point group (a cell that breaks it costs displacements and
+    accuracy), take the one with the fewest atoms whose shortest lattice vector reaches
+    ``min_length``; ties go to the roundest cell. Where ``max_atoms`` forbids that length, the
+    allowed cell with the longest shortest vector is taken.
 
     Parameters
     ----------
@@ -149,10 +150,10 @@ def lattice_translations(matrix: Matrix3) -> IntArray:
 
 
 def make_supercell(structure: Structure, matrix: Matrix3) -> Structure:
-    """Repeat a cell: site by site, each with its images in the order of :func:`lattice_translations`.
+    """Repeat a cell: site by site, each with its images in :func:`lattice_translations`' order.
 
-    Fractional coordinates are not wrapped, so that the n-th image of a site is that site plus the n-th
-    translation. The order differs from phonopy's for non-diagonal matrices: never mix the two.
+    Fractional coordinates are not wrapped, so that the n-th image of a site is that site plus the
+    n-th translation. The order is not phonopy's: never mix the two.
     """
     shifts = lattice_translations(matrix) @ structure.lattice.matrix
     return Structure(
@@ -168,8 +169,9 @@ def commensurate_matrix(
 ) -> Matrix3:
     """Return the smallest supercell in which a wave of wavevector q is periodic.
 
-    The lattice vectors R with q·R integer form one sublattice, whose index is the common denominator of q:
-    it is found among the Hermite normal forms and given in its most compact (LLL-reduced) basis.
+    The lattice vectors R with q·R integer form one sublattice, whose index is the common
+    denominator of q: it is found among the Hermite normal forms and given in its most compact
+    (LLL-reduced) basis.
 
     Parameters
     ----------
@@ -189,8 +191,8 @@ def commensurate_matrix(
     size = lcm(*(p.denominator for p in parts))
     if size > max_size or not np.allclose([float(p) for p in parts], q, atol=1e-5):
         raise InputError(
-            f"q = {[round(float(x), 5) for x in q]} is not commensurate with a supercell of at most "
-            f"{max_size} cells. Choose a q-point with a smaller denominator or raise max_size."
+            f"q = {[round(float(x), 5) for x in q]} is not commensurate with a supercell of at "
+            f"most {max_size} cells. Choose a q-point with a smaller denominator or raise max_size."
         )
     metric = np.eye(3) if lattice is None else lattice.matrix
     for form in _hermite_forms(size):
@@ -235,7 +237,7 @@ def check_structure(
     Raises
     ------
     StructureError
-        No atoms, disorder, NaN, a flat or left-handed cell, overlapping atoms, or an unknown element.
+        No atoms, disorder, NaN, a flat or left-handed cell, overlapping atoms, unknown element.
     """
     if len(structure) == 0:
         raise StructureError("The structure holds no atoms; give a crystal with at least one.")
@@ -260,13 +262,13 @@ def _check_cell(structure: Structure) -> None:
     cell: FloatArray = structure.lattice.matrix
     if not (np.isfinite(cell).all() and np.isfinite(structure.frac_coords).all()):
         raise StructureError(
-            f"The cell or the positions of {structure.formula} hold NaN or infinity; check the file."
+            f"Cell or positions of {structure.formula} hold NaN or infinity; check the file."
         )
     volume = float(np.linalg.det(cell))
     if abs(volume) < 1e-3 or abs(volume) / len(structure) < 0.5:
         raise StructureError(
-            f"The cell of {structure.formula} has {abs(volume):.3g} Å^3 for {len(structure)} atoms; "
-            "give three independent vectors in Å."
+            f"The cell of {structure.formula} has {abs(volume):.3g} Å^3 for {len(structure)} "
+            "atoms; give three independent vectors in Å."
         )
     if volume < 0:
         raise StructureError(

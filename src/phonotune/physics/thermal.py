@@ -1,4 +1,4 @@
-"""Harmonic thermodynamics from phonon frequencies (Wallace, Thermodynamics of Crystals, 1972, sec. 10)."""
+"""Harmonic thermodynamics from frequencies (Wallace, Thermodynamics of Crystals, 1972, sec. 10)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import constants
 from phonotune.ports import FloatArray
 
 CUTOFF: Final[float] = 0.01
-"""Modes below this (THz) are left out: imaginary ones, and the acoustic ones at Γ, zero by the sum rule."""
+"""Modes below this (THz) are left out: imaginary ones, and the acoustic ones at Γ (zero)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,3 +29,6 @@ class ElasticDocument(PropertyDocument):
     shear_modulus: GPa = Field(description="Hill average")
     residual_pressure: GPa = Field(description="pressure of the evaluator at the given cell")
     born_stable: bool = Field(description="all eigenvalues of the tensor are positive")
+    internal_instability: bool = Field(
+        description="a Γ mode without restoring force couples to strain: the tensor is that of a saddle"
+    )

@@ -42,24 +42,32 @@ class PhononDocument(PropertyDocument):
     ``force_constants`` (n_prim, n_super, 3, 3) eV/Å^2, compact;
     ``mesh_q`` (n_q, 3), ``mesh_weights`` (n_q,), ``mesh_frequencies`` (n_q, 3 n_prim);
     ``commensurate_q`` (n_c, 3), ``commensurate_frequencies`` (n_c, 3 n_prim);
-    ``band_distances`` (n_b,), ``band_frequencies`` (n_b, 3 n_prim), ``band_segments`` (n_seg, 2) start and
+    ``band_q`` (n_b, 3), ``band_distances`` (n_b,), ``band_frequencies`` (n_b, 3 n_prim), ``band_segments`` (n_seg, 2) start and
     end index of each path segment;
     ``dos_frequencies``, ``dos_total`` (states/THz/primitive cell);
     ``temperatures``, ``helmholtz``, ``entropy``, ``heat_capacity``;
-    ``displacement_sites`` (n_d,), ``displacement_vectors`` (n_d, 3) Å, ``displacement_forces`` (n_d, n_super, 3) eV/Å.
+    ``displacement_sites`` (n_d,), ``displacement_vectors`` (n_d, 3) Å, ``displacement_forces`` (n_d, n_super, 3) eV/Å;
+    instead, where all atoms were displaced at once: ``random_displacements``, ``random_forces`` (n_d, n_super, 3);
+    with NAC: ``born`` (n_prim, 3, 3) e, ``dielectric`` (3, 3). Sites are in phonopy's supercell order.
     """
 
     kind: Literal["phonon"] = "phonon"
     unitcell: dict = Field(description="pymatgen Structure.as_dict of the cell given")  # type: ignore[type-arg]
     supercell_matrix: Matrix3
-    primitive_matrix: tuple[Vector3, Vector3, Vector3]
+    primitive_matrix: tuple[Vector3, Vector3, Vector3] = Field(
+        description="rows are the primitive vectors in units of the cell vectors"
+    )
     mesh: tuple[int, int, int]
     has_nac: bool
     n_displacements: int
     imaginary_threshold: TeraHertz = Field(description="a mode below this counts as imaginary")
-    lowest_frequency: TeraHertz = Field(description="lowest on the commensurate points and on the mesh")
+    lowest_frequency: TeraHertz = Field(
+        description="lowest on the commensurate points and on the mesh"
+    )
     highest_frequency: TeraHertz
-    imaginary_modes: list[ImaginaryMode]
+    imaginary_modes: list[ImaginaryMode] = Field(
+        description="at the commensurate points, one q a star, softest first"
+    )
     formula_units: int = Field(description="formula units in the primitive cell")
     thermal_300: ThermalPoint = Field(description="at 300 K; imaginary modes are left out")
     band_labels: list[BandLabel]

@@ -25,11 +25,16 @@ class WellDocument(PropertyDocument):
     band: int
     mode_source: str = Field(description="whose eigenvector: reference, or this evaluator's own")
     mode_frequency: TeraHertz = Field(description="frequency of the followed mode, by mode_source")
-    curvature_frequency: TeraHertz = Field(description="from the fitted quadratic coefficient, signed")
-    supercell_matrix: Matrix3
+    curvature_frequency: TeraHertz = Field(
+        description="from the fitted quadratic coefficient, signed"
+    )
+    supercell_matrix: Matrix3 = Field(description="rows, in units of the primitive vectors")
     formula_units: int = Field(description="formula units in the supercell")
     normalisation: str
     has_double_well: bool
+    minimum_in_range: bool = Field(
+        description="False: E(Q) still falls at the end of the grid; depth and q0 are its values there"
+    )
     depth: MilliElectronVoltPerFormula = Field(description="energy gained at Q0, >= 0")
     q0: ModeAmplitude = Field(description="amplitude of the minimum, 0 without a double well")
     fit_residual: MilliElectronVoltPerFormula = Field(description="largest deviation of the fit")

@@ -1,0 +1,228 @@
+"""Elastic constants with relaxed ions from single points: strained cells and Γ displacements.
+
+The ions relax by linear response: C = C_clamped - Λᵀ Φ⁺ Λ / V with the force-response internal strain
+Λ = dF/dε and the Γ force constants Φ, acoustic modes projected out (Born and Huang, Dynamical Theory
+of Crystal Lattices, 1954; Wu, Vanderbilt and Hamann, PRB 72, 035105 (2005), eq. 17). It is exact to
+linear order, one batch, and the same for DFT and models. Unlike a relaxation it cannot run away from a
+saddle point: there it gives the tensor of the saddle and says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from pydantic import Field
+from pymatgen.analysis.elasticity import ElasticTensor, Strain, Stress
+from pymatgen.core import Structure, SymmOp
+from pymatgen.core.tensors import symmetry_reduce
+
+from phonotune.physics.answers import require_answers
+from phonotune.physics.phonon import (
+    PhononPlan,
+    gamma_force_constants,
+    plan_gamma_displacements,
+)
+from phonotune.ports import Answers, Evaluation, FloatArray
+from phonotune.schemas.base import Part, Source, structure_hash
+from phonotune.schemas.elastic import ElasticDocument, Tensor6
+from phonotune.units import EV_PER_CUBIC_ANGSTROM_IN_GPA, Angstrom, Dimensionless
+
+SOFT_MODE: Final[float] = 1e-4
+"""An internal mode below this curvature (eV/Å^2) cannot be relaxed."""
+_COUPLING: Final[float] = 1e-2
+"""A mode whose force response to unit strain stays below this (eV/Å) does not feel the strain."""
+
+
+class ElasticSettings(Part):
+    """How elastic constants are computed; the same for the reference and for every model."""
+
+    strains: tuple[Dimensionless, ...] = Field(
+        default=(0.005, 0.01), min_length=1, description="amplitudes, each with both signs"
+    )
+    displacement: Angstrom = Field(default=0.01, gt=0, description="for the Γ force constants")
+    symprec: Angstrom = Field(default=1e-5, gt=0, description="symmetry tolerance")
+
+
+@dataclass(frozen=True, eq=False)
+class ElasticPlan:
+    """The undeformed primitive cell, symmetry-reduced strained cells, Γ displacements.
+
+    Attributes
+    ----------
+    structure
+        The cell given.
+    settings
+        Resolved settings.
+    gamma
+        The displacement plan of the primitive cell.
+    strains
+        Unique strains, and for each the operations that make the other planned strains of it.
+    structures
+        Cells to evaluate with stress: undeformed, strained (clamped ions), displaced.
+    """
+
+    structure: Structure
+    settings: ElasticSettings
+    gamma: PhononPlan
+    strains: tuple[tuple[Strain, tuple[SymmOp, ...]], ...]
+    structures: tuple[Structure, ...]
+
+
+def plan_strains(structure: Structure, settings: ElasticSettings) -> ElasticPlan:
+    """Plan the six Voigt strains, reduced by symmetry, and the Γ displacements.
+
+    The primitive cell does for all of it: a strain keeps the lattice translations, so that no mode off
+    Γ answers to it.
+
+    Raises
+    ------
+    StructureError
+        The structure is unusable.
+    """
+    gamma = plan_gamma_displacements(structure, settings.displacement, settings.symprec)
+    primitive = gamma.structure
+    strains = [
+        Strain.from_voigt(sign * size * direction)
+        for direction in np.eye(6)
+        for size in settings.strains
+        for sign in (1, -1)
+    ]
+    reduced = symmetry_reduce(strains, primitive, symprec=settings.symprec)
+    unique = tuple((Strain(strain), tuple(reduced[strain])) for strain in reduced)
+    strained = (
+        strain.get_deformation_matrix("symmetric").apply_to_structure(primitive)
+        for strain, _ in unique
+    )
+    return ElasticPlan(
+        structure=structure,
+        settings=settings,
+        gamma=gamma,
+        strains=unique,
+        structures=(primitive, *strained, *gamma.structures),
+    )
+
+
+def analyse_stresses(plan: ElasticPlan, answers: Answers, source: Source) -> ElasticDocument:
+    """Fit the clamped tensor and relax the ions by linear response.
+
+    At a cell that is not the evaluator's own minimum (``residual_pressure``) these are the stress-strain
+    coefficients, symmetrised; they are what decides on stability there (Wallace 1972).
+
+    Raises
+    ------
+    LabelError
+        A missing answer or stress; the frames are named.
+    """
+    n = 1 + len(plan.strains)
+    complete = require_answers(plan.structures[:n], answers[:n], "Elastic constants", stress=True)
+    constants = gamma_force_constants(plan.gamma, answers[n:])
+    primitive = plan.gamma.structure
+    strains, stresses, forces = _expand(plan, complete[1:])
+    clamped = ElasticTensor.from_independent_strains(
+        strains, stresses, eq_stress=Stress(_stress(complete[0]))
+    )
+    design = np.column_stack([[s.voigt for s in strains], np.ones(len(strains))])
+    response = np.linalg.lstsq(design, forces.reshape(len(strains), -1), rcond=None)[0][:6].T
+    softening, unstable = internal_softening(constants, response)
+    softening *= EV_PER_CUBIC_ANGSTROM_IN_GPA / primitive.volume
+    relaxed = _symmetric(ElasticTensor.from_voigt(clamped.voigt - softening), plan)
+    return _document(plan, source, relaxed, _symmetric(clamped, plan), complete[0], unstable)
+
+
+def internal_softening(
+    force_constants: FloatArray, response: FloatArray
+) -> tuple[FloatArray, bool]:
+    """Return Λᵀ Φ⁺ Λ and whether a mode without restoring force couples to a strain.
+
+    Parameters
+    ----------
+    force_constants
+        shape (3n, 3n), eV/Å^2, at Γ.
+    response
+        shape (3n, 6), dF/dε in Voigt order (shear strains doubled), eV/Å.
+
+    Returns
+    -------
+    shape (6, 6), eV; modes within ``SOFT_MODE`` of zero are left out, unstable ones are in (the saddle).
+    """
+    uniform = np.tile(np.eye(3), (len(force_constants) // 3, 1)) / np.sqrt(len(force_constants) / 3)
+    internal = np.eye(len(force_constants)) - uniform @ uniform.T
+    curvatures, modes = np.linalg.eigh(internal @ force_constants @ internal)
+    coupling = modes.T @ internal @ response
+    felt = np.abs(coupling).max(axis=1) > _COUPLING
+    used = felt & (np.abs(curvatures) > SOFT_MODE)
+    softening = (coupling[used] / curvatures[used, None]).T @ coupling[used]
+    return softening, bool((felt & (curvatures < SOFT_MODE)).any())
+
+
+def _stress(answer: Evaluation) -> FloatArray:
+    """Return the symmetric stress in GPa; require_answers has made sure that there is one."""
+    stress = np.asarray(answer.stress, dtype=float)
+    return (stress + stress.T) / 2 * EV_PER_CUBIC_ANGSTROM_IN_GPA
+
+
+def _expand(
+    plan: ElasticPlan, strained: list[Evaluation]
+) -> tuple[list[Strain], list[Stress], FloatArray]:
+    """Return all planned strains with stresses (GPa) and forces (n, n_prim, 3) made by symmetry."""
+    strains, stresses, forces = [], [], []
+    for (strain, operations), answer in zip(plan.strains, strained, strict=True):
+        for operation in (SymmOp.from_rotation_and_translation(), *operations):
+            strains.append(strain.transform(operation))
+            stresses.append(Stress(_stress(answer)).transform(operation))
+            images = _images(plan.gamma.structure, operation)
+            turned = np.empty_like(answer.forces)
+            turned[images] = answer.forces @ operation.rotation_matrix.T
+            forces.append(turned)
+    return strains, stresses, np.array(forces)
+
+
+def _images(structure: Structure, operation: SymmOp) -> Any:
+    """Return where a Cartesian operation of the crystal sends each site, shape (n,)."""
+    moved = structure.lattice.get_fractional_coords(operation.operate_multi(structure.cart_coords))
+    distances = structure.lattice.get_all_distances(moved, structure.frac_coords)
+    return np.argmin(distances, axis=1)
+
+
+def _symmetric(tensor: ElasticTensor, plan: ElasticPlan) -> ElasticTensor:
+    """Return the tensor with index symmetry and the crystal's own."""
+    fitted = tensor.voigt_symmetrized.fit_to_structure(
+        plan.gamma.structure, symprec=plan.settings.symprec
+    )
+    return ElasticTensor(fitted)
+
+
+def _document(
+    plan: ElasticPlan,
+    source: Source,
+    relaxed: ElasticTensor,
+    clamped: ElasticTensor,
+    undeformed: Evaluation,
+    unstable: bool,
+) -> ElasticDocument:
+    return ElasticDocument(
+        formula=plan.structure.reduced_formula,
+        material_id=structure_hash(plan.structure),
+        source=source,
+        settings=plan.settings.model_dump(mode="json"),
+        n_strains=len(plan.strains),
+        elastic_tensor=_rows(relaxed),
+        clamped_tensor=_rows(clamped),
+        bulk_modulus_voigt=float(relaxed.k_voigt),
+        bulk_modulus_reuss=float(relaxed.k_reuss),
+        bulk_modulus=float(relaxed.k_vrh),
+        shear_modulus_voigt=float(relaxed.g_voigt),
+        shear_modulus_reuss=float(relaxed.g_reuss),
+        shear_modulus=float(relaxed.g_vrh),
+        residual_pressure=float(-np.trace(_stress(undeformed)) / 3),
+        born_stable=bool(np.linalg.eigvalsh(np.asarray(relaxed.voigt)).min() > 0),
+        internal_instability=unstable,
+    )
+
+
+def _rows(tensor: ElasticTensor) -> Tensor6:
+    rows: Any = tuple(tuple(float(x) for x in row) for row in np.asarray(tensor.voigt))
+    checked: Tensor6 = rows
+    return checked

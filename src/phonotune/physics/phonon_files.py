@@ -1,0 +1,174 @@
+"""phonopy's own files: what phonopy loads, written; what phonopy wrote, read."""
+
+from __future__ import annotations
+
+import lzma
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from phonopy import Phonopy
+from phonopy.file_IO import parse_BORN, write_force_constants_to_hdf5
+from phonopy.interface.phonopy_yaml import PhonopyYaml
+from pymatgen.core import Structure
+
+from phonotune.errors import FramesError, InputError
+from phonotune.physics.phonon import PhononSettings, analyse_force_constants, phonopy_of
+from phonotune.physics.phonon_cells import (
+    BornCharges,
+    Rows3,
+    build_phonopy,
+    primitive_cell,
+    primitive_rows,
+    to_phonopy,
+    to_structure,
+)
+from phonotune.physics.supercell import as_matrix
+from phonotune.schemas.base import Source
+from phonotune.schemas.phonon import PhononDocument
+
+PARAMS_FILE = "phonopy_params.yaml"
+FORCE_CONSTANTS_FILE = "force_constants.hdf5"
+
+
+def write_phonopy_files(document: PhononDocument, directory: Path) -> tuple[Path, Path]:
+    """Write ``phonopy_params.yaml`` (cells, displacements, forces, NAC) and ``force_constants.hdf5``.
+
+    Returns
+    -------
+    The two paths.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    phonon = phonopy_of(document)
+    params, constants = directory / PARAMS_FILE, directory / FORCE_CONSTANTS_FILE
+    phonon.save(params, settings={"force_constants": False})
+    write_force_constants_to_hdf5(
+        phonon.force_constants,
+        filename=str(constants),
+        p2s_map=phonon.primitive.p2s_map,
+        physical_unit="eV/angstrom^2",
+        compression="gzip",
+    )
+    return params, constants
+
+
+def read_phonopy_yaml(
+    path: Path, settings: PhononSettings, source: Source, with_nac: bool = True
+) -> PhononDocument:
+    """Read a phonopy yaml with forces as a PhononDocument, e.g. a DFT reference.
+
+    One-atom displacements are fitted by phonopy, displacements of all atoms by symfc.
+
+    Parameters
+    ----------
+    path
+        ``phonopy_params.yaml`` or the like, also ``.xz``.
+    settings
+        Mesh and thresholds; the supercell is the file's.
+    source
+        Who computed the forces.
+    with_nac
+        False leaves the file's Born charges out.
+
+    Raises
+    ------
+    InputError
+        The file is missing or is no phonopy yaml.
+    FramesError
+        It holds no displacements with forces.
+    """
+    content = _read(path)
+    structure = to_structure(content.unitcell)
+    matrix = as_matrix(np.asarray(content.supercell_matrix).T)
+    nac = content.nac_params if with_nac else None
+    primitive = primitive_rows(structure, settings.symprec)
+    if nac is not None and content.primitive_matrix is not None:
+        primitive = _rows(content.primitive_matrix)
+    phonon = build_phonopy(structure, matrix, primitive, settings.symprec)
+    displaced = _fit_dataset(phonon, content.dataset, path)
+    born = None if nac is None else BornCharges(nac["born"], nac["dielectric"])
+    return analyse_force_constants(phonon, structure, settings, source, born, displaced)
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give a phonopy yaml with forces.")
+    content = PhonopyYaml()
+    try:
+        if path.suffix == ".xz":
+            with lzma.open(path, "rt") as stream:
+                content.read(stream)
+        else:
+            content.read(str(path))
+    except (ValueError, TypeError, KeyError, AttributeError, lzma.LZMAError) as error:
+        raise InputError(
+            f"{path} cannot be read as a phonopy yaml ({error}); give phonopy_params.yaml or "
+            "phonopy_disp.yaml with forces."
+        ) from error
+    if content.unitcell is None or content.supercell_matrix is None:
+        raise InputError(f"{path} holds no unit cell and supercell matrix; it is no phonopy yaml.")
+    return content
+
+
+def _rows(primitive_matrix: Any) -> Rows3:
+    rows = [(float(r[0]), float(r[1]), float(r[2])) for r in np.asarray(primitive_matrix).T]
+    return (rows[0], rows[1], rows[2])
+
+
+def _fit_dataset(phonon: Phonopy, dataset: Any, path: Path) -> dict[str, Any]:
+    """Fit force constants in place; return the arrays that the document keeps of the dataset."""
+    one_atom = dataset is not None and "first_atoms" in dataset
+    complete = dataset is not None and (
+        all("forces" in d for d in dataset["first_atoms"]) if one_atom else "forces" in dataset
+    )
+    if not complete:
+        raise FramesError(
+            f"{path} holds no forces beside its displacements; collect them with phonopy's "
+            "`phonopy --sp` first."
+        )
+    phonon.dataset = dataset
+    phonon.produce_force_constants(
+        calculate_full_force_constants=False, fc_calculator=None if one_atom else "symfc"
+    )
+    phonon.symmetrize_force_constants(level=3)
+    if not one_atom:
+        return {
+            "random_displacements": np.array(dataset["displacements"]),
+            "random_forces": np.array(dataset["forces"]),
+        }
+    return {
+        "displacement_sites": np.array([d["number"] for d in dataset["first_atoms"]]),
+        "displacement_vectors": np.array([d["displacement"] for d in dataset["first_atoms"]]),
+        "displacement_forces": np.array([d["forces"] for d in dataset["first_atoms"]]),
+    }
+
+
+def read_born(path: Path, structure: Structure, symprec: float = 1e-5) -> BornCharges:
+    """Read phonopy's BORN file for the primitive cell of a structure.
+
+    Parameters
+    ----------
+    path
+        BORN: dielectric tensor and the charges of symmetry-independent atoms of the primitive cell.
+    structure
+        The cell given, in the orientation that the tensors refer to.
+    symprec
+        Symmetry tolerance, Å.
+
+    Raises
+    ------
+    InputError
+        The file is missing or does not fit the crystal.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give phonopy's BORN file.")
+    try:
+        found = parse_BORN(
+            to_phonopy(primitive_cell(structure, symprec)), symprec=symprec, filename=path
+        )
+    except (ValueError, RuntimeError, IndexError) as error:
+        raise InputError(
+            f"{path} does not fit {structure.reduced_formula} ({error}); it holds a dielectric tensor "
+            "and one charge tensor a symmetry-independent atom of the primitive cell."
+        ) from error
+    return BornCharges(np.array(found["born"]), np.array(found["dielectric"]))

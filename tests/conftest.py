@@ -12,7 +12,9 @@ from phonotune.settings import get_settings
 
 
 @pytest.fixture(autouse=True)
-def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_folders(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     """Keep every test away from the user's store, cache and checkpoints."""
     folder = tmp_path_factory.mktemp("home")
     for name in ("DATA_DIR", "CACHE_DIR", "CHECKPOINT_DIR"):

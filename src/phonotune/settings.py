@@ -19,13 +19,15 @@ class PhonotuneSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PHONOTUNE_", extra="ignore", frozen=True)
 
     store: Path | None = Field(
-        default=None, description="jobflow store: a yaml file or a folder; default is DATA_DIR/store"
+        default=None,
+        description="jobflow store: a yaml file or a folder; default is DATA_DIR/store",
     )
     data_dir: Path = Field(
         default=Path("~/.local/share/phonotune"), description="embedded store and reports"
     )
     cache_dir: Path = Field(
-        default=Path("~/.cache/phonotune"), description="trusted models, things that can be made again"
+        default=Path("~/.cache/phonotune"),
+        description="trusted models, things that can be made again",
     )
     checkpoint_dir: Path = Field(
         default=Path("~/.cache/phonotune/checkpoints"),

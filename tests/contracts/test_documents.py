@@ -40,7 +40,9 @@ def test_every_number_has_a_unit(part):
     without = [
         name
         for name, annotation in hints.items()
-        if name in part.model_fields and name not in {"q", "primitive_matrix"} and list(bare_floats(annotation))
+        if name in part.model_fields
+        and name not in {"q", "primitive_matrix"}
+        and list(bare_floats(annotation))
     ]
     assert not without
 

@@ -97,7 +97,9 @@ def test_a_failure_is_told_and_spares_what_does_not_need_it(store):
     free = add(1, 1)
     events = []
     summary = run_flow(
-        Flow([broken, needs, free]), store, progress=lambda name, event, *_: events.append((name, event))
+        Flow([broken, needs, free]),
+        store,
+        progress=lambda name, event, *_: events.append((name, event)),
     )
     assert [(f.name, f.error) for f in summary.failed] == [("fail", "ValueError: cannot do 7")]
     assert summary.finished == 1

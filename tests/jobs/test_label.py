@@ -114,7 +114,11 @@ def test_a_missing_stress_stays_missing(aluminium):
 
 @pytest.mark.parametrize(
     ("output", "message"),
-    [({"forces": None}, "no forces"), ({"energy": None}, "no energy"), ({"energy": float("nan")}, "finite")],
+    [
+        ({"forces": None}, "no forces"),
+        ({"energy": None}, "no energy"),
+        ({"energy": float("nan")}, "finite"),
+    ],
 )
 def test_an_incomplete_document_is_rejected(aluminium, output, message):
     with pytest.raises(LabelError, match=message):

@@ -13,7 +13,9 @@ from phonotune.schemas.blob import MAX_BLOB_BYTES, Blob
 def test_arrays_come_back_bit_for_bit():
     rng = np.random.default_rng(0)
     forces, flags = rng.normal(size=(4, 3)), np.array([True, False])
-    blob = json.loads(json.dumps(Blob.pack(forces=forces, flags=flags), cls=MontyEncoder), cls=MontyDecoder)
+    blob = json.loads(
+        json.dumps(Blob.pack(forces=forces, flags=flags), cls=MontyEncoder), cls=MontyDecoder
+    )
     assert np.array_equal(blob.arrays()["forces"], forces)
     assert np.array_equal(blob.arrays()["flags"], flags)
 

@@ -1,0 +1,1 @@
+"""Flows: whole DAGs, and running them here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from jobflow import Flow, Job, Maker
 from pymatgen.core import Structure
@@ -137,5 +138,5 @@ class PhonotuneMaker(Maker):
         return [phonon, elastic, well]
 
 
-def _outputs(jobs: list[Job]) -> list[object]:
+def _outputs(jobs: list[Job]) -> list[Any]:
     return [job.output for job in jobs]

@@ -1,0 +1,1 @@
+"""Makers: thin jobs around plan, evaluate, analyse."""

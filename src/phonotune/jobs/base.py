@@ -51,7 +51,7 @@ def role_job(
             return tag(made, role(self) if callable(role) else role, self.name)
 
         make.original = method  # type: ignore[attr-defined]
-        return make
+        return make  # type: ignore[return-value]
 
     return decorate
 

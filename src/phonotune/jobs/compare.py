@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from jobflow import Maker
 
@@ -14,6 +15,8 @@ from phonotune.schemas.comparison import ComparisonDocument
 from phonotune.schemas.elastic import ElasticDocument
 from phonotune.schemas.phonon import PhononDocument
 from phonotune.schemas.wells import WellDocument
+
+D = TypeVar("D", bound=PropertyDocument)
 
 
 @dataclass
@@ -40,10 +43,13 @@ class CompareMaker(Maker):
 
 def property_set(documents: Sequence[PropertyDocument]) -> PropertySet:
     """Sort the property documents of one evaluator by kind."""
-    by_kind = {type(document): document for document in documents}
     return PropertySet(
         source=documents[0].source,
-        phonon=by_kind.get(PhononDocument),
-        elastic=by_kind.get(ElasticDocument),
-        well=by_kind.get(WellDocument),
+        phonon=_first(documents, PhononDocument),
+        elastic=_first(documents, ElasticDocument),
+        well=_first(documents, WellDocument),
     )
+
+
+def _first(documents: Sequence[PropertyDocument], kind: type[D]) -> D | None:
+    return next((document for document in documents if isinstance(document, kind)), None)

@@ -79,7 +79,9 @@ class LabelMaker(Maker):
 
     def collect_job(self, statics: Sequence[Job], candidates: Sequence[Candidate]) -> Job:
         """Return the job that gathers the labels of :meth:`static_jobs`; missing ones become None."""
-        packed = StructureSet.from_candidates(candidates, recipe=f"to be labelled by {self.labeller}")
+        packed = StructureSet.from_candidates(
+            candidates, recipe=f"to be labelled by {self.labeller}"
+        )
         made = collect_labels(self, packed, [static.output for static in statics])
         made.update_config({"on_missing_references": OnMissing.NONE})
         return tag(made, "light", self.name)
@@ -107,9 +109,7 @@ def collect_labels(
         If fewer frames than ``maker.minimum`` came back; the message lists every reason.
     """
     frames, rejected = [], []
-    for index, (candidate, output) in enumerate(
-        zip(structures.candidates(), outputs, strict=True)
-    ):
+    for index, (candidate, output) in enumerate(zip(structures.candidates(), outputs, strict=True)):
         try:
             frames.append(_labelled(candidate, read_task_document(output, candidate.structure)))
         except LabelError as error:

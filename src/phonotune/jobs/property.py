@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from jobflow import Job, Maker, Response, job
+from jobflow import Maker, Response, job
 from pymatgen.core import Structure
 
 from phonotune.errors import ConfigError
@@ -112,10 +112,10 @@ def model_evaluator(model: Model) -> tuple[Evaluator, Source]:
     FoundationError
         If the foundation model cannot be had.
     """
-    from phonotune.models.adapter import describe_model, load_model
+    from phonotune.models.adapter import find_model, load_model
     from phonotune.models.evaluate import ModelEvaluator
 
-    record = model.model if isinstance(model, TrainingDocument) else describe_model(model)
+    record = model.model if isinstance(model, TrainingDocument) else find_model(model)
     evaluator = ModelEvaluator(load_model(record))
     role = record.strategy or "untuned"
     return evaluator, evaluator.source(role, record.label, record.model_id)

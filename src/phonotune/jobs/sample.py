@@ -10,7 +10,7 @@ from pymatgen.core import Structure
 
 from phonotune.jobs.base import role_job
 from phonotune.jobs.property import Model, model_evaluator
-from phonotune.models.relax import RelaxSettings, Relaxation, relax_batch
+from phonotune.models.relax import Relaxation, RelaxSettings, relax_batch
 from phonotune.physics.supercell import make_supercell, supercell_matrix
 from phonotune.sampling.rattle import RattleSettings, rattle
 from phonotune.sampling.select import select_by_energy
@@ -104,3 +104,32 @@ class SelectMaker(Maker):
         chosen = select_by_energy(frames, self.per_trajectory, self.span)
         recipe = f"{self.per_trajectory} frames a relaxation, over {self.span:.0%} of the energy"
         return StructureSet.from_candidates(chosen, recipe)
+
+
+def _summary(group: str, relaxation: Relaxation) -> RelaxationSummary:
+    energies = relaxation.energies
+    return RelaxationSummary(
+        group=group,
+        steps=relaxation.n_steps,
+        converged=relaxation.converged,
+        energy_first=float(energies[0]),
+        energy_last=float(energies[-1]),
+        max_force=relaxation.max_force,
+    )
+
+
+def _kept(group: str, relaxation: Relaxation, most: int) -> list[Frame]:
+    """Return at most ``most`` steps as frames, equally spaced in energy, first and last included."""
+    energies = relaxation.energies
+    targets = np.linspace(energies[0], energies[-1], most)
+    steps = np.unique(np.abs(energies[:, None] - targets[None, :]).argmin(axis=0))
+    return [
+        Frame(
+            structure=relaxation.structures[step],
+            energy=relaxation.evaluations[step].energy,
+            forces=relaxation.evaluations[step].forces,
+            group=group,
+            origin=f"step {step}",
+        )
+        for step in steps
+    ]

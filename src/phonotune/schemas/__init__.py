@@ -1,0 +1,1 @@
+"""Stored Documents: frozen, versioned, a unit on every number."""

@@ -17,7 +17,16 @@ Matrix3 = tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]
 """Integer supercell matrix: rows are the supercell vectors in units of the cell vectors."""
 Vector3 = tuple[float, float, float]
 
-_TRACKED = ("phonotune", "phonopy", "mace-torch", "torch", "e3nn", "pymatgen", "atomate2", "jobflow")
+_TRACKED = (
+    "phonotune",
+    "phonopy",
+    "mace-torch",
+    "torch",
+    "e3nn",
+    "pymatgen",
+    "atomate2",
+    "jobflow",
+)
 
 
 def package_versions() -> dict[str, str]:

@@ -57,7 +57,9 @@ class Blob(MSONable):
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise PhonotuneError(f"Array {name!r} holds NaN or infinity and is not stored.")
             if array.dtype.kind == "O":
-                raise PhonotuneError(f"Array {name!r} holds Python objects; only numbers and text are stored.")
+                raise PhonotuneError(
+                    f"Array {name!r} holds Python objects; only numbers and text are stored."
+                )
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **checked)
         return cls.from_bytes(buffer.getvalue(), "npz")

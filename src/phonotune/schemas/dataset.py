@@ -137,9 +137,7 @@ class StructureSet(Document):
         """Return the structures with their groups and reasons."""
         return [
             Candidate(s, g, r)
-            for s, g, r in zip(
-                unpack_structures(self.data), self.groups, self.reasons, strict=True
-            )
+            for s, g, r in zip(unpack_structures(self.data), self.groups, self.reasons, strict=True)
         ]
 
 

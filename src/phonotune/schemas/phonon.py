@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -38,21 +38,21 @@ class BandLabel(Part):
 class PhononDocument(PropertyDocument):
     """Phonons of one crystal (finite displacements, acoustic sum rule).
 
-    ``data`` arrays (THz, Å, J/K/mol, kJ/mol; n_prim atoms in the primitive cell):
+    ``data`` arrays, in THz, Å, J/K/mol, kJ/mol, with n_prim atoms in the primitive cell:
+
     ``force_constants`` (n_prim, n_super, 3, 3) eV/Å^2, compact;
     ``mesh_q`` (n_q, 3), ``mesh_weights`` (n_q,), ``mesh_frequencies`` (n_q, 3 n_prim);
     ``commensurate_q`` (n_c, 3), ``commensurate_frequencies`` (n_c, 3 n_prim);
-    ``band_q`` (n_b, 3), ``band_distances`` (n_b,), ``band_frequencies`` (n_b, 3 n_prim), ``band_segments`` (n_seg, 2) start and
-    end index of each path segment;
+    ``band_distances`` (n_b,), ``band_frequencies`` (n_b, 3 n_prim), ``band_segments`` (n_seg, 2): first and
+    last index of each segment of the path;
     ``dos_frequencies``, ``dos_total`` (states/THz/primitive cell);
     ``temperatures``, ``helmholtz``, ``entropy``, ``heat_capacity``;
-    ``displacement_sites`` (n_d,), ``displacement_vectors`` (n_d, 3) Å, ``displacement_forces`` (n_d, n_super, 3) eV/Å;
-    instead, where all atoms were displaced at once: ``random_displacements``, ``random_forces`` (n_d, n_super, 3);
-    with NAC: ``born`` (n_prim, 3, 3) e, ``dielectric`` (3, 3). Sites are in phonopy's supercell order.
+    ``displacement_sites`` (n_d,), ``displacement_vectors`` (n_d, 3) Å, ``displacement_forces``
+    (n_d, n_super, 3) eV/Å.
     """
 
     kind: Literal["phonon"] = "phonon"
-    unitcell: dict = Field(description="pymatgen Structure.as_dict of the cell given")  # type: ignore[type-arg]
+    unitcell: dict[str, Any] = Field(description="pymatgen Structure.as_dict of the cell given")  # type: ignore[type-arg]
     supercell_matrix: Matrix3
     primitive_matrix: tuple[Vector3, Vector3, Vector3] = Field(
         description="rows are the primitive vectors in units of the cell vectors"

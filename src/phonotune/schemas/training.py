@@ -40,7 +40,11 @@ class ModelRecord(Part):
     @property
     def label(self) -> str:
         """Short name for tables and legends: ``mini`` or ``mini + lora``."""
-        return self.foundation.name if self.strategy is None else f"{self.foundation.name} + {self.strategy}"
+        return (
+            self.foundation.name
+            if self.strategy is None
+            else f"{self.foundation.name} + {self.strategy}"
+        )
 
 
 class ErrorMetrics(Part):
@@ -83,10 +87,13 @@ class TrainingDocument(Document):
     model: ModelRecord
     plan: PlanSummary
     metrics: TrainingMetrics
+    energy_refit: str = Field(description="how the atomic energies were shifted, in words")
     best_epoch: int
     epochs: int
     seconds: Second
     stop_reason: str
     device: str
     history: Blob
-    parity: Blob = Field(description="reference and predicted energies, forces of the validation frames")
+    parity: Blob = Field(
+        description="reference and predicted energies, forces of the validation frames"
+    )

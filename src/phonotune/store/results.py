@@ -89,7 +89,9 @@ class ResultStore:
         rows = sorted(found, key=lambda row: str(row.get("completed_at", "")))
         return [MontyDecoder().process_decoded(row["output"]) for row in rows]
 
-    def to_dataframe(self, documents: Sequence[Document] | None = None, **query: Any) -> pd.DataFrame:
+    def to_dataframe(
+        self, documents: Sequence[Document] | None = None, **query: Any
+    ) -> pd.DataFrame:
         """Return one row a Document with every number and name that is not an array.
 
         Parameters

@@ -99,5 +99,7 @@ def _connect(store: JobStore, where: str) -> JobStore:
         store.connect()
         store.query_one({"uuid": "phonotune connection check"}, ["uuid"])
     except (OSError, RuntimeError, ValueError) as error:
-        raise StoreError(f"The store of {where!r} cannot be opened: {error}. Is it running?") from error
+        raise StoreError(
+            f"The store of {where!r} cannot be opened: {error}. Is it running?"
+        ) from error
     return store

@@ -55,8 +55,8 @@ def compare(reference: PropertySet, models: Sequence[PropertySet]) -> Comparison
     Raises
     ------
     InputError
-        Nothing to compare with, or documents made with different cells, meshes or settings; the message
-        says which differ.
+        Nothing to compare with, or documents made with different cells, meshes or settings; the
+        message says which differ.
     """
     documents = reference.documents()
     if not documents:
@@ -111,8 +111,8 @@ def _demand_equal(reference: PropertySet, model: PropertySet) -> None:
         ]
         if differing:
             raise InputError(
-                f"The {name} of {reference.source.evaluator} and {model.source.evaluator} cannot be "
-                f"compared: {', '.join(differing)} differ. Compute both with the same settings."
+                f"The {name} of {reference.source.evaluator} and {model.source.evaluator} cannot "
+                f"be compared: {', '.join(differing)} differ. Compute both with the same settings."
             )
 
 

@@ -1,10 +1,10 @@
 """Elastic constants with relaxed ions from single points: strained cells and Γ displacements.
 
-The ions relax by linear response: C = C_clamped - Λᵀ Φ⁺ Λ / V with the force-response internal strain
-Λ = dF/dε and the Γ force constants Φ, acoustic modes projected out (Born and Huang, Dynamical Theory
-of Crystal Lattices, 1954; Wu, Vanderbilt and Hamann, PRB 72, 035105 (2005), eq. 17). It is exact to
-linear order, one batch, and the same for DFT and models. Unlike a relaxation it cannot run away from a
-saddle point: there it gives the tensor of the saddle and says so.
+The ions relax by linear response: C = C_clamped - Λᵀ Φ⁺ Λ / V with the force-response internal
+strain Λ = dF/dε and the Γ force constants Φ, acoustic modes projected out (Born and Huang, Dynamical
+Theory of Crystal Lattices, 1954; Wu, Vanderbilt and Hamann, PRB 72, 035105 (2005)). It is exact to
+linear order, one batch, and the same for DFT and models. Unlike a relaxation it cannot run away from
+a saddle point: there it gives the tensor of the saddle and says so.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class ElasticPlan:
 def plan_strains(structure: Structure, settings: ElasticSettings) -> ElasticPlan:
     """Plan the six Voigt strains, reduced by symmetry, and the Γ displacements.
 
-    The primitive cell does for all of it: a strain keeps the lattice translations, so that no mode off
-    Γ answers to it.
+    The primitive cell does for all of it: a strain keeps the lattice translations, so that no mode
+    off Γ answers to it.
 
     Raises
     ------
@@ -107,8 +107,8 @@ def plan_strains(structure: Structure, settings: ElasticSettings) -> ElasticPlan
 def analyse_stresses(plan: ElasticPlan, answers: Answers, source: Source) -> ElasticDocument:
     """Fit the clamped tensor and relax the ions by linear response.
 
-    At a cell that is not the evaluator's own minimum (``residual_pressure``) these are the stress-strain
-    coefficients, symmetrised; they are what decides on stability there (Wallace 1972).
+    At a cell that is not the evaluator's own minimum (``residual_pressure``) these are the
+    stress-strain coefficients, symmetrised; they decide on stability there (Wallace 1972).
 
     Raises
     ------
@@ -145,7 +145,7 @@ def internal_softening(
 
     Returns
     -------
-    shape (6, 6), eV; modes within ``SOFT_MODE`` of zero are left out, unstable ones are in (the saddle).
+    shape (6, 6), eV; modes within ``SOFT_MODE`` of zero are left out, unstable ones are in it.
     """
     uniform = np.tile(np.eye(3), (len(force_constants) // 3, 1)) / np.sqrt(len(force_constants) / 3)
     internal = np.eye(len(force_constants)) - uniform @ uniform.T
@@ -160,7 +160,7 @@ def internal_softening(
 def _stress(answer: Evaluation) -> FloatArray:
     """Return the symmetric stress in GPa; require_answers has made sure that there is one."""
     stress = np.asarray(answer.stress, dtype=float)
-    return (stress + stress.T) / 2 * EV_PER_CUBIC_ANGSTROM_IN_GPA
+    return np.asarray((stress + stress.T) / 2 * EV_PER_CUBIC_ANGSTROM_IN_GPA)
 
 
 def _expand(
@@ -183,7 +183,8 @@ def _images(structure: Structure, operation: SymmOp) -> Any:
     """Return where a Cartesian operation of the crystal sends each site, shape (n,)."""
     moved = structure.lattice.get_fractional_coords(operation.operate_multi(structure.cart_coords))
     distances = structure.lattice.get_all_distances(moved, structure.frac_coords)
-    return np.argmin(distances, axis=1)
+    images: Any = np.argmin(distances, axis=1)
+    return images
 
 
 def _symmetric(tensor: ElasticTensor, plan: ElasticPlan) -> ElasticTensor:

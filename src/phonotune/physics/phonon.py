@@ -17,23 +17,21 @@ from pydantic import Field
 from pymatgen.core import Structure
 
 from phonotune.physics.answers import require_answers
-from phonotune.physics.bands import BandPath, band_path
+from phonotune.physics.bands import BandPath
 from phonotune.physics.phonon_cells import (
     BornCharges,
     Rows3,
     as_identity,
     build_phonopy,
+    float_rows,
     nac_params,
     primitive_cell,
     primitive_rows,
     to_structure,
 )
 from phonotune.physics.phonon_spectrum import (
-    band_frequencies,
-    commensurate_points,
-    frequencies_at,
-    mesh_numbers,
-    mesh_spectrum,
+    Spectrum,
+    compute_spectrum,
     star_representatives,
     without_acoustic,
 )
@@ -58,7 +56,6 @@ __all__ = [
 ]
 
 _SUM_RULE_ROUNDS: Final[int] = 3
-_BAND_SPACING: Final[float] = 0.004
 _TEMPERATURE_STEP: Final[float] = 10.0
 
 
@@ -223,29 +220,14 @@ def analyse_force_constants(
         The ``displacement_*`` arrays behind the force constants; empty ones if there are none.
     """
     phonon.nac_params = nac_params(born, len(phonon.primitive))
-    q = commensurate_points(phonon)
-    nu = frequencies_at(phonon, q)
-    numbers = mesh_numbers(phonon, settings.mesh_density)
-    mesh = mesh_spectrum(phonon, numbers)
-    path = band_path(to_structure(phonon.primitive), settings.symprec, _BAND_SPACING)
+    spectrum = compute_spectrum(phonon, settings.mesh_density, settings.symprec)
     units = formula_units(to_structure(phonon.primitive))
-    thermal, point = _thermal(mesh, settings, units)
-    lowest = [
-        without_acoustic(q, nu).min(),
-        without_acoustic(mesh["mesh_q"], mesh["mesh_frequencies"]).min(),
-    ]
-    n_super = len(phonon.supercell)
+    thermal, point = _thermal(spectrum.arrays, settings, units)
     arrays = {
         "force_constants": phonon.force_constants,
-        **mesh,
-        "commensurate_q": q,
-        "commensurate_frequencies": nu,
-        "band_q": path.q,
-        "band_distances": path.distances,
-        "band_frequencies": band_frequencies(phonon, path),
-        "band_segments": path.segments,
+        **spectrum.arrays,
         **thermal,
-        **_no_displacements(n_super),
+        **_no_displacements(len(phonon.supercell)),
         **(displaced or {}),
         **({} if born is None else {"born": born.charges, "dielectric": born.dielectric}),
     }
@@ -257,17 +239,17 @@ def analyse_force_constants(
         settings=settings.model_copy(update={"supercell_matrix": matrix}).model_dump(mode="json"),
         unitcell=structure.as_dict(),
         supercell_matrix=matrix,
-        primitive_matrix=_float_rows(phonon.primitive_matrix.T),
-        mesh=numbers,
+        primitive_matrix=float_rows(phonon.primitive_matrix.T),
+        mesh=spectrum.mesh,
         has_nac=born is not None,
         n_displacements=len(arrays.get("random_displacements", arrays["displacement_vectors"])),
         imaginary_threshold=settings.imaginary_threshold,
-        lowest_frequency=float(min(lowest)),
-        highest_frequency=float(max(nu.max(), mesh["mesh_frequencies"].max())),
-        imaginary_modes=_imaginary_modes(phonon, q, nu, settings.imaginary_threshold),
+        lowest_frequency=spectrum.lowest,
+        highest_frequency=spectrum.highest,
+        imaginary_modes=_imaginary_modes(phonon, spectrum, settings.imaginary_threshold),
         formula_units=units,
         thermal_300=point,
-        band_labels=_band_labels(path),
+        band_labels=_band_labels(spectrum.path),
         data=Blob.pack(**arrays),
     )
 
@@ -283,11 +265,6 @@ def _no_displacements(n_super: int) -> dict[str, Any]:
 def _rows_of(phonon: Phonopy) -> Matrix3:
     rows = [tuple(int(x) for x in row) for row in np.rint(phonon.supercell_matrix.T)]
     return (rows[0], rows[1], rows[2])  # type: ignore[return-value]
-
-
-def _float_rows(matrix: FloatArray) -> Rows3:
-    rows = [(float(r[0]), float(r[1]), float(r[2])) for r in matrix]
-    return (rows[0], rows[1], rows[2])
 
 
 def _thermal(
@@ -313,11 +290,9 @@ def _thermal(
     return arrays, point
 
 
-def _imaginary_modes(
-    phonon: Phonopy, q: FloatArray, nu: FloatArray, threshold: float
-) -> list[ImaginaryMode]:
+def _imaginary_modes(phonon: Phonopy, spectrum: Spectrum, threshold: float) -> list[ImaginaryMode]:
     """Return the imaginary modes at commensurate points, one q a star, softest first."""
-    masked = without_acoustic(q, nu)
+    q, nu = spectrum.arrays["commensurate_q"], spectrum.arrays["commensurate_frequencies"]
     own = star_representatives(phonon, q) == np.arange(len(q))
     modes = [
         ImaginaryMode(
@@ -325,7 +300,7 @@ def _imaginary_modes(
             band=int(band),
             frequency=float(nu[i, band]),
         )
-        for i, band in np.argwhere(masked < threshold)
+        for i, band in np.argwhere(without_acoustic(q, nu) < threshold)
         if own[i]
     ]
     return sorted(modes, key=lambda m: m.frequency)
@@ -339,12 +314,22 @@ def _band_labels(path: BandPath) -> list[BandLabel]:
     ]
 
 
-def phonopy_of(document: PhononDocument) -> Phonopy:
-    """Rebuild a document's Phonopy object: cells, displacements, forces, NAC, force constants."""
+def phonopy_of(document: PhononDocument, symmetry: bool = True) -> Phonopy:
+    """Rebuild a document's Phonopy object: cells, displacements, forces, NAC, force constants.
+
+    Parameters
+    ----------
+    document
+        The phonons.
+    symmetry
+        False skips phonopy's symmetry search, which single q-points do not need.
+    """
     arrays = document.data.arrays()
     structure = Structure.from_dict(document.unitcell)
     symprec = float(document.settings["symprec"])
-    phonon = build_phonopy(structure, document.supercell_matrix, document.primitive_matrix, symprec)
+    phonon = build_phonopy(
+        structure, document.supercell_matrix, document.primitive_matrix, symprec, symmetry
+    )
     if "random_displacements" in arrays:
         phonon.dataset = {
             "displacements": arrays["random_displacements"],

@@ -58,7 +58,12 @@ def primitive_rows(structure: Structure, symprec: float) -> Rows3:
     matrix = guess_primitive_matrix(to_phonopy(structure), symprec=symprec).T
     if np.linalg.det(matrix) > 1 - 1e-3:
         matrix = np.eye(3)
-    rows = [(float(r[0]), float(r[1]), float(r[2])) for r in np.round(matrix, 12) + 0.0]
+    return float_rows(np.round(matrix, 12) + 0.0)
+
+
+def float_rows(matrix: FloatArray) -> Rows3:
+    """Return a 3x3 array as nested tuples."""
+    rows = [(float(r[0]), float(r[1]), float(r[2])) for r in matrix]
     return (rows[0], rows[1], rows[2])
 
 
@@ -74,9 +79,15 @@ def as_identity() -> Matrix3:
 
 
 def build_phonopy(
-    structure: Structure, matrix: Matrix3, primitive: Rows3, symprec: float
+    structure: Structure,
+    matrix: Matrix3,
+    primitive: Rows3,
+    symprec: float,
+    symmetry: bool = True,
 ) -> Phonopy:
     """Return a Phonopy object of the given cell, supercell and primitive cell (rows as vectors).
+
+    ``symmetry=False`` skips the symmetry search, which takes most of the time.
 
     Raises
     ------
@@ -89,6 +100,7 @@ def build_phonopy(
             supercell_matrix=np.array(matrix).T,
             primitive_matrix=np.array(primitive).T,
             symprec=symprec,
+            is_symmetry=symmetry,
         )
     except (RuntimeError, ValueError) as error:
         raise InputError(

@@ -16,8 +16,8 @@ from phonotune.errors import FramesError, InputError
 from phonotune.physics.phonon import PhononSettings, analyse_force_constants, phonopy_of
 from phonotune.physics.phonon_cells import (
     BornCharges,
-    Rows3,
     build_phonopy,
+    float_rows,
     primitive_cell,
     primitive_rows,
     to_phonopy,
@@ -32,7 +32,7 @@ FORCE_CONSTANTS_FILE = "force_constants.hdf5"
 
 
 def write_phonopy_files(document: PhononDocument, directory: Path) -> tuple[Path, Path]:
-    """Write ``phonopy_params.yaml`` (cells, displacements, forces, NAC) and ``force_constants.hdf5``.
+    """Write ``phonopy_params.yaml`` (cells, forces, NAC) and ``force_constants.hdf5``.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def read_phonopy_yaml(
     nac = content.nac_params if with_nac else None
     primitive = primitive_rows(structure, settings.symprec)
     if nac is not None and content.primitive_matrix is not None:
-        primitive = _rows(content.primitive_matrix)
+        primitive = float_rows(np.asarray(content.primitive_matrix).T)
     phonon = build_phonopy(structure, matrix, primitive, settings.symprec)
     displaced = _fit_dataset(phonon, content.dataset, path)
     born = None if nac is None else BornCharges(nac["born"], nac["dielectric"])
@@ -108,11 +108,6 @@ def _read(path: Path) -> Any:
     if content.unitcell is None or content.supercell_matrix is None:
         raise InputError(f"{path} holds no unit cell and supercell matrix; it is no phonopy yaml.")
     return content
-
-
-def _rows(primitive_matrix: Any) -> Rows3:
-    rows = [(float(r[0]), float(r[1]), float(r[2])) for r in np.asarray(primitive_matrix).T]
-    return (rows[0], rows[1], rows[2])
 
 
 def _fit_dataset(phonon: Phonopy, dataset: Any, path: Path) -> dict[str, Any]:
@@ -168,7 +163,7 @@ def read_born(path: Path, structure: Structure, symprec: float = 1e-5) -> BornCh
         )
     except (ValueError, RuntimeError, IndexError) as error:
         raise InputError(
-            f"{path} does not fit {structure.reduced_formula} ({error}); it holds a dielectric tensor "
-            "and one charge tensor a symmetry-independent atom of the primitive cell."
+            f"{path} does not fit {structure.reduced_formula} ({error}); it holds a dielectric "
+            "tensor and one charge tensor a symmetry-independent atom of the primitive cell."
         ) from error
     return BornCharges(np.array(found["born"]), np.array(found["dielectric"]))

@@ -33,8 +33,8 @@ class Mode:
     frequency
         THz, negative where imaginary.
     eigenvector
-        shape (n_prim, 3), complex, mass-weighted, norm 1; displacements carry the phase exp(2πi q·x)
-        with the full position x of each atom.
+        shape (n_prim, 3), complex, mass-weighted, norm 1; displacements carry the phase
+        exp(2πi q·x) with the full position x of each atom.
     """
 
     primitive: Structure
@@ -46,9 +46,10 @@ class Mode:
 
 
 def softest_mode(document: PhononDocument, tolerance: float) -> tuple[FloatArray, int]:
-    """Return q and band of the softest mode at the commensurate points, acoustic ones at Γ left out.
+    """Return q and band of the softest mode at the commensurate points, acoustic ones left out.
 
-    Among modes within ``tolerance`` (THz) of the softest, the one nearest to Γ.
+    Among modes within ``tolerance`` (THz) of the softest, the one nearest to Γ; only the acoustic
+    modes at Γ itself do not count.
     """
     arrays = document.data.arrays()
     q = arrays["commensurate_q"]
@@ -60,8 +61,8 @@ def softest_mode(document: PhononDocument, tolerance: float) -> tuple[FloatArray
 def mode_of(document: PhononDocument, q: FloatArray, band: int | None, tolerance: float) -> Mode:
     """Return a mode, its direction in a degenerate space fixed by the crystal and not by the solver.
 
-    The Cartesian displacement (atom i, axis a) with the longest projection on the space, the first of
-    equals, is projected and normalised.
+    The Cartesian displacement (atom i, axis a) with the longest projection on the space, the first
+    of equals, is projected and normalised.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def mode_of(document: PhononDocument, q: FloatArray, band: int | None, tolerance
     InputError
         No such band.
     """
-    phonon = phonopy_of(document)
+    phonon = phonopy_of(document, symmetry=False)
     found = phonon.run_qpoints([q], with_eigenvectors=True)
     frequencies, vectors = found.frequencies[0], found.eigenvectors[0]
     optical = without_acoustic(np.atleast_2d(q), frequencies[None])[0]
@@ -109,9 +110,9 @@ def mode_of(document: PhononDocument, q: FloatArray, band: int | None, tolerance
 def displacement_pattern(mode: Mode, supercell: Structure, formula_units: int) -> FloatArray:
     """Return the real displacement of each atom at unit amplitude Q.
 
-    The phase of a complex mode is the one that makes the real displacements longest (the standing wave
-    of largest norm); where all are equal the atom that fixed the direction moves most in the first
-    cell. Q is normalised so that Q² = Σ m u² / formula units: E per formula unit is ½ω²Q².
+    The phase of a complex mode is the one that makes the real displacements longest (the standing
+    wave of largest norm); where all are equal, the one that brings the first atom of largest motion
+    to its crest. Q is normalised so that Q² = Σ m u² / formula units: E per formula unit is ½ω²Q².
 
     Parameters
     ----------

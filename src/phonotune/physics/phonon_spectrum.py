@@ -2,17 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from phonopy import Phonopy
 from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
 
-from phonotune.physics.bands import BandPath
+from phonotune.physics.bands import BandPath, band_path
+from phonotune.physics.phonon_cells import to_structure
 from phonotune.ports import FloatArray, IntArray
 
 N_ACOUSTIC: Final[int] = 3
 _DOS_POINTS: Final[int] = 301
+_BAND_SPACING: Final[float] = 0.004
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Frequencies of one crystal.
+
+    Attributes
+    ----------
+    mesh
+        Numbers of the Γ-centred mesh.
+    path
+        The band path.
+    arrays
+        The frequency arrays of a PhononDocument, by name.
+    lowest, highest
+        THz, over the mesh and the commensurate points, without the acoustic modes at Γ.
+    """
+
+    mesh: tuple[int, int, int]
+    path: BandPath
+    arrays: dict[str, Any]
+    lowest: float
+    highest: float
+
+
+def compute_spectrum(phonon: Phonopy, mesh_density: float, symprec: float) -> Spectrum:
+    """Compute frequencies at the commensurate points, on a mesh and on the band path.
+
+    Parameters
+    ----------
+    phonon
+        With force constants.
+    mesh_density
+        Mesh points per 1/Å of reciprocal vector (no 2π), Å.
+    symprec
+        Symmetry tolerance of the band path, Å.
+    """
+    q = commensurate_points(phonon)
+    nu = np.array(phonon.run_qpoints(q).frequencies)
+    numbers = mesh_numbers(phonon, mesh_density)
+    mesh = mesh_spectrum(phonon, numbers)
+    path = band_path(to_structure(phonon.primitive), symprec, _BAND_SPACING)
+    on_mesh = without_acoustic(mesh["mesh_q"], mesh["mesh_frequencies"])
+    return Spectrum(
+        mesh=numbers,
+        path=path,
+        arrays={
+            **mesh,
+            "commensurate_q": q,
+            "commensurate_frequencies": nu,
+            "band_q": path.q,
+            "band_distances": path.distances,
+            "band_frequencies": band_frequencies(phonon, path),
+            "band_segments": path.segments,
+        },
+        lowest=float(min(without_acoustic(q, nu).min(), on_mesh.min())),
+        highest=float(max(nu.max(), mesh["mesh_frequencies"].max())),
+    )
 
 
 def mesh_numbers(phonon: Phonopy, density: float) -> tuple[int, int, int]:
@@ -38,11 +99,6 @@ def commensurate_points(phonon: Phonopy) -> FloatArray:
     lengths = np.linalg.norm(q @ np.linalg.inv(phonon.primitive.cell).T, axis=1)
     keys = np.round(np.column_stack([q[:, ::-1], lengths]), 6)
     return np.asarray(q[np.lexsort(keys.T)] + 0.0)
-
-
-def frequencies_at(phonon: Phonopy, q: FloatArray) -> FloatArray:
-    """Return frequencies, shape (n_q, 3 n_prim), THz, negative where imaginary."""
-    return np.array(phonon.run_qpoints(q).frequencies)
 
 
 def star_representatives(phonon: Phonopy, q: FloatArray) -> IntArray:

@@ -1,0 +1,1 @@
+"""Fine-tuning: strategies as plans, one loop, checkpoints."""

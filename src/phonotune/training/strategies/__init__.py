@@ -1,0 +1,23 @@
+"""The strategies by name; a new one is a new file and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from phonotune.errors import unknown_name
+from phonotune.training.plan import Strategy
+from phonotune.training.strategies import equitrain, lora
+
+STRATEGIES: Final[Mapping[str, Strategy]] = {
+    "equitrain": equitrain.STRATEGY,
+    "lora": lora.STRATEGY,
+}
+
+
+def find_strategy(name: str) -> Strategy:
+    """Return a strategy; ConfigError with the list of names if there is none of that name."""
+    try:
+        return STRATEGIES[name]
+    except KeyError:
+        raise unknown_name("strategy", name, STRATEGIES) from None

@@ -1,0 +1,173 @@
+"""Labelled frames as graphs: neighbour lists are found once, missing labels are masked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from phonotune.models.adapter import atomic_energies
+from phonotune.models.evaluate import readout_head
+from phonotune.models.graphs import Batch, Graph, GraphSpec, build_graph, collate
+from phonotune.models.terms import element_rows
+from phonotune.ports import FloatArray
+from phonotune.schemas.dataset import Frame
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Reference values of a batch; what a mask calls missing is zero and must not be used.
+
+    Attributes
+    ----------
+    energy
+        shape (n_graphs,), eV, without the atomic energies E0.
+    forces
+        shape (n_atoms, 3), eV/Å.
+    stress
+        shape (n_graphs, 3, 3), eV/Å^3, ASE's sign.
+    has_energy, has_stress
+        shape (n_graphs,), bool.
+    has_forces
+        shape (n_atoms,), bool: a mask of atoms, not of frames.
+    sizes
+        shape (n_graphs,): number of atoms.
+    """
+
+    energy: torch.Tensor
+    forces: torch.Tensor
+    stress: torch.Tensor
+    has_energy: torch.Tensor
+    has_forces: torch.Tensor
+    has_stress: torch.Tensor
+    sizes: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledBatch:
+    """A collated batch and its labels."""
+
+    graph: Batch
+    labels: Labels
+
+
+@dataclass(frozen=True, eq=False)
+class FrameSet:
+    """Frames with their graphs, ready to be batched.
+
+    Attributes
+    ----------
+    composition
+        shape (n_frames, n_elements): number of atoms of each element, columns as `elements`.
+    elements
+        Atomic numbers in the set and in the sets that it is used with, ascending.
+    atomic_energies
+        shape (n_elements,), eV, taken off the labels.
+    """
+
+    frames: tuple[Frame, ...]
+    graphs: tuple[Graph, ...]
+    elements: tuple[int, ...]
+    composition: FloatArray
+    atomic_energies: FloatArray
+    device: torch.device
+    dtype: torch.dtype
+    head: int
+
+    @classmethod
+    def build(
+        cls, frames: Sequence[Frame], model: torch.nn.Module, elements: Sequence[int]
+    ) -> FrameSet:
+        """Find the neighbours of every frame, once, with the model's cutoff, dtype and device.
+
+        Raises
+        ------
+        StructureError
+            A frame holds an element that the model does not know.
+        """
+        spec = GraphSpec.of(model)
+        parameter = next(model.parameters())
+        columns = list(element_rows(model, elements))
+        head = readout_head(model)
+        known = atomic_energies(model)[head, columns].detach().cpu().double().numpy()
+        return cls(
+            frames=tuple(frames),
+            graphs=tuple(build_graph(frame.structure, spec) for frame in frames),
+            elements=tuple(sorted(elements)),
+            composition=_composition(frames, sorted(elements)),
+            atomic_energies=known,
+            device=parameter.device,
+            dtype=parameter.dtype,
+            head=head,
+        )
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def has_stress(self) -> bool:
+        """Whether any frame has a stress label."""
+        return any(frame.stress is not None for frame in self.frames)
+
+    def shifted(self, shifts: Mapping[int, float]) -> FrameSet:
+        """Return the set with atomic energies (eV by atomic number) shifted; graphs are shared."""
+        change = np.array([shifts.get(z, 0.0) for z in self.elements])
+        return replace(self, atomic_energies=self.atomic_energies + change)
+
+    def batch(self, indices: Sequence[int]) -> LabelledBatch:
+        """Collate some frames."""
+        graph = collate([self.graphs[i] for i in indices], self.device, self.head)
+        return LabelledBatch(graph, self._labels(indices))
+
+    def in_order(self, batch_size: int) -> list[LabelledBatch]:
+        """Return the whole set as batches in stored order."""
+        order = list(range(len(self)))
+        return [self.batch(part) for part in _parts(order, batch_size)]
+
+    def shuffled(self, batch_size: int, rng: np.random.Generator) -> Iterator[LabelledBatch]:
+        """Yield the whole set once in random order; the last, smaller batch is never dropped."""
+        order = [int(i) for i in rng.permutation(len(self))]
+        for part in _parts(order, batch_size):
+            yield self.batch(part)
+
+    def _labels(self, indices: Sequence[int]) -> Labels:
+        frames = [self.frames[i] for i in indices]
+        sizes = [len(frame.structure) for frame in frames]
+        offset = self.composition[list(indices)] @ self.atomic_energies
+        energy = [
+            0.0 if f.energy is None else f.energy - e for f, e in zip(frames, offset, strict=True)
+        ]
+        forces = [
+            np.zeros((n, 3)) if f.forces is None else f.forces
+            for f, n in zip(frames, sizes, strict=True)
+        ]
+        stress = [np.zeros((3, 3)) if f.stress is None else f.stress for f in frames]
+        with_forces = np.repeat([f.forces is not None for f in frames], sizes)
+        return Labels(
+            energy=self._tensor(np.array(energy)),
+            forces=self._tensor(np.concatenate(forces)),
+            stress=self._tensor(np.array(stress)),
+            has_energy=self._mask([f.energy is not None for f in frames]),
+            has_forces=self._mask(with_forces),
+            has_stress=self._mask([f.stress is not None for f in frames]),
+            sizes=self._tensor(np.array(sizes)),
+        )
+
+    def _tensor(self, values: FloatArray) -> torch.Tensor:
+        return torch.as_tensor(values, dtype=self.dtype, device=self.device)
+
+    def _mask(self, values: Sequence[bool] | NDArray[np.bool_]) -> torch.Tensor:
+        return torch.as_tensor(np.asarray(values, dtype=bool), device=self.device)
+
+
+def _composition(frames: Sequence[Frame], elements: Sequence[int]) -> FloatArray:
+    numbers = [np.asarray(frame.structure.atomic_numbers) for frame in frames]
+    return np.array([[np.count_nonzero(z == n) for z in elements] for n in numbers], dtype=float)
+
+
+def _parts(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(order), size):
+        yield order[start : start + size]

@@ -1,0 +1,73 @@
+"""How a training survives a kill: its state in one file, replaced atomically.
+
+The file lives outside of the run directory and is named by all that determines the training: the
+same call finds it, and ends bit-identical (CPU) to a training that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from phonotune.errors import TrainingError
+from phonotune.schemas.base import hash_json
+from phonotune.training.state import FORMAT, TrainState
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where the state of one training lives, keyed by all that determines it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    """
+
+    path: Path
+
+    @classmethod
+    def of(
+        cls, directory: Path, foundation_sha256: str, dataset_hash: str, options: dict[str, Any]
+    ) -> Checkpoint:
+        """Name the file by foundation, dataset and options; ``max_seconds`` changes no result."""
+        lasting = {key: value for key, value in options.items() if key != "max_seconds"}
+        key = hash_json([FORMAT, foundation_sha256, dataset_hash, lasting])[:32]
+        return cls(directory.expanduser() / f"{key}.safetensors")
+
+    def write(self, state: TrainState) -> None:
+        """Replace the file atomically: at any moment the old or the new state is whole on disk."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(f".{os.getpid()}.partial")
+        with partial.open("wb") as stream:
+            stream.write(state.to_bytes())
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(self.path)
+
+    def read_into(self, state: TrainState) -> bool:
+        """Restore the state if there is a file; return whether there was one.
+
+        Raises
+        ------
+        TrainingError
+            The file is damaged.
+        """
+        if not self.path.exists():
+            return False
+        try:
+            state.restore(self.path.read_bytes())
+        except (struct.error, ValueError, KeyError, SafetensorError, RuntimeError) as error:
+            raise TrainingError(
+                f"The checkpoint {self.path} cannot be read ({error}). Delete it to start anew."
+            ) from error
+        return True
+
+    def remove(self) -> None:
+        """Delete the file, if there is one."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,85 @@
+"""The configuration of a fine-tuning: the strategies' options, a union tagged by ``strategy``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+
+from phonotune.errors import ConfigError, unknown_name
+from phonotune.training.strategies import find_strategy
+from phonotune.training.strategies.equitrain import EquitrainOptions
+from phonotune.training.strategies.lora import LoraOptions
+
+
+class FineTuneConfig(
+    RootModel[Annotated[EquitrainOptions | LoraOptions, Field(discriminator="strategy")]]
+):
+    """Options of one strategy, e.g. ``FineTuneConfig(strategy="lora", rank=8)``.
+
+    ``config.root`` holds the strategy's options; missing keys take the strategy's defaults.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    @property
+    def strategy(self) -> str:
+        """Name of the strategy."""
+        return self.root.strategy
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every option as JSON, as stored with the model."""
+        return self.root.model_dump(mode="json")
+
+
+def parse_overrides(strategy: str, overrides: Sequence[str] = ()) -> FineTuneConfig:
+    """Build a configuration from a strategy's name and ``key=value`` texts.
+
+    Parameters
+    ----------
+    strategy
+        Name of the strategy.
+    overrides
+        For example ``["loss.forces=10", "max_epochs=50"]``; ``none`` switches an option off.
+
+    Raises
+    ------
+    ConfigError
+        An unknown strategy or key (with the nearest one), or a value that is not allowed.
+    """
+    options = find_strategy(strategy).options
+    allowed = list(_keys(options))
+    values: dict[str, Any] = {"strategy": strategy}
+    for override in overrides:
+        key, separator, text = (part.strip() for part in override.partition("="))
+        if not separator:
+            raise ConfigError(f"Override {override!r} is no KEY=VALUE, for example max_epochs=50.")
+        if key not in allowed:
+            raise unknown_name("key", key, allowed)
+        _put(values, key.split("."), None if text.lower() == "none" else text)
+    try:
+        return FineTuneConfig.model_validate(values)
+    except ValidationError as error:
+        raise _config_error(error) from error
+
+
+def _keys(options: type[BaseModel], prefix: str = "") -> Iterable[str]:
+    for name, field in options.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _keys(field.annotation, f"{prefix}{name}.")
+        elif name != "strategy":
+            yield prefix + name
+
+
+def _put(values: dict[str, Any], path: Sequence[str], value: str | None) -> None:
+    *groups, name = path
+    for group in groups:
+        values = values.setdefault(group, {})
+    values[name] = value
+
+
+def _config_error(error: ValidationError) -> ConfigError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"][1:])
+    return ConfigError(f"{key}={first['input']} is not allowed: {first['msg']}.")

@@ -1,0 +1,122 @@
+"""What a strategy moves, as a value that can be printed and checked before anything runs.
+
+Configurations are read where no torch is needed (a login node), so torch is imported by the functions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from phonotune.errors import ConfigError
+from phonotune.schemas.training import PlanSummary
+from phonotune.training.options import Options
+
+if TYPE_CHECKING:
+    import torch
+
+    from phonotune.models.terms import Term
+
+
+@dataclass(frozen=True)
+class TuningPlan:
+    """The terms that a training moves.
+
+    Attributes
+    ----------
+    terms
+        Changes of disjoint blocks of the foundation's parameters.
+    total
+        Number of foundation weights that the material's elements use.
+    """
+
+    terms: tuple[Term, ...]
+    total: int
+
+    @property
+    def moved(self) -> int:
+        """Number of trained numbers."""
+        return sum(prod(shape) for term in self.terms for shape in term.shapes().values())
+
+    @property
+    def reached(self) -> int:
+        """Number of foundation weights that the terms change."""
+        return sum(term.block.size for term in self.terms)
+
+    @property
+    def tensors(self) -> int:
+        """Number of parameters of the foundation that change."""
+        return len({term.block.parameter for term in self.terms})
+
+    def __str__(self) -> str:
+        text = (
+            f"{_spaced(self.reached)} of {_spaced(self.total)} parameters, {self.tensors} tensors"
+        )
+        low = [term for term in self.terms if term.rank is not None]
+        if not low:
+            return text
+        ranks = ", ".join(map(str, sorted({t.rank for t in low if t.rank is not None})))
+        return (
+            f"{text}; moved through {_spaced(self.moved)} numbers: {len(low)} paths of "
+            f"rank {ranks}, "
+            f"{len(self.terms) - len(low)} blocks in full (no larger so, or no matrix)"
+        )
+
+    def summary(self) -> PlanSummary:
+        """Return the plan as stored with the model."""
+        return PlanSummary(
+            parameters_moved=self.moved,
+            parameters_reached=self.reached,
+            parameters_total=self.total,
+            tensors=self.tensors,
+            text=str(self),
+        )
+
+
+def plan_terms(
+    model: torch.nn.Module, elements: Iterable[int], terms: Iterable[Term]
+) -> TuningPlan:
+    """Check terms and count what they move.
+
+    Raises
+    ------
+    ConfigError
+        Nothing moves, or two terms change the same block.
+    """
+    from phonotune.models.terms import weight_blocks
+
+    chosen = tuple(terms)
+    if not chosen:
+        raise ConfigError(
+            "The plan moves no parameter: the strategy found none of its blocks in this model. "
+            "Choose another strategy or foundation model."
+        )
+    twice = [key for key, n in Counter(term.block.key for term in chosen).items() if n > 1]
+    if twice:
+        raise ConfigError(
+            f"The plan changes {twice[0]!r} twice; a block belongs to one term. Correct the plan."
+        )
+    return TuningPlan(chosen, sum(block.size for block in weight_blocks(model, elements)))
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A way to fine-tune: its options and what it moves.
+
+    Attributes
+    ----------
+    options
+        The options' class; its defaults are the strategy's.
+    plan
+        ``plan(model, elements, options) -> TuningPlan``; a pure function.
+    """
+
+    options: type[Options]
+    plan: Callable[[torch.nn.Module, Iterable[int], Any], TuningPlan]
+
+
+def _spaced(number: int) -> str:
+    return f"{number:,}".replace(",", " ")

@@ -1,0 +1,71 @@
+"""One forward pass of a model whose weights are given from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.func import functional_call
+
+from phonotune.models.graphs import Batch, fresh
+from phonotune.models.terms import Tensors
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the model says about a batch.
+
+    Attributes
+    ----------
+    energy
+        shape (n_graphs,), eV: interaction energy, that is without the atomic energies E0, whose
+        size would eat the digits of a float32.
+    forces
+        shape (n_atoms, 3), eV/Å.
+    stress
+        shape (n_graphs, 3, 3), eV/Å^3, ASE's sign; None if not asked for.
+    """
+
+    energy: torch.Tensor
+    forces: torch.Tensor
+    stress: torch.Tensor | None
+
+
+def predict(
+    model: torch.nn.Module,
+    weights: Tensors,
+    graph: Batch,
+    *,
+    stress: bool = False,
+    differentiable: bool = False,
+) -> Prediction:
+    """Evaluate a batch with some of the model's parameters replaced.
+
+    Parameters
+    ----------
+    model
+        A plain ScaleShiftMACE.
+    weights
+        Effective parameters by name; all others are the model's own.
+    graph
+        A collated batch; it is not changed.
+    stress
+        Whether to differentiate with respect to strain as well.
+    differentiable
+        Whether forces and stress must be differentiable in the weights (training).
+    """
+    flags = {"training": differentiable, "compute_force": True, "compute_stress": stress}
+    output = functional_call(model, dict(weights), (fresh(graph),), flags)
+    result = Prediction(
+        output["interaction_energy"], output["forces"], output["stress"] if stress else None
+    )
+    return result if differentiable else _detached(result)
+
+
+def _detached(prediction: Prediction) -> Prediction:
+    stress = prediction.stress
+    return Prediction(
+        prediction.energy.detach(),
+        prediction.forces.detach(),
+        None if stress is None else stress.detach(),
+    )

@@ -1,0 +1,54 @@
+"""Low-rank adaptation of every equivariant path (LoRA, arXiv 2106.09685; ELoRA, ICML 2025).
+
+Each path of each linear layer and tensor product gets its own factors, so irreps never mix and the
+model stays equivariant; the symmetric contraction, whose weights are no linear map, changes in full
+for the elements of the material.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, Literal
+
+from pydantic import Field
+
+from phonotune.training.options import Options
+from phonotune.training.plan import Strategy, TuningPlan, plan_terms
+from phonotune.units import Dimensionless
+
+if TYPE_CHECKING:
+    import torch
+
+
+class LoraOptions(Options):
+    """Rank 4 is enough for one crystal; paths where it would not save anything change in full."""
+
+    strategy: Literal["lora"] = "lora"
+    rank: int = Field(default=4, ge=1)
+    max_epochs: int = 100
+    lr: Dimensionless = 0.01
+    weight_decay: Dimensionless = 0.0
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    clip_norm: Dimensionless | None = 10.0
+
+
+def plan(model: torch.nn.Module, elements: Iterable[int], options: LoraOptions) -> TuningPlan:
+    """Move every weight that the elements use, through low-rank factors where these are smaller."""
+    from phonotune.models.terms import Term, low_rank, weight_blocks
+
+    numbers = list(elements)
+    return plan_terms(
+        model,
+        numbers,
+        (
+            Term(block=block) if _is_contraction(block.parameter) else low_rank(block, options.rank)
+            for block in weight_blocks(model, numbers)
+        ),
+    )
+
+
+def _is_contraction(parameter: str) -> bool:
+    return ".symmetric_contractions." in parameter
+
+
+STRATEGY: Final = Strategy(LoraOptions, plan)

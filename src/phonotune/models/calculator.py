@@ -1,0 +1,109 @@
+"""Any model as an ASE calculator, also for atomate2's force-field Makers.
+
+In a Maker: ``force_field_name={"@module": "phonotune.models.calculator", "@callable":
+"load_calculator"}, calculator_kwargs={"model": "runs/nacl"}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+from pymatgen.core import Lattice, Structure
+
+from phonotune.errors import StructureError
+from phonotune.models.adapter import find_model, load_model
+from phonotune.models.evaluate import ModelEvaluator
+from phonotune.ports import Evaluator
+from phonotune.schemas.training import ModelRecord
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+class EvaluatorCalculator(Calculator):
+    """ASE calculator around an evaluator, for crystals (periodic in three directions).
+
+    Units and signs are ASE's: eV, eV/Å, eV/Å^3 with the stress in Voigt order xx yy zz yz xz xy.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+
+    def __init__(self, evaluator: Evaluator, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.evaluator = evaluator
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Evaluate `atoms` and keep every property in ``results``.
+
+        Raises
+        ------
+        StructureError
+            The atoms are not periodic in three directions, or hold an unknown element.
+        """
+        super().calculate(atoms, properties, system_changes)
+        answer = self.evaluator([_crystal(self.atoms)])[0]
+        self.results = {
+            "energy": answer.energy,
+            "free_energy": answer.energy,
+            "forces": answer.forces,
+        }
+        if answer.stress is not None:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(answer.stress)
+
+
+def load_calculator(
+    model: ModelRecord | str | Path, device: str = "auto", dtype: str = "float64"
+) -> Calculator:
+    """Load a model as an ASE calculator; a process loads each model once.
+
+    Parameters
+    ----------
+    model
+        A model directory, a foundation's name, a trusted foundation file, or a record.
+    device
+        ``"auto"`` or a torch device.
+    dtype
+        ``"float64"`` or ``"float32"``.
+
+    Raises
+    ------
+    InputError
+        Nothing of that name is known, or it must not be loaded.
+    """
+    record = find_model(model)
+    return EvaluatorCalculator(_evaluator(_Model(record.model_id, record), device, dtype))
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A record that is hashed and compared by its model_id alone."""
+
+    model_id: str
+    record: ModelRecord = field(compare=False)
+
+
+@lru_cache(maxsize=8)
+def _evaluator(model: _Model, device: str, dtype: str) -> ModelEvaluator:
+    return ModelEvaluator(load_model(model.record, dtype), device, dtype)
+
+
+def _crystal(atoms: Atoms) -> Structure:
+    if not atoms.pbc.all() or atoms.cell.rank < 3:
+        raise StructureError(
+            f"{atoms.get_chemical_formula()} is not periodic in three directions "
+            f"(pbc {atoms.pbc.tolist()}). Give a crystal with a full cell."
+        )
+    return Structure(
+        Lattice(atoms.cell.array), atoms.numbers, atoms.positions, coords_are_cartesian=True
+    )

@@ -1,0 +1,1 @@
+"""Documents as figures, and as one page that opens anywhere."""

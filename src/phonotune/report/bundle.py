@@ -1,0 +1,228 @@
+"""Everything that is known about one material, gathered from a flat list of Documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from pymatgen.core import Structure
+
+from phonotune.schemas.base import Document, PropertyDocument, Source, structure_hash
+from phonotune.schemas.comparison import ComparisonDocument
+from phonotune.schemas.dataset import DatasetDocument, Frame, LabelledSet
+from phonotune.schemas.elastic import ElasticDocument
+from phonotune.schemas.phonon import PhononDocument
+from phonotune.schemas.training import TrainingDocument
+from phonotune.schemas.wells import WellDocument
+
+STRATEGY_ORDER: Final = (
+    "lora",
+    "equitrain",
+    "delta",
+    "transfer",
+    "multihead",
+    "freeze",
+    "scratch",
+)
+_D = TypeVar("_D", bound=Document)
+_P = TypeVar("_P", bound=PropertyDocument)
+
+
+@dataclass(frozen=True)
+class MaterialReport:
+    """The Documents of one material, reference first, then untuned, then the tuned models.
+
+    Attributes
+    ----------
+    formula
+        Reduced formula.
+    material_id
+        structure_hash of the crystal; None where only datasets or trainings of the formula are known.
+    structure
+        The unit cell of the phonon Documents, or None.
+    phonons, elastics
+        One Document a Source.
+    wells
+        One Document a Source and followed mode.
+    labels
+        What the labeller gave back, or None.
+    """
+
+    formula: str
+    material_id: str | None = None
+    structure: Structure | None = None
+    phonons: tuple[PhononDocument, ...] = ()
+    elastics: tuple[ElasticDocument, ...] = ()
+    wells: tuple[WellDocument, ...] = ()
+    trainings: tuple[TrainingDocument, ...] = ()
+    datasets: tuple[DatasetDocument, ...] = ()
+    comparison: ComparisonDocument | None = None
+    labels: LabelledSet | None = None
+
+    @property
+    def sources(self) -> list[Source]:
+        """Every Source behind the properties, once, in the order of the report."""
+        documents = (*self.phonons, *self.elastics, *self.wells)
+        found = [d.source for d in documents]
+        if self.comparison is not None:
+            found = [self.comparison.reference, *(r.source for r in self.comparison.rows), *found]
+        return sorted(_unique(found), key=source_order)
+
+    @property
+    def reference(self) -> Source | None:
+        """The Source that the models are compared with, or None."""
+        return next((s for s in self.sources if s.role == "reference"), None)
+
+    def training_of(self, source: Source) -> TrainingDocument | None:
+        """Return the training that made the model of a Source, or None."""
+        if source.model_id is None:
+            return None
+        return next((t for t in self.trainings if t.model.model_id == source.model_id), None)
+
+
+def source_order(source: Source) -> tuple[int, str, str, str]:
+    """Return the sort key: reference, untuned, known strategies, then other roles by name."""
+    ranks = {"reference": 0, "untuned": 1} | {s: i + 2 for i, s in enumerate(STRATEGY_ORDER)}
+    rank = ranks.get(source.role, len(ranks))
+    return rank, source.role, source.evaluator, source.model_id or ""
+
+
+def bundle_documents(documents: Iterable[Document]) -> list[MaterialReport]:
+    """Group a flat list of Documents by material, in order of first appearance.
+
+    Property and comparison Documents belong to their ``material_id``. A training belongs to the material whose
+    properties its model gave; a dataset to the material of the training that used it; labels to the
+    material whose dataset they went into. What no such link claims belongs to every material of its
+    formula, or to an entry of its own. Of two Documents about the same thing the later one is kept.
+
+    Parameters
+    ----------
+    documents
+        Documents of any kind, oldest first; kinds that a report does not show are passed over.
+    """
+    flat = list(documents)
+    keys = _unique(
+        [
+            (d.formula, d.material_id)
+            for d in flat
+            if isinstance(d, PropertyDocument | ComparisonDocument)
+        ]
+    )
+    known = {formula for formula, _ in keys}
+    loose = _unique([_formula_of(d) for d in flat if _formula_of(d) not in known])
+    materials = [_properties(flat, formula, material_id) for formula, material_id in keys]
+    materials += [MaterialReport(formula=f) for f in loose if f is not None]
+    claimed = {s.model_id for m in materials for s in m.sources if s.model_id is not None}
+    return [_with_data(m, flat, claimed) for m in materials]
+
+
+def _properties(flat: Sequence[Document], formula: str, material_id: str) -> MaterialReport:
+    phonons = _latest(_of_material(flat, PhononDocument, material_id))
+    comparisons = [
+        d for d in flat if isinstance(d, ComparisonDocument) and d.material_id == material_id
+    ]
+    return MaterialReport(
+        formula=formula,
+        material_id=material_id,
+        structure=Structure.from_dict(phonons[0].unitcell) if phonons else None,
+        phonons=phonons,
+        elastics=_latest(_of_material(flat, ElasticDocument, material_id)),
+        wells=_latest(_of_material(flat, WellDocument, material_id)),
+        comparison=comparisons[-1] if comparisons else None,
+    )
+
+
+def _with_data(
+    material: MaterialReport, flat: Sequence[Document], claimed: set[str]
+) -> MaterialReport:
+    own_models = {s.model_id for s in material.sources if s.model_id is not None}
+    trainings = [
+        t
+        for t in flat
+        if isinstance(t, TrainingDocument)
+        and (
+            t.model.model_id in own_models
+            or (t.formula == material.formula and t.model.model_id not in claimed)
+        )
+    ]
+    datasets = [d for d in flat if isinstance(d, DatasetDocument) and d.formula == material.formula]
+    used = {t.model.dataset_hash for t in trainings}
+    datasets = [d for d in datasets if d.dataset_hash in used] if used else datasets
+    by_hash = {d.dataset_hash: d for d in datasets}
+    return MaterialReport(
+        formula=material.formula,
+        material_id=material.material_id,
+        structure=material.structure,
+        phonons=material.phonons,
+        elastics=material.elastics,
+        wells=material.wells,
+        comparison=material.comparison,
+        trainings=_by_strategy({t.model.model_id: t for t in trainings}.values()),
+        datasets=tuple(by_hash.values()),
+        labels=_labels_of(material.formula, list(by_hash.values()), flat),
+    )
+
+
+def _labels_of(
+    formula: str, datasets: Sequence[DatasetDocument], flat: Sequence[Document]
+) -> LabelledSet | None:
+    candidates = [d for d in flat if isinstance(d, LabelledSet) and _formula_of(d) == formula]
+    if not datasets:
+        return candidates[-1] if candidates else None
+    wanted = {h for dataset in datasets for h in _frame_hashes(dataset.frames())}
+    linked = [d for d in candidates if wanted & _frame_hashes(d.frames())]
+    return linked[-1] if linked else None
+
+
+def _frame_hashes(frames: Sequence[Frame]) -> set[str]:
+    return {structure_hash(f.structure) for f in frames}
+
+
+def _formula_of(document: Document) -> str | None:
+    if isinstance(
+        document, PropertyDocument | ComparisonDocument | TrainingDocument | DatasetDocument
+    ):
+        return document.formula
+    if isinstance(document, LabelledSet):
+        frames = document.frames()
+        return frames[0].structure.composition.reduced_formula if frames else None
+    return None
+
+
+def _of_material(flat: Sequence[Document], kind: type[_P], material_id: str) -> list[_P]:
+    return [d for d in flat if isinstance(d, kind) and d.material_id == material_id]
+
+
+def _latest(documents: Sequence[_P]) -> tuple[_P, ...]:
+    newest = {_identity(d): d for d in documents}
+    return tuple(sorted(newest.values(), key=lambda d: source_order(d.source)))
+
+
+def _identity(document: PropertyDocument) -> tuple[object, ...]:
+    who = source_order(document.source)
+    if isinstance(document, WellDocument):
+        return (*who, document.q, document.band, document.mode_source)
+    return who
+
+
+def _by_strategy(trainings: Iterable[TrainingDocument]) -> tuple[TrainingDocument, ...]:
+    return tuple(
+        sorted(
+            trainings,
+            key=lambda t: source_order(
+                Source(role=t.model.strategy or "untuned", evaluator=t.model.foundation.name)
+            ),
+        )
+    )
+
+
+_T = TypeVar("_T")
+
+
+def _unique(items: Iterable[_T]) -> list[_T]:
+    kept: list[_T] = []
+    for item in items:
+        if item not in kept:
+            kept.append(item)
+    return kept

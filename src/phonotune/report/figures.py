@@ -1,0 +1,185 @@
+"""The figures of one material as captioned drawings for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from phonotune.report.bundle import MaterialReport
+from phonotune.report.plots_mechanics import plot_elastic, plot_well
+from phonotune.report.plots_phonon import plot_bands, plot_bands_and_dos, plot_dos, plot_thermal
+from phonotune.report.plots_training import plot_history, plot_parity
+from phonotune.report.style import NARROW, source_label
+from phonotune.report.svg import figure_svg
+from phonotune.report.tables import Table, elastic_table, error_table, number, well_table
+from phonotune.schemas.base import Source
+from phonotune.schemas.wells import WellDocument
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure on the page.
+
+    Attributes
+    ----------
+    id
+        Element id, unique in the page.
+    name
+        What it shows, in one word: bands, thermal, well, ...
+    title, caption
+        The text below it.
+    svg
+        The ``<svg>`` for a wide page, or for every page.
+    narrow
+        The drawings that replace it on a phone; empty where one fits both.
+    """
+
+    id: str
+    name: str
+    title: str
+    caption: str
+    svg: str
+    narrow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a material's report: figures, perhaps a table."""
+
+    id: str
+    title: str
+    figures: tuple[Drawing, ...]
+    table: Table | None = None
+    table_caption: str = ""
+
+
+def material_sections(material: MaterialReport, prefix: str) -> list[Section]:
+    """Return the sections for which there are Documents, in the order of the page.
+
+    Parameters
+    ----------
+    material
+        Documents of one material.
+    prefix
+        Start of every id, unique in the page.
+    """
+    sections = []
+    if material.phonons:
+        bands, thermal = _bands(material, prefix), _thermal(material, prefix)
+        sections.append(Section("phonons", "Phonons", (bands,)))
+        sections.append(Section("thermal", "Thermal properties", (thermal,)))
+    if material.wells:
+        wells = tuple(_wells(material, prefix))
+        caption = "The fitted double well; the curvature is that of the quadratic term, negative if imaginary."
+        sections.append(Section("wells", "Double well", wells, well_table(material), caption))
+    if material.elastics:
+        caption = (
+            "Elastic constants with relaxed ions, Voigt notation; deviation from the first column."
+        )
+        drawing = _elastic(material, prefix)
+        table = elastic_table(material)
+        sections.append(Section("elastic", "Elastic constants", (drawing,), table, caption))
+    if material.trainings:
+        drawings = (_parity(material, prefix), _history(material, prefix))
+        caption = (
+            "Mean absolute errors before (offset of the energies refitted) and after training."
+        )
+        table = error_table(material)
+        sections.append(Section("training", "Training", drawings, table, caption))
+    return sections
+
+
+def _drawing(
+    prefix: str, name: str, title: str, caption: str, figures: tuple[Figure, ...]
+) -> Drawing:
+    marked = f"{prefix}-fig-{name}"
+    label = f"{title} {caption}"
+    svgs = [figure_svg(f, f"{marked}-{i}", label) for i, f in enumerate(figures)]
+    return Drawing(marked, name, title, caption, svgs[0], tuple(svgs[1:]))
+
+
+def _names(sources: Sequence[Source]) -> str:
+    return ", ".join(source_label(s) for s in sources)
+
+
+def _bands(material: MaterialReport, prefix: str) -> Drawing:
+    phonons = material.phonons
+    caption = (
+        f"{_names([p.source for p in phonons])}. Lowest mode: "
+        + "; ".join(f"{p.source.role} {number(p.lowest_frequency)} THz" for p in phonons)
+        + ". Imaginary frequencies are drawn as negative. "
+        + ("With" if phonons[0].has_nac else "Without")
+        + " the non-analytical term. DOS per primitive cell."
+    )
+    wide = plot_bands_and_dos(phonons)
+    narrow = (plot_bands(phonons, NARROW), plot_dos(phonons, NARROW))
+    title = "Phonon bands and density of states."
+    return _drawing(prefix, "bands", title, caption, (wide, *narrow))
+
+
+def _thermal(material: MaterialReport, prefix: str) -> Drawing:
+    phonons = material.phonons
+    caption = (
+        "Helmholtz energy F, entropy S and heat capacity Cᵥ per mole of formula units, harmonic."
+    )
+    if any(not p.is_stable for p in phonons):
+        caption += " Imaginary modes are left out."
+    caption += " Dotted: the limit of Dulong and Petit."
+    figures = (plot_thermal(phonons), plot_thermal(phonons, NARROW))
+    return _drawing(prefix, "thermal", "Thermal properties.", caption, figures)
+
+
+def well_groups(wells: Sequence[WellDocument]) -> list[list[WellDocument]]:
+    """Group wells by followed q-point; within one figure each Source stands once."""
+    groups: dict[tuple[object, int], list[WellDocument]] = {}
+    for well in wells:
+        q = tuple(round(component, 6) for component in well.q)
+        place = 0
+        while any(w.source == well.source for w in groups.get((q, place), [])):
+            place += 1
+        groups.setdefault((q, place), []).append(well)
+    return list(groups.values())
+
+
+def _wells(material: MaterialReport, prefix: str) -> list[Drawing]:
+    drawings = []
+    for index, group in enumerate(well_groups(material.wells)):
+        q = ", ".join(f"{component:.3g}" for component in group[0].q)
+        caption = (
+            f"Mode at q = ({q}), eigenvector of {_joined(w.mode_source for w in group)}; "
+            f"points: computed, lines: even polynomial. Q: {group[0].normalisation}."
+        )
+        name = "well" if index == 0 else f"well{index + 1}"
+        title = "Potential along the soft mode."
+        drawings.append(_drawing(prefix, name, title, caption, (plot_well(group),)))
+    return drawings
+
+
+def _joined(words: Iterable[str]) -> str:
+    return " / ".join(dict.fromkeys(words))
+
+
+def _elastic(material: MaterialReport, prefix: str) -> Drawing:
+    caption = "Distinct constants with relaxed ions, and bulk (B) and shear (G) moduli after Hill."
+    figures = (plot_elastic(material.elastics),)
+    return _drawing(prefix, "elastic", "Elastic constants.", caption, figures)
+
+
+def _parity(material: MaterialReport, prefix: str) -> Drawing:
+    trainings = material.trainings
+    caption = (
+        "Force components of the validation frames, predicted against reference, with their mean "
+        "absolute error. On the line: no error."
+    )
+    return _drawing(prefix, "parity", "Force parity.", caption, (plot_parity(trainings),))
+
+
+def _history(material: MaterialReport, prefix: str) -> Drawing:
+    caption = (
+        "Force error on the validation frames, and loss (thick: validation, thin: training). Epoch 0 and the "
+        "dotted line: the untuned model; dot: the epoch that was kept."
+    )
+    figures = (plot_history(material.trainings),)
+    return _drawing(prefix, "history", "Learning history.", caption, figures)

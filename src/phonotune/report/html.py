@@ -1,0 +1,196 @@
+"""A self-contained HTML page about one or many materials: no script, no request, light and dark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
+
+from phonotune.errors import InputError
+from phonotune.report.bundle import MaterialReport
+from phonotune.report.figures import Section, material_sections
+from phonotune.report.lineage import LineageRow, lineage_rows, versions_of
+from phonotune.report.style import CSS_NAMES, looks
+from phonotune.report.surrogates import surrogate_notice, surrogates_among
+from phonotune.report.tables import (
+    Table,
+    deviations_of,
+    headline_table,
+    number,
+    overview_table,
+    properties_of,
+)
+
+
+@dataclass(frozen=True)
+class _Article:
+    """What the template prints about one material."""
+
+    id: str
+    formula: Markup
+    crystal: str
+    reference: str
+    surrogate: str | None
+    lead: str
+    headline: Table
+    sections: list[Section]
+    lineage: list[LineageRow]
+    versions: dict[str, tuple[str, ...]]
+
+
+def render_report(
+    materials: Sequence[MaterialReport], title: str = "Phonons, before and after fine-tuning"
+) -> str:
+    """Return one HTML page that shows everything in the bundles and loads nothing.
+
+    Parameters
+    ----------
+    materials
+        Bundles of :func:`phonotune.report.bundle.bundle_documents`; from two on an overview comes first.
+    title
+        Heading of the page; escaped, like every other text.
+
+    Raises
+    ------
+    InputError
+        If there is no material to report on.
+    """
+    if not materials:
+        raise InputError(
+            "There is nothing to report: no phonon, elastic, double-well, comparison, training or dataset "
+            "document was found. Run `phonotune run` or `phonotune demo` first, or name another store."
+        )
+    articles = [_article(m, f"m{i + 1}") for i, m in enumerate(materials)]
+    references = [m.reference.evaluator for m in materials if m.reference is not None]
+    references += [d.labeller for m in materials if m.reference is None for d in m.datasets]
+    folder = files("phonotune.report") / "templates"
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
+    return template.render(
+        title=title,
+        css=Markup((folder / "style.css").read_text(encoding="utf-8")),
+        version=_own_version(),
+        surrogates=surrogates_among(references),
+        overview=overview_table(list(materials)) if len(materials) > 1 else None,
+        materials=articles,
+        colors=_role_colors(materials),
+    )
+
+
+def formula_markup(formula: str) -> Markup:
+    """Return a formula with its numbers set low: BaTiO3 -> ``BaTiO<sub>3</sub>``."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", formula)
+    low = (Markup("<sub>{}</sub>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
+    return Markup("").join(low)
+
+
+def _article(material: MaterialReport, prefix: str) -> _Article:
+    reference = material.reference
+    sections = material_sections(material, prefix)
+    return _Article(
+        id=prefix,
+        formula=formula_markup(material.formula),
+        crystal=_crystal_text(material),
+        reference=reference.evaluator if reference else "",
+        surrogate=surrogate_notice(reference.evaluator) if reference else None,
+        lead=_lead(material),
+        headline=headline_table(material),
+        sections=[_with_safe_svg(s) for s in sections],
+        lineage=lineage_rows(material),
+        versions=versions_of(material),
+    )
+
+
+def _with_safe_svg(section: Section) -> Section:
+    """Mark the drawings, which :func:`figure_svg` has escaped, as HTML."""
+    drawings = tuple(
+        type(f)(f.id, f.name, f.title, f.caption, Markup(f.svg), tuple(map(Markup, f.narrow)))
+        for f in section.figures
+    )
+    return Section(section.id, section.title, drawings, section.table, section.table_caption)
+
+
+def _crystal_text(material: MaterialReport) -> str:
+    structure = material.structure
+    if structure is None:
+        return ""
+    symbol, group = structure.get_space_group_info(symprec=1e-3)
+    a, b, c = structure.lattice.abc
+    alpha, beta, gamma = structure.lattice.angles
+    parts = [
+        f"{symbol} (no. {group})",
+        f"{len(structure)} atoms",
+        f"a, b, c = {a:.3f}, {b:.3f}, {c:.3f} Å",
+        f"α, β, γ = {alpha:.1f}, {beta:.1f}, {gamma:.1f}°",
+        f"V = {structure.volume:.1f} Å³",
+    ]
+    if material.phonons:
+        phonon = material.phonons[0]
+        parts.append(
+            f"{phonon.n_displacements} displacements in {_cell_text(phonon.supercell_matrix)}"
+        )
+    if material.material_id is not None:
+        parts.append(f"id {material.material_id}")
+    return " · ".join(parts)
+
+
+def _cell_text(matrix: Sequence[Sequence[int]]) -> str:
+    if all(matrix[i][j] == 0 for i in range(3) for j in range(3) if i != j):
+        return f"a {matrix[0][0]} × {matrix[1][1]} × {matrix[2][2]} supercell"
+    return f"the supercell {[list(row) for row in matrix]}"
+
+
+def _lead(material: MaterialReport) -> str:
+    """Say in words what tuning changed; empty without a comparison of untuned and tuned."""
+    tuned = [
+        (deviation, source)
+        for source in material.sources
+        if source.role not in ("reference", "untuned")
+        and (deviation := deviations_of(material, source).frequency_mae) is not None
+    ]
+    untuned = next((s for s in material.sources if s.role == "untuned"), None)
+    before = deviations_of(material, untuned).frequency_mae if untuned else None
+    if not tuned or before is None:
+        return ""
+    after, best = min(tuned, key=lambda pair: pair[0])
+    change = f"{before / after:.1f} times smaller" if 0 < after <= before else "not smaller"
+    text = (
+        f"Fine-tuning by {best.role} takes the mean error of the frequencies from {number(before)} to "
+        f"{number(after)} THz, {change}."
+    )
+    return text + _soft_mode_text(material, best.role)
+
+
+def _soft_mode_text(material: MaterialReport, best_role: str) -> str:
+    lowest = {s.role: properties_of(material, s).lowest_frequency for s in material.sources}
+    reference, tuned = lowest.get("reference"), lowest.get(best_role)
+    if not material.phonons or reference is None or tuned is None:
+        return ""
+    threshold = material.phonons[0].imaginary_threshold
+    if reference >= threshold and tuned >= threshold:
+        return " Reference and tuned model agree that the crystal is dynamically stable."
+    untuned = lowest.get("untuned")
+    numbers = f"{number(reference)} THz by the reference, {number(tuned)} THz by the tuned model"
+    if untuned is not None:
+        numbers += f", {number(untuned)} THz before tuning"
+    return f" The lowest mode lies at {numbers}; negative means imaginary."
+
+
+def _role_colors(materials: Sequence[MaterialReport]) -> dict[str, str]:
+    colors: dict[str, str] = {}
+    for material in materials:
+        for source, look in zip(material.sources, looks(material.sources), strict=True):
+            colors.setdefault(source.role, CSS_NAMES[look.color])
+    return colors
+
+
+def _own_version() -> str:
+    try:
+        return version("phonotune")
+    except PackageNotFoundError:
+        return "(from source)"

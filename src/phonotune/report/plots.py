@@ -1,0 +1,20 @@
+"""Document(s) -> matplotlib Figure, one function a figure; no global state of pyplot is touched."""
+
+from __future__ import annotations
+
+from phonotune.report.plots_mechanics import plot_elastic, plot_well
+from phonotune.report.plots_phonon import plot_bands, plot_bands_and_dos, plot_dos, plot_thermal
+from phonotune.report.plots_training import plot_history, plot_parity
+from phonotune.report.style import save_png
+
+__all__ = [
+    "plot_bands",
+    "plot_bands_and_dos",
+    "plot_dos",
+    "plot_elastic",
+    "plot_history",
+    "plot_parity",
+    "plot_thermal",
+    "plot_well",
+    "save_png",
+]

@@ -1,0 +1,210 @@
+"""Phonon figures: bands, density of states, thermal curves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from ase import units as ase_units
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from phonotune.errors import InputError
+from phonotune.ports import FloatArray
+from phonotune.report.style import (
+    GRID,
+    INK,
+    MUTED,
+    NARROW,
+    TEXT,
+    WIDE,
+    dress,
+    legend_above,
+    looks,
+    new_figure,
+    source_label,
+)
+from phonotune.schemas.phonon import PhononDocument
+
+_GAS_CONSTANT: Final[float] = ase_units._k * ase_units._Nav
+"""J/K/mol."""
+_GREEK: Final = {"GAMMA": "Γ", "DELTA": "Δ", "SIGMA": "Σ", "LAMBDA": "Λ", "G": "Γ", "PI": "Π"}
+_SUBSCRIPTS: Final = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+def plot_bands(phonons: Sequence[PhononDocument], width: float = NARROW) -> Figure:
+    """Draw the bands of several Sources over one path, THz; imaginary modes are negative.
+
+    Parameters
+    ----------
+    phonons
+        Documents of one crystal along one path, the one drawn lowest first.
+    width
+        Width of the figure, inch.
+    """
+    figure = new_figure(width, min(0.72 * width, 4.4))
+    axes = figure.subplots()
+    _draw_bands(axes, phonons)
+    legend_above(figure, axes, 3)
+    return figure
+
+
+def plot_dos(phonons: Sequence[PhononDocument], width: float = NARROW) -> Figure:
+    """Draw the densities of states of several Sources (states/THz per primitive cell)."""
+    figure = new_figure(width, 0.6 * width)
+    axes = figure.subplots()
+    for phonon, look in zip(phonons, looks([p.source for p in phonons]), strict=True):
+        arrays = phonon.data.arrays()
+        frequencies, total = arrays["dos_frequencies"], arrays["dos_total"]
+        axes.plot(frequencies, total, label=source_label(phonon.source), **look.line)
+        if phonon.source.role == "reference":
+            axes.fill_between(frequencies, total, color=look.color, alpha=0.1, linewidth=0)
+    axes.axvline(0.0, color=MUTED, linewidth=0.7, zorder=1)
+    axes.set_ylim(bottom=0.0)
+    axes.margins(x=0)
+    dress(axes, "Frequency (THz)", "DOS (states/THz)")
+    legend_above(figure, axes, 3)
+    return figure
+
+
+def plot_bands_and_dos(phonons: Sequence[PhononDocument], width: float = WIDE) -> Figure:
+    """Draw bands and density of states beside each other on one frequency axis."""
+    figure = new_figure(width, 0.44 * width)
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3.4, 1.0))
+    _draw_bands(left, phonons)
+    for phonon, look in zip(phonons, looks([p.source for p in phonons]), strict=True):
+        arrays = phonon.data.arrays()
+        right.plot(arrays["dos_total"], arrays["dos_frequencies"], **look.line)
+        if phonon.source.role == "reference":
+            right.fill_betweenx(
+                arrays["dos_frequencies"], arrays["dos_total"], color=look.color, alpha=0.1, lw=0
+            )
+    right.axhline(0.0, color=MUTED, linewidth=0.7, zorder=1)
+    right.set_xlim(left=0.0)
+    dress(right, "DOS (states/THz)")
+    right.tick_params(labelleft=False)
+    legend_above(figure, left, 6)
+    return figure
+
+
+def plot_thermal(phonons: Sequence[PhononDocument], width: float = WIDE) -> Figure:
+    """Draw F, S and C_v against T per mole of formula units; panels are stacked where narrow.
+
+    The dotted line is the limit of Dulong and Petit, 3R per mole of atoms.
+    """
+    across = width > 1.5 * NARROW
+    figure = new_figure(width, 0.33 * width if across else 1.5 * width)
+    grid = figure.subplots(1 if across else 3, 3 if across else 1, sharex=True, squeeze=False)
+    panels = grid.ravel()
+    quantities = (
+        ("helmholtz", "F (kJ/mol)"),
+        ("entropy", "S (J/K/mol)"),
+        ("heat_capacity", "C\u1d65 (J/K/mol)"),
+    )
+    for axes, (name, label) in zip(panels, quantities, strict=True):
+        for phonon, look in zip(phonons, looks([p.source for p in phonons]), strict=True):
+            arrays = phonon.data.arrays()
+            axes.plot(
+                arrays["temperatures"], arrays[name], label=source_label(phonon.source), **look.line
+            )
+        axes.margins(x=0)
+        dress(axes, "T (K)" if across or name == "heat_capacity" else "", label)
+        axes.grid(axis="y", color=GRID, linewidth=0.5)
+    _draw_classical_limit(panels[-1], phonons[0])
+    legend_above(figure, panels[0], 6 if across else 3)
+    return figure
+
+
+def point_label(label: str) -> str:
+    r"""Return the printed name of a q-point: ``GAMMA`` or ``\Gamma`` -> ``Γ``, ``X_1`` -> ``X₁``."""
+    plain = re.sub(r"[${}\\]|mathrm", "", label).strip()
+    name, _, index = plain.partition("_")
+    return _GREEK.get(name.upper(), name) + index.translate(_SUBSCRIPTS)
+
+
+def path_ticks(phonon: PhononDocument) -> tuple[list[float], list[str]]:
+    """Return positions and names of the labelled points; two names at a break become ``U|K``."""
+    distances = phonon.data.arrays()["band_distances"]
+    span = float(distances[-1] - distances[0]) or 1.0
+    ticks: list[tuple[float, str]] = []
+    for label in sorted(phonon.band_labels, key=lambda entry: entry.index):
+        position, name = float(distances[label.index]), point_label(label.label)
+        if ticks and position - ticks[-1][0] < 1e-6 * span:
+            before = ticks[-1][1]
+            ticks[-1] = (position, before if name == before else f"{before}|{name}")
+        else:
+            ticks.append((position, name))
+    return [t[0] for t in ticks], [t[1] for t in ticks]
+
+
+def path_segments(phonon: PhononDocument) -> list[slice]:
+    """Return one slice a continuous piece of path; lines must not be drawn from one to the next."""
+    bounds = phonon.data.arrays()["band_segments"]
+    return [slice(int(first), int(last) + 1) for first, last in bounds]
+
+
+def _broken_lines(phonon: PhononDocument, onto: PhononDocument) -> tuple[FloatArray, FloatArray]:
+    """Return all bands as one line, broken by NaN, on the path lengths of another Document."""
+    segments, targets = path_segments(phonon), path_segments(onto)
+    if len(segments) != len(targets):
+        raise InputError(
+            f"The bands of {source_label(phonon.source)} have {len(segments)} path segments, those of "
+            f"{source_label(onto.source)} {len(targets)}; draw Documents of one path together."
+        )
+    arrays = phonon.data.arrays()
+    axis = onto.data.arrays()["band_distances"]
+    xs, ys = [], []
+    for piece, target in zip(segments, targets, strict=True):
+        own = arrays["band_distances"][piece]
+        placed = np.interp(own, (own[0], own[-1]), (axis[target][0], axis[target][-1]))
+        for band in arrays["band_frequencies"][piece].T:
+            xs.append(np.append(placed, np.nan))
+            ys.append(np.append(band, np.nan))
+    return np.concatenate(xs), np.concatenate(ys)
+
+
+def _draw_bands(axes: Axes, phonons: Sequence[PhononDocument]) -> None:
+    for phonon, look in zip(phonons, looks([p.source for p in phonons]), strict=True):
+        x, y = _broken_lines(phonon, phonons[0])
+        axes.plot(x, y, label=source_label(phonon.source), **look.line)
+    positions, names = path_ticks(phonons[0])
+    for position in positions:
+        axes.axvline(position, color=GRID, linewidth=0.7, zorder=0.5)
+    axes.axhline(0.0, color=MUTED, linewidth=0.7, zorder=1)
+    axes.margins(x=0)
+    low, high = axes.get_ylim()
+    if min(p.lowest_frequency for p in phonons) < phonons[0].imaginary_threshold:
+        axes.axhspan(low, 0.0, color=MUTED, alpha=0.08, linewidth=0, zorder=0)
+        axes.annotate(
+            "imaginary",
+            (1.0, low),
+            xycoords=("axes fraction", "data"),
+            xytext=(-4, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=TEXT - 1,
+            color=MUTED,
+            style="italic",
+        )
+    axes.set_ylim(low, high)
+    dress(axes, "", "Frequency (THz)")
+    axes.set_xticks(positions, names, fontsize=TEXT if len(names) < 11 else TEXT - 2)
+    axes.tick_params(axis="x", length=0)
+
+
+def _draw_classical_limit(axes: Axes, phonon: PhononDocument) -> None:
+    n_modes = phonon.data.arrays()["mesh_frequencies"].shape[1]
+    limit = n_modes * _GAS_CONSTANT / phonon.formula_units
+    axes.axhline(limit, color=MUTED, linewidth=0.9, linestyle=":", zorder=1)
+    axes.annotate(
+        "3R per mole of atoms",
+        (0.98, limit),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, -11),
+        textcoords="offset points",
+        ha="right",
+        fontsize=TEXT - 1,
+        color=INK,
+    )

@@ -1,0 +1,136 @@
+"""How figures look: one colour and line for each role, safe for colour-blind readers (Okabe and Ito, 2008)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+from zlib import crc32
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from phonotune.report.bundle import STRATEGY_ORDER
+from phonotune.schemas.base import Source
+
+INK: Final = "#1c2026"
+MUTED: Final = "#69707b"
+GRID: Final = "#d9dce1"
+REFERENCE: Final = "#8b919b"
+UNTUNED: Final = "#d55e00"
+TUNED: Final = ("#0072b2", "#009e73", "#b5588f", "#7a5cc4", "#9a7d0a")
+
+CSS_NAMES: Final = {
+    INK: "currentColor",
+    MUTED: "var(--muted)",
+    GRID: "var(--grid)",
+    REFERENCE: "var(--reference)",
+    UNTUNED: "var(--untuned)",
+} | {color: f"var(--tuned-{i})" for i, color in enumerate(TUNED)}
+"""The theme variable of each colour; the page gives it a light and a dark value."""
+
+NARROW: Final = 4.7
+"""Width of a figure that fits a column or a phone, inch (360 pt: text of 9 pt is about 9 px at 400 px)."""
+WIDE: Final = 10.0
+"""Width of a figure across the page, inch."""
+TEXT: Final = 9.0
+"""Size of text, pt."""
+
+Dashes = Literal["solid"] | tuple[float, tuple[float, ...]]
+_DASHES: Final[tuple[Dashes, ...]] = ("solid", (0, (6, 1.5)), (0, (4, 1.2, 1, 1.2)))
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour, line and drawing order of one Source in every figure."""
+
+    color: str
+    dashes: Dashes
+    width: float
+    zorder: float
+    marker: str
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Keywords for a line."""
+        return {
+            "color": self.color,
+            "linestyle": self.dashes,
+            "linewidth": self.width,
+            "zorder": self.zorder,
+        }
+
+
+def source_label(source: Source) -> str:
+    """Return the legend text, e.g. ``reference · teacher`` or ``lora · mini``."""
+    return f"{source.role} · {source.evaluator}"
+
+
+def looks(sources: Sequence[Source]) -> list[Look]:
+    """Return one Look a Source: the same for the same role everywhere, different within one figure.
+
+    Parameters
+    ----------
+    sources
+        Sources of one figure, in drawing order.
+    """
+    taken: set[int] = set()
+    return [_look(source.role, taken) for source in sources]
+
+
+def _look(role: str, taken: set[int]) -> Look:
+    if role == "reference":
+        return Look(REFERENCE, "solid", 2.9, 2.0, "o")
+    if role == "untuned":
+        return Look(UNTUNED, (0, (3, 1.6)), 1.2, 2.5, "s")
+    n_looks = len(TUNED) * len(_DASHES)
+    index = STRATEGY_ORDER.index(role) if role in STRATEGY_ORDER else crc32(role.encode()) % n_looks
+    while index in taken and len(taken) < n_looks:
+        index = (index + 1) % n_looks
+    taken.add(index)
+    dashes = _DASHES[(index // len(TUNED)) % len(_DASHES)]
+    markers = ("^", "D", "v", "P", "X")
+    return Look(TUNED[index % len(TUNED)], dashes, 1.3, 3.0, markers[index % len(markers)])
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of this size (inch); white on paper, transparent on the page."""
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def dress(axes: Axes, xlabel: str = "", ylabel: str = "") -> None:
+    """Give axes their labels, thin open spines and small ticks."""
+    axes.set_facecolor("none")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(MUTED)
+        axes.spines[side].set_linewidth(0.7)
+    axes.tick_params(which="both", labelsize=TEXT, labelcolor=INK, color=MUTED, width=0.7, length=3)
+    axes.set_xlabel(xlabel, fontsize=TEXT + 0.5, color=INK)
+    axes.set_ylabel(ylabel, fontsize=TEXT + 0.5, color=INK)
+
+
+def legend_above(figure: Figure, axes: Axes, columns: int) -> None:
+    """Put one legend above all axes of a figure."""
+    handles, labels = axes.get_legend_handles_labels()
+    if not handles:
+        return
+    columns = min(columns, len(handles))
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper left",
+        ncols=columns,
+        frameon=False,
+        fontsize=TEXT,
+        labelcolor=INK,
+        handlelength=2.2,
+        columnspacing=1.6,
+    )
+
+
+def save_png(figure: Figure, path: Path, dpi: float = 200.0) -> None:
+    """Write a figure as PNG on white."""
+    figure.savefig(path, dpi=dpi, format="png", facecolor="white")

@@ -1,0 +1,47 @@
+"""Which references are DFT and which stand in for it; a stand-in is named on every page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+DFT_LABELLERS: Final = frozenset({"vasp"})
+DFT_PACKAGES: Final = (
+    "atomate2.vasp",
+    "atomate2.aims",
+    "atomate2.abinit",
+    "atomate2.cp2k",
+    "atomate2.jdftx",
+)
+"""Where atomate2's static makers of a DFT code live (a labeller given as ``module:Class``)."""
+SURROGATES: Final = {
+    "teacher": "a toy surface that stands in for DFT",
+    "gfn1-xtb": "a tight-binding method that stands in for DFT",
+    "emt": "effective-medium theory that stands in for DFT",
+    "chgnet": "a machine-learned potential that stands in for DFT",
+}
+
+
+def surrogate_notice(evaluator: str) -> str | None:
+    """Return what a reference stands in for DFT as, or None for a known DFT labeller.
+
+    Parameters
+    ----------
+    evaluator
+        ``Source.evaluator`` of the reference: a labeller's name, ``mace:<foundation>`` or ``module:Class``.
+    """
+    if evaluator in DFT_LABELLERS or evaluator.startswith(
+        tuple(f"{package}." for package in DFT_PACKAGES)
+    ):
+        return None
+    if evaluator in SURROGATES:
+        return SURROGATES[evaluator]
+    if evaluator.startswith("mace:") or "forcefields" in evaluator:
+        return "a machine-learned potential that stands in for DFT"
+    return "a labeller that is not known to be DFT"
+
+
+def surrogates_among(evaluators: Iterable[str]) -> dict[str, str]:
+    """Return evaluator -> notice for those that are not DFT, in order, each once."""
+    notices = {name: surrogate_notice(name) for name in evaluators}
+    return {name: text for name, text in notices.items() if text is not None}

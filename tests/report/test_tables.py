@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+
+from phonotune.report.bundle import MaterialReport
+from phonotune.report.tables import (
+    elastic_table,
+    error_table,
+    headline_table,
+    number,
+    overview_table,
+    percent,
+    well_table,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0.0, "0"),
+        (-6.104, "−6.10"),
+        (182.3, "182"),
+        (0.01834, "0.0183"),
+        (12345.6, "12346"),
+    ],
+)
+def test_numbers_are_printed_to_three_digits_with_a_true_minus(value, text: str) -> None:
+    assert number(value) == text
+
+
+def test_deviations_carry_their_sign() -> None:
+    assert (percent(3.21), percent(-0.5), percent(None)) == ("+3.2 %", "−0.5 %", "")
+
+
+def cells(table, name: str):
+    return next(row.cells for row in table.rows if row.name == name)
+
+
+def test_headline_holds_reference_untuned_and_tuned_side_by_side(soft) -> None:
+    table = headline_table(soft)
+    assert [role for role, _ in table.heads] == ["reference", "untuned", "lora"]
+    assert [c.value for c in cells(table, "Frequency MAE, zone")] == ["–", "0.645", "0.0450"]
+    assert [c.good for c in cells(table, "Frequency MAE, zone")] == [None, None, True]
+    assert [c.note for c in cells(table, "Lowest mode")] == ["imaginary"] * 3
+    assert [c.value for c in cells(table, "Force MAE, validation")] == ["–", "95.0", "4.00"]
+    assert cells(table, "Bulk modulus (Hill)")[1].note == "−8.0 %"
+
+
+def test_every_row_of_every_table_has_one_cell_a_column_and_a_unit(soft) -> None:
+    for table in (headline_table(soft), elastic_table(soft), error_table(soft), well_table(soft)):
+        assert all(len(row.cells) == len(table.heads) for row in table.rows)
+        assert all(row.unit for row in table.rows if row.name != "Born criteria")
+
+
+def test_rows_without_any_number_are_left_out(soft) -> None:
+    only_phonons = MaterialReport(formula="BaTiO3", phonons=soft.phonons[:1])
+    names = [row.name for row in headline_table(only_phonons).rows]
+    assert names == ["Lowest mode", "Highest mode", "Cᵥ at 300 K"]
+
+
+def test_elastic_deviations_are_against_the_reference(soft) -> None:
+    first = cells(elastic_table(soft), "C₁₁")
+    assert [c.value for c in first] == ["310", "285", "308"]
+    assert [c.note for c in first] == ["", "−8.0 %", "−0.5 %"]
+
+
+def test_the_untuned_errors_stand_once_however_many_trainings_started_there(many) -> None:
+    heads = error_table(many[1]).heads
+    assert [role for role, _ in heads] == ["untuned", "lora", "equitrain"]
+
+
+def test_overview_names_the_best_tuned_model_of_each_material(many) -> None:
+    table = overview_table(many)
+    assert [row.name for row in table.rows] == ["BaTiO3", "NaCl"]
+    assert [row.cells[2].note for row in table.rows] == ["lora", "lora"]
+    assert [row.cells[0].value for row in table.rows] == ["teacher", "vasp"]
+
+
+def test_an_elastic_tensor_of_a_saddle_is_marked(soft) -> None:
+    notes = [c.note for c in cells(elastic_table(soft), "Born criteria")]
+    assert notes == ["", "at a saddle of the ions", ""]

@@ -142,6 +142,15 @@ def structure_of(atoms: Atoms, where: str) -> Structure:
     return Structure(Lattice(atoms.cell.array), numbers, atoms.positions, coords_are_cartesian=True)
 
 
+def found_keys(images: Sequence[Atoms]) -> set[str]:
+    """Return the names of everything that any frame holds beside its structure."""
+    found: set[str] = set()
+    for atoms in images:
+        results = {} if atoms.calc is None else atoms.calc.results
+        found.update(atoms.info, atoms.arrays, results)
+    return found - {"numbers", "positions"}
+
+
 def write_frames(path: str | Path, frames: Iterable[Frame]) -> None:
     """Write frames; every float64 is written with as many digits as give it back (up to 17).
 
@@ -214,15 +223,10 @@ def _stress(atoms: Atoms, key: str, where: str) -> FloatArray | None:
 
 
 def _missing_label(path: Path, key: str, images: Sequence[Atoms]) -> str:
-    found = {"numbers", "positions"}
-    for atoms in images:
-        results = {} if atoms.calc is None else atoms.calc.results
-        found.update(atoms.info, atoms.arrays, results)
-    names = ", ".join(sorted(found - {"numbers", "positions"})) or "none"
     return (
-        f"No frame of {path} has {key}. Keys found: {names}. "
-        "`phonotune import` renames the keys of other programs to REF_energy, REF_forces, "
-        "REF_stress."
+        f"No frame of {path} has {key}. Keys found: "
+        f"{', '.join(sorted(found_keys(images))) or 'none'}. "
+        "`phonotune import` renames the keys of other programs to those of phonotune (REF_*)."
     )
 
 

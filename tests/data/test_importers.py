@@ -1,0 +1,222 @@
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+
+from phonotune.data.extxyz import LabelKeys, read_frames, write_frames
+from phonotune.data.importers import import_frames
+from phonotune.errors import FramesError
+from phonotune.schemas.dataset import Frame
+
+Write = Callable[[Path, Sequence[Any]], Path]
+MakeFrame = Callable[..., Frame]
+
+
+@pytest.fixture
+def two_runs(tmp_path: Path, write_vasprun: Write, vasp_steps: list[Any]) -> list[Path]:
+    return [
+        write_vasprun(tmp_path / f"disp-{i + 1}" / "vasprun.xml", [step])
+        for i, step in enumerate(vasp_steps)
+    ]
+
+
+def test_each_file_is_a_group_named_by_what_tells_it_apart(two_runs: list[Path]) -> None:
+    imported = import_frames(two_runs)
+    assert [frame.group for frame in imported] == ["disp-1/vasprun.xml", "disp-2/vasprun.xml"]
+    assert [frame.origin for frame in imported] == [frame.group for frame in imported]
+    assert len(imported) == 2
+    assert imported[1:] == (imported[1],)
+    assert imported.refused == ()
+
+
+def test_steps_of_one_file_stay_in_one_group(
+    tmp_path: Path, write_outcar: Write, vasp_steps: list[Any]
+) -> None:
+    imported = import_frames([write_outcar(tmp_path / "OUTCAR", vasp_steps)])
+    assert [frame.group for frame in imported] == ["OUTCAR", "OUTCAR"]
+    assert [frame.origin for frame in imported] == ["OUTCAR step 1", "OUTCAR step 2"]
+
+
+def test_imported_frames_survive_extxyz(tmp_path: Path, two_runs: list[Path]) -> None:
+    imported = import_frames(two_runs)
+    write_frames(tmp_path / "out.extxyz", imported)
+    for before, after in zip(imported, read_frames(tmp_path / "out.extxyz"), strict=True):
+        assert before.energy == after.energy
+        assert np.array_equal(before.stress, after.stress)
+        assert before.group == after.group
+
+
+def test_an_unconverged_run_is_refused_and_the_others_go_on(
+    two_runs: list[Path], write_vasprun: Write, vasp_steps: list[Any]
+) -> None:
+    write_vasprun(two_runs[0], [replace(vasp_steps[0], n_electronic=60)])
+    imported = import_frames(two_runs)
+    assert [frame.origin for frame in imported] == ["disp-2/vasprun.xml"]
+    (refusal,) = imported.refused
+    assert refusal.origin == "disp-1/vasprun.xml"
+    assert "not converged (60 steps taken, 60 allowed)" in refusal.reason
+
+
+def test_broken_files_are_refused_with_their_reasons(
+    tmp_path: Path, two_runs: list[Path], write_vasprun: Write, vasp_steps: list[Any]
+) -> None:
+    close = vasp_steps[0].positions.copy()
+    close[1] = close[0] + 0.1
+    write_vasprun(two_runs[0], [replace(vasp_steps[0], positions=close)])
+    broken = tmp_path / "vasprun.xml"
+    broken.write_text("<modeling>")
+    notes = tmp_path / "notes.txt"
+    notes.write_text("hello")
+    imported = import_frames([broken, notes, *two_runs])
+    reasons = {refusal.origin: refusal.reason for refusal in imported.refused}
+    assert "not a complete vasprun.xml" in reasons["vasprun.xml"]
+    assert "unknown kind of file" in reasons["notes.txt"]
+    assert "0.5 Å" in reasons["disp-1/vasprun.xml"]
+    assert len(imported) == 1
+
+
+def test_nothing_importable_is_an_error_with_the_first_reasons(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.txt" for i in range(5)]
+    for path in paths:
+        path.write_text("hello")
+    with pytest.raises(FramesError, match=r"No frame could be imported. 0\.txt: .*and 2 more"):
+        import_frames(paths)
+
+
+def test_wrong_paths_are_refused_before_anything_is_read(
+    tmp_path: Path, two_runs: list[Path]
+) -> None:
+    with pytest.raises(FramesError, match="does not exist"):
+        import_frames([*two_runs, tmp_path / "typo"])
+    with pytest.raises(FramesError, match="is a folder"):
+        import_frames([*two_runs, tmp_path])
+    with pytest.raises(FramesError, match="Nothing to import"):
+        import_frames([])
+
+
+def _emt_file(path: Path) -> Any:
+    atoms = bulk("Cu", cubic=True)
+    atoms.rattle(0.05, seed=3)
+    atoms.calc = EMT()
+    atoms.get_stress()
+    ase.io.write(path, atoms)
+    return atoms
+
+
+def test_ases_own_keys_are_understood_free_energy_first(tmp_path: Path) -> None:
+    atoms = _emt_file(tmp_path / "a.extxyz")
+    text = (tmp_path / "a.extxyz").read_text()
+    (tmp_path / "a.extxyz").write_text(text.replace("free_energy=", "free_energy=-99.5 was="))
+    (frame,) = import_frames([tmp_path / "a.extxyz"])
+    assert frame.energy == -99.5
+    np.testing.assert_allclose(frame.forces, atoms.get_forces(), atol=1e-7)
+    np.testing.assert_allclose(frame.stress, atoms.get_stress(voigt=False), atol=1e-7)
+
+
+def test_keys_of_any_name_can_be_given(tmp_path: Path, make_frame: MakeFrame) -> None:
+    frame = make_frame()
+    path = tmp_path / "a.extxyz"
+    write_frames(path, [frame])
+    path.write_text(path.read_text().replace("REF_", "dft_"))
+    (found,) = import_frames([path], LabelKeys("dft_energy", "dft_forces", "dft_stress"))
+    assert found.energy == frame.energy
+    assert np.array_equal(found.stress, frame.stress)
+    with pytest.raises(FramesError, match=r"forces under the key REF_forces; keys found: .*dft_f"):
+        import_frames([path])
+
+
+PHONOPY_HEAD = """
+phonopy:
+  version: "2.20.0"
+supercell_matrix:
+- [1, 0, 0]
+- [0, 1, 0]
+- [0, 0, 1]
+unit_cell: &cell
+  lattice:
+  - [4.0, 0.0, 0.0]
+  - [0.0, 4.0, 0.0]
+  - [0.0, 0.0, 4.0]
+  points:
+  - {symbol: Cs, coordinates: [0.0, 0.0, 0.0], mass: 132.9}
+  - {symbol: Cl, coordinates: [0.5, 0.5, 0.5], mass: 35.45}
+supercell: *cell
+"""
+
+
+def test_random_displacements_of_phonopy_are_a_group_each(tmp_path: Path) -> None:
+    path = tmp_path / "phonopy_params.yaml"
+    rows = "".join(
+        f"- # {i}\n"
+        "  - {displacement: [0.01, 0.0, 0.0], force: [-0.5, 0.0, 0.0]}\n"
+        "  - {displacement: [0.0, -0.02, 0.0], force: [0.5, 0.0, 0.25]}\n"
+        for i in (1, 2)
+    )
+    path.write_text(f"{PHONOPY_HEAD}displacements:\n{rows}supercell_energies: [-1.5, -2.5]\n")
+    imported = import_frames([path])
+    assert [frame.energy for frame in imported] == [-1.5, -2.5]
+    assert len({frame.group for frame in imported}) == 2
+    np.testing.assert_allclose(imported[0].forces, [[-0.5, 0, 0], [0.5, 0, 0.25]])
+    np.testing.assert_allclose(
+        imported[0].structure.cart_coords, [[0.01, 0, 0], [2, 1.98, 2]], atol=1e-12
+    )
+
+
+SINGLE = """displacements:
+- atom: 2
+  displacement: [0.0, 0.0, 0.01]
+  forces:
+  - [0.0, 0.0, 0.1]
+  - [0.0, 0.0, -0.1]
+"""
+
+
+def test_symmetry_reduced_displacements_are_one_group_without_energy(tmp_path: Path) -> None:
+    path = tmp_path / "phonopy_params.yaml"
+    path.write_text(PHONOPY_HEAD + SINGLE)
+    (frame,) = import_frames([path])
+    assert frame.energy is None
+    assert frame.group == "phonopy_params.yaml"
+    np.testing.assert_allclose(frame.structure.cart_coords, [[0, 0, 0], [2, 2, 2.01]], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: [1", "cannot be read as phonopy's yaml"),
+        ("a: 1\n", "no displaced supercell|cannot be read"),
+        (PHONOPY_HEAD, "no displaced supercell"),
+        (PHONOPY_HEAD + SINGLE.partition("  forces")[0], "without forces"),
+        (PHONOPY_HEAD.replace("version:", "calculator: qe\n  version:") + SINGLE, "Å and eV/Å are"),
+    ],
+)
+def test_phonopy_files_without_usable_frames_are_refused(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(FramesError, match=reason):
+        import_frames([tmp_path / "p.yaml"])
+
+
+@pytest.mark.real_data
+def test_ten_real_vasp_runs_give_the_frames_that_phonopy_kept(real_data_dir: Path) -> None:
+    folder = real_data_dir / "nacl-vasp"
+    imported = import_frames(sorted(folder.glob("disp-0*/vasprun.xml")))
+    assert len(imported) == 10
+    assert not imported.refused
+    assert len({frame.group for frame in imported}) == 10
+    kept = import_frames([folder / "phonopy_params_NaCl-rd.yaml.xz"])
+    for run, phonopy in zip(imported, kept, strict=True):
+        assert len(run.structure) == 64
+        assert run.stress is not None
+        assert run.energy == pytest.approx(phonopy.energy, abs=1e-6)
+        drift = run.forces.mean(axis=0)
+        np.testing.assert_allclose(run.forces - drift, phonopy.forces, atol=1e-6)
+        apart = run.structure.frac_coords - phonopy.structure.frac_coords
+        np.testing.assert_allclose(apart - np.rint(apart), 0, atol=1e-7)

@@ -1,0 +1,1 @@
+"""The command line: typer over validated configs; the only room that prints."""

@@ -1,0 +1,111 @@
+"""The command ``phonotune``: assembles the commands; each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from phonotune.cli import (
+    compare,
+    demo,
+    doctor,
+    elastic,
+    finetune,
+    importing,
+    merge,
+    models,
+    phonons,
+    report,
+    results,
+    run,
+    wells,
+)
+from phonotune.cli.console import USAGE_ERROR, print_error
+from phonotune.cli.options import SupercellCommand, flowing
+
+PIPELINE, PIECES, RESULTS, SETUP = (
+    "The whole pipeline",
+    "Its pieces, one at a time",
+    "Results",
+    "Set-up",
+)
+
+
+class PhonotuneGroup(TyperGroup):
+    """The commands; with ``--json`` a usage error, too, is one JSON object on stdout."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+        """Run the command line; exits with 0, 1 (the work failed) or 2 (wrong input)."""
+        given = sys.argv[1:] if args is None else list(args)
+        if "--json" not in given:
+            return super().main(given, *rest, **extra)
+        try:
+            code = super().main(given, *rest, **(extra | {"standalone_mode": False}))
+        except USAGE_ERROR as error:
+            message = getattr(error, "format_message", error.__str__)()
+            print_error("UsageError", message, as_json=True)
+            code = 2
+        sys.exit(code or 0)
+
+
+app = typer.Typer(
+    name="phonotune",
+    cls=PhonotuneGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("phonotune"))
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Fine-tune MACE foundation models for phonons: from a crystal to compared phonons.
+
+    Exit codes: 0 done; 1 the work failed; 2 the input or the configuration is wrong.
+    """
+
+
+def _add(name: str, function: Callable[..., None], panel: str, *, supercell: bool = False) -> None:
+    grammar = SupercellCommand if supercell else None
+    app.command(name, cls=grammar, help=flowing(function), rich_help_panel=panel)(function)
+
+
+_add("demo", demo.demo, PIPELINE)
+_add("run", run.run, PIPELINE)
+_add("import", importing.import_labels, PIECES)
+_add("finetune", finetune.finetune, PIECES)
+_add("merge", merge.merge, PIECES)
+_add("phonons", phonons.phonons, PIECES, supercell=True)
+_add("elastic", elastic.elastic, PIECES)
+_add("double-well", wells.double_well, PIECES, supercell=True)
+_add("compare", compare.compare, RESULTS)
+_add("results", results.results, RESULTS)
+_add("report", report.report, RESULTS)
+_add("doctor", doctor.doctor, SETUP)
+app.add_typer(models.app, name="models", rich_help_panel=SETUP)
+
+
+def main() -> None:
+    """Entry point of ``phonotune``."""
+    app(prog_name="phonotune")

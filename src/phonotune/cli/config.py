@@ -1,0 +1,96 @@
+"""The configuration file of `run`: its keys are the fields of PhonotuneMaker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from phonotune.errors import ConfigError, unknown_name
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+    from phonotune.flows.pipeline import PhonotuneMaker
+
+_NOT_IN_A_FILE: Final = frozenset({"name", "label_maker"})
+
+
+def build_maker(file: Path | None, options: Mapping[str, Any]) -> PhonotuneMaker:
+    """Build the Maker of a run; what the command line gives replaces what the file says.
+
+    Parameters
+    ----------
+    file
+        YAML with fields of PhonotuneMaker, nested settings as mappings; None for defaults.
+    options
+        Fields given on the command line; None and empty lists count as not given.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing or no mapping, a key is unknown (the nearest is named), a value is not
+        allowed.
+    """
+    from phonotune.flows.pipeline import PhonotuneMaker
+
+    default = PhonotuneMaker()
+    allowed = [field.name for field in fields(default) if field.name not in _NOT_IN_A_FILE]
+    chosen: dict[str, Any] = {}
+    for key, value in _read_mapping(file).items():
+        if key not in allowed:
+            raise unknown_name(f"key in {file}", str(key), allowed)
+        chosen[key] = _checked(str(key), value, getattr(default, key))
+    chosen |= {key: value for key, value in options.items() if value not in (None, [])}
+    return PhonotuneMaker(**chosen)
+
+
+def _read_mapping(file: Path | None) -> dict[Any, Any]:
+    if file is None:
+        return {}
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"The configuration {file} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The configuration {file} is no YAML: {' '.join(str(error).split())}."
+        ) from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"The configuration {file} holds a {type(content).__name__}; a mapping is needed, e.g. "
+            "`foundation: mini`."
+        )
+    return content
+
+
+def _checked(key: str, value: Any, default: Any) -> Any:
+    """Return a value of the type of the field's default."""
+    from pydantic import BaseModel, TypeAdapter, ValidationError
+
+    expected: Any = list[str] if isinstance(default, list) else type(default)
+    if isinstance(default, BaseModel) and isinstance(value, dict):
+        _check_keys(key, value, type(default))
+    try:
+        return TypeAdapter(expected).validate_python(
+            value, strict=not isinstance(default, BaseModel)
+        )
+    except ValidationError as error:
+        raise ConfigError(_sentence(key, error)) from error
+
+
+def _check_keys(key: str, value: Mapping[Any, Any], model: type[BaseModel]) -> None:
+    for name in value:
+        if name not in model.model_fields:
+            raise unknown_name(f"key of {key}", str(name), model.model_fields)
+
+
+def _sentence(key: str, error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join([key, *(str(part) for part in first["loc"])])
+    return f"{place} = {first['input']!r} is not allowed: {first['msg']}."

@@ -1,0 +1,224 @@
+"""The only place that prints, sets up logging and turns errors into exit codes.
+
+A result goes to stdout: a table, or with ``--json`` exactly one JSON object. Everything else
+(progress, notes, errors, whatever third parties print) goes to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+from rich.console import Console
+
+from phonotune.errors import PhonotuneError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+USAGE_ERROR: Final[type[Exception]] = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "UsageError"
+)
+"""Base of the errors of the command line's grammar (newer typers carry their own click)."""
+
+EXIT_FAILED: Final = 1
+EXIT_INTERRUPTED: Final = 130
+_WIDE: Final = 160
+_SECONDS_BETWEEN_LINES: Final = 10.0
+
+Advance = Callable[[int, str], None]
+"""Reports progress: steps done so far, and what is being done."""
+
+
+@dataclass
+class Session:
+    """What one command shows: notes while it works, one result at its end."""
+
+    debug: bool = False
+    exit_code: int = 0
+    _payload: dict[str, Any] = field(default_factory=dict)
+    _shown: list[RenderableType] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Print one line on stderr."""
+        _stderr().print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def finish(
+        self, payload: Mapping[str, Any], *shown: RenderableType, exit_code: int = 0
+    ) -> None:
+        """Set the result: the object for ``--json``, what a human sees, and the exit code."""
+        self._payload = dict(payload)
+        self._shown = list(shown)
+        self.exit_code = exit_code
+
+    @contextlib.contextmanager
+    def progress(self, text: str, total: int | None = None) -> Iterator[Advance]:
+        """Show progress on stderr: a bar on a terminal, else a line every ten seconds."""
+        console = _stderr()
+        if not console.is_terminal:
+            yield _line_writer(self.note, text, total)
+            return
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(text, total=total)
+
+            def advance(done: int, now: str) -> None:
+                bar.update(task, completed=done, description=f"{text}: {now}" if now else text)
+
+            yield advance
+
+    def print_result(self, as_json: bool) -> None:
+        """Print the result on stdout."""
+        if as_json:
+            print_json(self._payload)
+            return
+        console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+        for item in self._shown:
+            console.print(item, markup=False, soft_wrap=isinstance(item, str))
+
+
+@contextlib.contextmanager
+def session(*, as_json: bool, debug: bool) -> Iterator[Session]:
+    """Run the body of a command; raises ``typer.Exit`` with the exit code where it is not 0.
+
+    Parameters
+    ----------
+    as_json
+        Print the result, or the error, as one JSON object on stdout.
+    debug
+        Show tracebacks, warnings and third parties' log messages on stderr.
+    """
+    current = Session(debug=debug)
+    try:
+        with _nothing_on_stdout(), warnings.catch_warnings(), _logging(debug):
+            warnings.simplefilter("default" if debug else "ignore")
+            yield current
+    except (typer.Exit, typer.Abort, USAGE_ERROR):
+        raise
+    except KeyboardInterrupt as error:
+        _report(error, "Interrupted.", as_json=as_json, debug=debug)
+        raise typer.Exit(EXIT_INTERRUPTED) from error
+    except PhonotuneError as error:
+        _report(error, str(error), as_json=as_json, debug=debug)
+        raise typer.Exit(error.exit_code) from error
+    except Exception as error:
+        _report(error, _unexpected(error, debug), as_json=as_json, debug=debug)
+        raise typer.Exit(EXIT_FAILED) from error
+    current.print_result(as_json)
+    if current.exit_code:
+        raise typer.Exit(current.exit_code)
+
+
+def print_json(payload: Mapping[str, Any]) -> None:
+    """Print one JSON object on stdout; NaN and infinity are refused."""
+    sys.stdout.write(json.dumps(payload, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def print_error(kind: str, message: str, *, as_json: bool) -> None:
+    """Print an error: an object on stdout with ``as_json``, else one line on stderr."""
+    if as_json:
+        print_json({"error": {"type": kind, "message": message}})
+        return
+    console = _stderr()
+    console.print("Error:", style="bold red", end=" ")
+    console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def _report(error: BaseException, message: str, *, as_json: bool, debug: bool) -> None:
+    if debug:
+        traceback.print_exception(error, file=sys.stderr)
+    print_error(type(error).__name__, message, as_json=as_json)
+
+
+def _unexpected(error: Exception, debug: bool) -> str:
+    first_line = next(iter(str(error).strip().splitlines()), "no message")
+    advice = "" if debug else " Run it again with --debug for the traceback."
+    return f"Unexpected {type(error).__name__}: {first_line.rstrip('.')}.{advice}"
+
+
+def _stderr() -> Console:
+    return Console(stderr=True)
+
+
+def _line_writer(write: Callable[[str], None], text: str, total: int | None) -> Advance:
+    last = -_SECONDS_BETWEEN_LINES
+
+    def advance(done: int, now: str) -> None:
+        nonlocal last
+        if time.monotonic() - last < _SECONDS_BETWEEN_LINES and done != total:
+            return
+        last = time.monotonic()
+        count = f"{done}/{total}" if total else str(done)
+        write(f"{text} {count}" + (f": {now}" if now else ""))
+
+    return advance
+
+
+class _Chatter(io.TextIOBase):
+    """Takes what third parties print, line by line, as log messages of level info."""
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Log the lines that are not empty."""
+        for line in filter(None, map(str.strip, text.splitlines())):
+            logging.getLogger("stdout").info(line)
+        return len(text)
+
+
+@contextlib.contextmanager
+def _nothing_on_stdout() -> Iterator[None]:
+    """Log what Python code prints; send what C and child processes write to stderr."""
+    sys.stdout.flush()
+    try:
+        descriptor, target = sys.stdout.fileno(), sys.stderr.fileno()
+        kept = os.dup(descriptor)
+    except OSError:
+        with contextlib.redirect_stdout(_Chatter()):
+            yield
+        return
+    try:
+        os.dup2(target, descriptor)
+        with contextlib.redirect_stdout(_Chatter()):
+            yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+
+
+@contextlib.contextmanager
+def _logging(debug: bool) -> Iterator[None]:
+    """Log phonotune's warnings on stderr, everybody's with ``debug``; undone afterwards."""
+    root, own = logging.getLogger(), logging.getLogger("phonotune")
+    levels = root.level, own.level
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    if not debug:
+        handler.addFilter(logging.Filter("phonotune"))
+    root.addHandler(handler)
+    logging.captureWarnings(True)
+    root.setLevel(logging.INFO if debug else logging.WARNING)
+    own.setLevel(logging.DEBUG if debug else logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.removeHandler(handler)
+        root.setLevel(levels[0])
+        own.setLevel(levels[1])

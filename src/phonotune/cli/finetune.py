@@ -1,0 +1,127 @@
+"""``phonotune finetune``: tune a foundation model on labelled frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from phonotune.cli.console import Session, session
+from phonotune.cli.documents import summary_of
+from phonotune.cli.options import AsJson, Debug, OutputFolder, check_output_folder
+from phonotune.cli.tables import training_table
+
+if TYPE_CHECKING:
+    from phonotune.schemas.dataset import DatasetDocument
+    from phonotune.schemas.training import TrainingDocument
+    from phonotune.training.config import FineTuneConfig
+
+FILES: Final = ("adapter.safetensors", "model.json", "history.csv", "metrics.json")
+LABELLER: Final = "given frames"
+"""Labeller of frames whose origin is only what their file says."""
+
+
+def finetune(
+    train: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="Frames that train (extxyz).", show_default=False),
+    ],
+    valid: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE", help="Frames that choose the best epoch (extxyz).", show_default=False
+        ),
+    ],
+    foundation: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Foundation model: a name of `phonotune models list`, or a MACE model file.",
+            show_default=False,
+        ),
+    ],
+    strategy: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What moves: lora (low-rank change of every layer) or equitrain (early layers, "
+            "strong "
+            "pull to the foundation).",
+            show_default=False,
+        ),
+    ],
+    output: OutputFolder,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change one setting; repeatable. Among the keys: max_epochs, max_seconds (s), "
+            "batch_size "
+            "(frames), lr, weight_decay, seed, rank, dtype, loss.energy, loss.forces, loss.stress.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the same training was interrupted.")
+    ] = False,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Fine-tune a foundation model on labelled frames of one material.
+
+    Energies of another level of theory are aligned first (atomic energies, least squares on the
+    composition). Writes adapter.safetensors, model.json, history.csv, metrics.json.
+
+    Example: phonotune finetune --train train.extxyz --valid valid.extxyz --foundation mini
+    --strategy lora -o nacl
+    """
+    with session(as_json=json, debug=debug) as out:
+        check_output_folder(output)
+        from phonotune.data.assemble import assemble_given
+        from phonotune.data.extxyz import read_frames
+        from phonotune.training.config import parse_overrides
+        from phonotune.training.finetune import write_model_directory
+
+        config = parse_overrides(strategy, overrides or ())
+        dataset = assemble_given(read_frames(train), read_frames(valid), labeller=LABELLER)
+        document = _train(dataset, foundation, config, resume, out)
+        write_model_directory(document, output)
+        out.finish(
+            {"output": str(output), "files": list(FILES), "training": summary_of(document)},
+            training_table(document),
+            f"{output}: {', '.join(FILES)}",
+        )
+
+
+def _train(
+    dataset: DatasetDocument,
+    foundation: str,
+    config: FineTuneConfig,
+    resume: bool,
+    out: Session,
+) -> TrainingDocument:
+    from phonotune.models.foundation import find_foundation
+    from phonotune.settings import get_settings
+    from phonotune.training.checkpoint import Checkpoint
+    from phonotune.training.finetune import finetune as run_training
+
+    record = find_foundation(foundation)
+    folder = get_settings().checkpoint_dir
+    checkpoint = Checkpoint.of(folder, record.sha256, dataset.dataset_hash, config.resolved())
+    if not resume:
+        checkpoint.remove()
+    elif not checkpoint.path.exists():
+        out.note(
+            "There is no interrupted training of these frames and settings; starting a new one."
+        )
+    total = config.root.max_epochs
+    with out.progress(f"Fine-tuning {record.name}, {config.strategy}", total) as advance:
+
+        def after_epoch(row: dict[str, float]) -> None:
+            error = row.get("valid_forces")
+            text = "" if error is None else f"validation forces {error:.2f} meV/Å"
+            advance(int(row["epoch"]), text)
+
+        return run_training(dataset, record, config, progress=after_epoch)

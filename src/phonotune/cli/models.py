@@ -1,0 +1,78 @@
+"""``phonotune models``: foundation models by name, verified by sha256."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phonotune.cli.console import session
+from phonotune.cli.options import AsJson, Debug, flowing
+from phonotune.cli.tables import new_table
+
+app = typer.Typer(no_args_is_help=True, help="Foundation models: list, verify, trust.")
+
+
+def list_models(json: AsJson = False, debug: Debug = False) -> None:
+    """List the foundation models that have a name."""
+    with session(as_json=json, debug=debug) as out:
+        from phonotune.models.catalogue import catalogue
+
+        entries = catalogue()
+        rows = [(e.name, e.where, str(e.path or "")) for e in entries]
+        out.finish(
+            {
+                "models": [
+                    {"name": e.name, "where": e.where, "path": str(e.path or "")} for e in entries
+                ]
+            },
+            new_table(None, ("foundation", "where", "file"), rows, numbers=False),
+        )
+
+
+def verify(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FILE|DIR", help="Foundation model, or model folder.", show_default=False
+        ),
+    ],
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Check that a model is the one its sha256 says, and that it loads."""
+    with session(as_json=json, debug=debug) as out:
+        from phonotune.models.adapter import find_model, load_model
+
+        record = find_model(model)
+        load_model(record)
+        content = record.model_dump(exclude={"adapter"})
+        out.finish(
+            content,
+            f"{record.label}: foundation sha256 {record.foundation.sha256}, model_id "
+            f"{record.model_id}",
+        )
+
+
+def trust(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A MACE model file.", show_default=False)
+    ],
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Allow one model file to be loaded, by its sha256.
+
+    MACE's files are pickles: loading one runs code that stands in it. Trust only what you made or
+    what comes from people you know.
+    """
+    with session(as_json=json, debug=debug) as out:
+        from phonotune.models.foundation import trust_file
+
+        record = trust_file(file)
+        out.finish(record.model_dump(), f"{record.name}: sha256 {record.sha256} is trusted now")
+
+
+for _name, _command in (("list", list_models), ("verify", verify), ("trust", trust)):
+    app.command(_name, help=flowing(_command))(_command)

@@ -1,0 +1,158 @@
+"""Options and arguments that several commands share, with their grammar."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from typer.core import TyperCommand
+
+from phonotune.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from phonotune.schemas.base import Matrix3
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout instead of a table.")
+]
+Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug", envvar="PHONOTUNE_DEBUG", help="Show warnings and the traceback of an error."
+    ),
+]
+StructureFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="STRUCTURE",
+        help="Crystal structure: POSCAR, CIF, or whatever else pymatgen reads.",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="DIR|NAME|FILE",
+        help="Folder written by `finetune`, name of a foundation model, or a MACE model file.",
+        show_default=False,
+    ),
+]
+OutputFolder = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="DIR", help="Folder to write.", show_default=False),
+]
+Supercell = Annotated[
+    str | None,
+    typer.Option(
+        "--supercell",
+        metavar="A B C",
+        help="Supercell: 3 integers (diagonal) or 9 (matrix, row by row; rows are the supercell "
+        "vectors). Default: as cubic as possible, no edge below 10 Å.",
+        show_default=False,
+    ),
+]
+Born = Annotated[
+    Path | None,
+    typer.Option(
+        "--born",
+        metavar="FILE",
+        help="phonopy's BORN file: Born charges (e) and dielectric tensor, for LO-TO splitting.",
+        show_default=False,
+    ),
+]
+Store = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        metavar="FILE",
+        help="Job store: a folder, or a jobflow yaml. Default: PHONOTUNE_STORE, else "
+        "~/.local/share/phonotune/store.",
+        show_default=False,
+    ),
+]
+
+_INTEGER: Final = re.compile(r"[-+]?\d+")
+
+
+def flowing(function: Callable[..., object]) -> str:
+    """Return a docstring with one line a paragraph, so that it fits any width of screen."""
+    paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def join_integers(arguments: list[str], option: str) -> list[str]:
+    """Join the integers that follow ``option`` into its one value.
+
+    ``--supercell 2 2 2 POSCAR`` becomes ``--supercell "2 2 2" POSCAR``: the grammar of click knows
+    only options with a fixed number of values.
+    """
+    joined: list[str] = []
+    pending = list(arguments)
+    while pending:
+        joined.append(pending.pop(0))
+        if joined[-1] != option:
+            continue
+        values = []
+        while pending and _INTEGER.fullmatch(pending[0]):
+            values.append(pending.pop(0))
+        if values:
+            joined.append(" ".join(values))
+    return joined
+
+
+class SupercellCommand(TyperCommand):
+    """A command whose ``--supercell`` takes 3 or 9 separate integers as well as one quoted text."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments after joining the integers of ``--supercell``."""
+        return super().parse_args(ctx, join_integers(args, "--supercell"))
+
+
+def parse_supercell(text: str | None) -> Matrix3 | None:
+    """Return the supercell matrix of ``"2 2 2"`` or of nine integers.
+
+    Raises
+    ------
+    ConfigError
+        If the text is not 3 or 9 integers, or the matrix is singular.
+    """
+    if text is None:
+        return None
+    words = text.replace(",", " ").split()
+    if not all(_INTEGER.fullmatch(word) for word in words) or len(words) not in (3, 9):
+        raise ConfigError(
+            f"--supercell takes 3 or 9 integers, for example `--supercell 2 2 2`; found {text!r}."
+        )
+    from phonotune.physics.supercell import as_matrix
+
+    return as_matrix([int(word) for word in words])
+
+
+def check_output_folder(folder: Path) -> None:
+    """Raise InputError, before any work, where a folder cannot be written."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; -o takes a folder.")
+    _check_writable(folder)
+
+
+def check_output_file(path: Path) -> None:
+    """Raise InputError, before any work, where a file cannot be written."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; -o takes a file.")
+    _check_writable(path)
+
+
+def _check_writable(path: Path) -> None:
+    there = path.absolute()
+    while not there.exists():
+        there = there.parent
+    if there != path.absolute() and not there.is_dir():
+        raise InputError(f"{path} cannot be written: {there} is a file, not a folder.")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"{path} cannot be written: no permission for {there}.")

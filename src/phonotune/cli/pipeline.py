@@ -1,0 +1,154 @@
+"""What `run` and `demo` share: check everything, run the flows, show and write what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from phonotune.cli.documents import summary_of
+from phonotune.cli.tables import comparison_table
+
+if TYPE_CHECKING:
+    from jobflow import Flow, JobStore
+    from pymatgen.core import Structure
+
+    from phonotune.cli.console import Session
+    from phonotune.flows.local import FailedJob, Progress
+    from phonotune.flows.pipeline import PhonotuneMaker
+    from phonotune.schemas.base import Document
+
+REPORT: Final = "report.html"
+
+
+@dataclass
+class Outcome:
+    """What came out of the flows of one command."""
+
+    documents: list[Document] = field(default_factory=list)
+    failed: list[FailedJob] = field(default_factory=list)
+    finished: int = 0
+    reused: int = 0
+
+
+def run_pipeline(
+    maker: PhonotuneMaker,
+    crystals: Mapping[str, Structure],
+    store: Path | None,
+    folder: Path,
+    out: Session,
+) -> None:
+    """Run one flow a crystal and finish the session with tables and the report's path.
+
+    Parameters
+    ----------
+    maker
+        Makes the flows.
+    crystals
+        Structures by the name they are reported with; all are checked before the first one starts.
+    store
+        Where results are kept; results already there are not computed again.
+    folder
+        Gets ``report.html``, and ``jobs`` where jobs write files.
+    """
+    from phonotune.flows.local import run_flow
+    from phonotune.jobs.labellers import WARNINGS
+    from phonotune.store import open_store
+
+    maker = replace(maker, foundation=_check_foundation(maker.foundation, crystals))
+    flows = {name: maker.make(crystal) for name, crystal in crystals.items()}
+    job_store = open_store(store)
+    warning = WARNINGS.get(maker.labeller)
+    if warning:
+        out.note(f"Note: {warning}")
+    jobs = folder / "jobs"
+    jobs.mkdir(parents=True, exist_ok=True)
+    outcome = Outcome()
+    for name, flow in flows.items():
+        with _shown(out, name) as progress:
+            summary = run_flow(flow, job_store, progress, root_dir=jobs.resolve())
+        outcome.failed += summary.failed
+        outcome.finished += summary.finished
+        outcome.reused += summary.reused
+        outcome.documents += documents_of(flow, job_store)
+    _finish(outcome, folder / REPORT, warning, out)
+
+
+def documents_of(flow: Flow, store: JobStore) -> list[Document]:
+    """Return the Documents that the jobs of a flow left in the store, in the order of the flow."""
+    from monty.json import MontyDecoder
+
+    from phonotune.flows.identity import stable_flow
+    from phonotune.schemas.base import Document
+
+    order = {uuid: position for position, uuid in enumerate(stable_flow(flow).job_uuids)}
+    rows = store.query(
+        {"uuid": {"$in": list(order)}, "output": {"$ne": None}},
+        properties=["uuid", "index", "output"],
+        load=True,
+    )
+    last = {row["uuid"]: row for row in sorted(rows, key=lambda row: int(row["index"]))}
+    decoder = MontyDecoder()
+    outputs = [
+        decoder.process_decoded(last[uuid]["output"])
+        for uuid in sorted(last, key=lambda uuid: order[uuid])
+    ]
+    return [output for output in outputs if isinstance(output, Document)]
+
+
+def write_report(documents: Sequence[Document], path: Path) -> None:
+    """Write the self-contained HTML report of a flat list of Documents."""
+    from phonotune.report.bundle import bundle_documents
+    from phonotune.report.html import render_report
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render_report(bundle_documents(documents)), encoding="utf-8")
+
+
+def _check_foundation(foundation: str, crystals: Mapping[str, Structure]) -> str:
+    """Return the foundation's name or absolute path; raise where an element is unknown to it."""
+    from phonotune.models.adapter import load_model
+    from phonotune.models.evaluate import ModelEvaluator
+    from phonotune.physics.supercell import check_structure
+
+    elements = ModelEvaluator(load_model(foundation), device="cpu").elements
+    for crystal in crystals.values():
+        check_structure(crystal, elements, foundation)
+    return str(Path(foundation).resolve()) if Path(foundation).is_file() else foundation
+
+
+@contextmanager
+def _shown(out: Session, name: str) -> Iterator[Progress]:
+    with out.progress(name) as advance:
+
+        def progress(job: str, event: str, done: int, known: int) -> None:
+            advance(done, f"{done} of {known} jobs, {job}")
+            if event == "failed":
+                out.note(f"{name}: {job} failed")
+
+        yield progress
+
+
+def _finish(outcome: Outcome, report: Path, warning: str | None, out: Session) -> None:
+    from phonotune.schemas.comparison import ComparisonDocument
+
+    comparisons = [d for d in outcome.documents if isinstance(d, ComparisonDocument)]
+    shown: list[Any] = [comparison_table(comparison) for comparison in comparisons]
+    if warning and comparisons:
+        shown.append(f"Reference: {warning}")
+    if outcome.documents:
+        write_report(outcome.documents, report)
+        shown.append(f"Report: {report}")
+    for job in outcome.failed:
+        out.note(f"Failed: {job.name}: {job.error}")
+    if outcome.failed:
+        out.note("What finished is kept; run the same command again to go on from there.")
+    payload = {
+        "report": str(report) if outcome.documents else None,
+        "comparisons": [summary_of(comparison) for comparison in comparisons],
+        "jobs": {"finished": outcome.finished, "reused": outcome.reused},
+        "failed": [{"name": job.name, "error": job.error} for job in outcome.failed],
+    }
+    out.finish(payload, *shown, exit_code=1 if outcome.failed else 0)

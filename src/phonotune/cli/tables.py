@@ -1,0 +1,197 @@
+"""Documents as tables for people: field's terms, units in the heading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from rich import box
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from phonotune.schemas.base import Document, Source
+    from phonotune.schemas.comparison import ComparisonDocument, Deviations, Properties
+    from phonotune.schemas.elastic import ElasticDocument
+    from phonotune.schemas.phonon import PhononDocument
+    from phonotune.schemas.training import ErrorMetrics, TrainingDocument
+    from phonotune.schemas.wells import WellDocument
+
+ABSENT: Final = "–"
+COMPARISON_COLUMNS: Final = (
+    "frequency MAE\nTHz",
+    "largest deviation\nTHz",
+    "lowest mode\nTHz",
+    "highest mode\nTHz",
+    "DOS error\n%",
+    "well depth\nmeV/f.u.",
+    "bulk modulus\nGPa",
+)
+
+
+def new_table(
+    title: str | None,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    caption: str | None = None,
+    numbers: bool = True,
+) -> Group:
+    """Return a table with its title and caption; with ``numbers`` only the first column is text."""
+    table = Table(box=box.SIMPLE_HEAD, show_header=any(columns), pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if numbers and index else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    above = [] if title is None else [Text(title, style="bold")]
+    below = [] if caption is None else [Text(caption)]
+    return Group(*above, table, *below)
+
+
+def number(value: float | None, digits: int) -> str:
+    """Return a number with fixed decimals, never ``-0.0``, or a dash where there is none."""
+    return ABSENT if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def label(source: Source) -> str:
+    """Return who computed: role and evaluator, e.g. ``lora · mini``."""
+    return f"{source.role} · {source.evaluator}"
+
+
+def comparison_table(comparison: ComparisonDocument) -> Group:
+    """Return the reference and the models, one row each, with the columns that hold a number."""
+    rows = [_comparison_row(comparison.reference, comparison.reference_properties, None)]
+    rows += [_comparison_row(r.source, r.properties, r.deviations) for r in comparison.rows]
+    columns = ("", *COMPARISON_COLUMNS)
+    filled = [i for i in range(len(columns)) if any(row[i] != ABSENT for row in rows)]
+    return new_table(
+        f"{comparison.formula}: reference and models",
+        [columns[i] for i in filled],
+        [[row[i] for i in filled] for row in rows],
+    )
+
+
+def _comparison_row(
+    source: Source, properties: Properties, deviations: Deviations | None
+) -> tuple[str, ...]:
+    return (
+        label(source),
+        number(deviations.frequency_mae if deviations else None, 3),
+        number(deviations.frequency_max if deviations else None, 3),
+        number(properties.lowest_frequency, 2),
+        number(properties.highest_frequency, 2),
+        number(deviations.dos_error if deviations else None, 1),
+        number(properties.well_depth, 2),
+        number(properties.bulk_modulus, 1),
+    )
+
+
+def phonon_table(document: PhononDocument) -> Group:
+    """Return the headline numbers of a phonon document."""
+    warm = document.thermal_300
+    imaginary = f"{len(document.imaginary_modes)} (below {document.imaginary_threshold:g} THz)"
+    matrix = "; ".join(" ".join(map(str, row)) for row in document.supercell_matrix)
+    rows = (
+        ("supercell matrix (rows)", matrix),
+        ("displacements", str(document.n_displacements)),
+        ("LO-TO splitting (NAC)", "yes" if document.has_nac else "no"),
+        ("lowest frequency, THz", number(document.lowest_frequency, 3)),
+        ("highest frequency, THz", number(document.highest_frequency, 3)),
+        ("imaginary modes at commensurate q", imaginary),
+        ("F at 300 K, kJ/mol", number(warm.helmholtz, 2)),
+        ("S at 300 K, J/K/mol", number(warm.entropy, 2)),
+        ("C_v at 300 K, J/K/mol", number(warm.heat_capacity, 2)),
+    )
+    return new_table(f"{document.formula}: phonons by {label(document.source)}", ("", ""), rows)
+
+
+def elastic_table(document: ElasticDocument) -> Group:
+    """Return the elastic tensor (GPa, Voigt order) with its averages below."""
+    names = ("xx", "yy", "zz", "yz", "xz", "xy")
+    rows = [
+        (name, *(number(value, 1) for value in row))
+        for name, row in zip(names, document.elastic_tensor, strict=True)
+    ]
+    caption = (
+        f"bulk modulus {number(document.bulk_modulus, 1)} GPa, shear modulus "
+        f"{number(document.shear_modulus, 1)} GPa (Hill); Born stable: "
+        f"{'yes' if document.born_stable else 'no'}; residual pressure "
+        f"{number(document.residual_pressure, 2)} GPa"
+    )
+    title = f"{document.formula}: elastic tensor, relaxed ions, GPa, by {label(document.source)}"
+    return new_table(title, ("", *names), rows, caption=caption)
+
+
+def well_table(document: WellDocument) -> Group:
+    """Return the headline numbers of the potential along a mode."""
+    rows = (
+        ("q (primitive reciprocal vectors)", " ".join(f"{x:g}" for x in document.q)),
+        ("followed mode, THz", number(document.mode_frequency, 3)),
+        ("frequency from the curvature, THz", number(document.curvature_frequency, 3)),
+        ("double well", "yes" if document.has_double_well else "no"),
+        ("depth, meV/f.u.", number(document.depth, 3)),
+        ("Q0, Å·sqrt(amu)", number(document.q0, 3)),
+        ("largest deviation of the fit, meV/f.u.", number(document.fit_residual, 4)),
+    )
+    return new_table(f"{document.formula}: E(Q) by {label(document.source)}", ("", ""), rows)
+
+
+def training_table(document: TrainingDocument) -> Group:
+    """Return the errors before and after tuning."""
+    metrics = document.metrics
+    rows = [
+        _error_row("training, before", metrics.train_before),
+        _error_row("training, after", metrics.train_after),
+        _error_row("validation, before", metrics.valid_before),
+        _error_row("validation, after", metrics.valid_after),
+    ]
+    columns = (
+        "mean absolute error",
+        "frames",
+        "energy\nmeV/atom",
+        "forces\nmeV/Å",
+        "stress\nmeV/Å³",
+    )
+    caption = (
+        f"{document.plan.text}; best epoch {document.best_epoch} of {document.epochs} "
+        f"({document.stop_reason}), {document.seconds:.0f} s"
+    )
+    title = f"{document.formula}: {document.model.label}"
+    return new_table(title, columns, rows, caption=caption)
+
+
+def _error_row(name: str, errors: ErrorMetrics) -> tuple[str, ...]:
+    return (
+        name,
+        str(errors.n_frames),
+        number(errors.energy_mae, 2),
+        number(errors.forces_mae, 2),
+        number(errors.stress_mae, 3),
+    )
+
+
+def result_row(document: Document) -> tuple[str, ...]:
+    """Return formula, kind, who computed, headline and material of any document."""
+    source = getattr(document, "source", None)
+    model = getattr(document, "model", None)
+    by = label(source) if source is not None else getattr(model, "label", "")
+    material = getattr(document, "material_id", "")
+    return getattr(document, "formula", ""), document.kind, by, _headline(document), material
+
+
+def _headline(document: Document) -> str:
+    """Return the number or two that a document is looked up for."""
+    forms = {
+        "phonon": "{d.lowest_frequency:.2f} to {d.highest_frequency:.2f} THz",
+        "elastic": "bulk {d.bulk_modulus:.1f} GPa, shear {d.shear_modulus:.1f} GPa",
+        "well": "depth {d.depth:.2f} meV/f.u.",
+        "training": "{d.plan.text}; {d.epochs} epochs",
+        "dataset": "{d.labeller}",
+        "labels": "{d.requested} frames by {d.labeller}",
+        "structures": "{d.recipe}",
+        "trajectories": "{d.model_id:.12}",
+        "comparison": "reference {d.reference.evaluator}",
+    }
+    return forms[document.kind].format(d=document)

@@ -1,0 +1,90 @@
+"""A fast evaluator, documents made with it, and the command line as a function."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase.calculators.emt import EMT
+from pymatgen.core import Structure
+from pymatgen.io.ase import AseAtomsAdaptor
+from typer.testing import CliRunner
+
+from phonotune.cli.app import app
+from phonotune.physics.phonon import PhononSettings, analyse_forces, plan_displacements
+from phonotune.ports import Evaluation
+from phonotune.schemas.base import Source
+from phonotune.schemas.phonon import PhononDocument
+
+
+class EmtEvaluator:
+    """Answers with ASE's effective medium theory, forces scaled to stand for another model."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = scale
+
+    def __call__(self, structures: Sequence[Structure]) -> list[Evaluation]:
+        return [self._answer(structure) for structure in structures]
+
+    def _answer(self, structure: Structure) -> Evaluation:
+        atoms = AseAtomsAdaptor.get_atoms(structure, msonable=False)
+        atoms.calc = EMT()
+        return Evaluation(
+            energy=self.scale * atoms.get_potential_energy(),
+            forces=self.scale * atoms.get_forces(),
+            stress=self.scale * np.asarray(atoms.get_stress(voigt=False)),
+        )
+
+
+@pytest.fixture
+def phonons_of(aluminium: Structure) -> Callable[..., PhononDocument]:
+    """Phonons of aluminium by EMT, forces scaled."""
+
+    def compute(role: str = "untuned", scale: float = 1.0) -> PhononDocument:
+        settings = PhononSettings(
+            supercell_matrix=((2, 0, 0), (0, 2, 0), (0, 0, 2)), mesh_density=20.0
+        )
+        plan = plan_displacements(aluminium, settings)
+        source = Source(role=role, evaluator="emt")
+        return analyse_forces(plan, EmtEvaluator(scale)(plan.structures), source)
+
+    return compute
+
+
+class Cli:
+    """Runs ``phonotune`` in this process."""
+
+    def __call__(self, *arguments: object, code: int = 0) -> Any:
+        """Run a command with --json; return the object on stdout, after checking the exit code."""
+        result = self.plain(*arguments, "--json")
+        assert result.exit_code == code, result.output
+        return json.loads(result.stdout)
+
+    def error(self, *arguments: object, code: int = 2) -> str:
+        """Run a command that must fail; return the message, the same with and without --json."""
+        content = self(*arguments, code=code)
+        assert list(content) == ["error"]
+        message: str = content["error"]["message"]
+        return message
+
+    def plain(self, *arguments: object) -> Any:
+        """Run a command; return typer's result."""
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def cli() -> Cli:
+    """The command line."""
+    return Cli()
+
+
+@pytest.fixture
+def cif(tmp_path: Path, aluminium: Structure) -> Path:
+    """Aluminium in a file."""
+    path = tmp_path / "al.cif"
+    aluminium.to(filename=str(path))
+    return path

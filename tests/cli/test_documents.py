@@ -1,0 +1,80 @@
+"""Documents written as JSON come back bit by bit; broken ones are refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from phonotune.cli.documents import (
+    find_documents,
+    read_document,
+    read_properties,
+    summary_of,
+    write_document,
+)
+from phonotune.errors import InputError
+from phonotune.schemas.phonon import PhononDocument
+
+Make = Callable[..., PhononDocument]
+
+
+def test_a_document_comes_back_bit_by_bit(phonons_of: Make, tmp_path: Path) -> None:
+    document = phonons_of()
+    write_document(document, tmp_path / "phonons.json")
+    back = read_document(tmp_path / "phonons.json")
+    assert summary_of(back) == summary_of(document)
+    ours, theirs = document.data.arrays(), back.data.arrays()
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        assert array.dtype == theirs[name].dtype
+        np.testing.assert_array_equal(array, theirs[name], strict=True)
+
+
+def test_arrays_in_the_file_are_plain_lists(phonons_of: Make, tmp_path: Path) -> None:
+    document = phonons_of()
+    write_document(document, tmp_path / "phonons.json")
+    entry = json.loads((tmp_path / "phonons.json").read_text())["data"]["mesh_frequencies"]
+    expected = document.data.arrays()["mesh_frequencies"]
+    assert entry["shape"] == list(expected.shape)
+    assert entry["values"] == expected.tolist()
+
+
+def test_a_summary_holds_numbers_and_no_arrays(phonons_of: Make) -> None:
+    summary = summary_of(phonons_of())
+    assert "data" not in summary
+    assert json.loads(json.dumps(summary)) == summary
+
+
+@pytest.mark.parametrize("content", ["not json", "[]", "{}", '{"kind": "phonon"}', '{"kind": "x"}'])
+def test_a_file_that_is_no_document_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "phonons.json").write_text(content)
+    with pytest.raises(InputError, match="no phonon, elastic or well document"):
+        read_document(tmp_path / "phonons.json")
+
+
+def test_a_folder_without_results_says_how_to_make_them(tmp_path: Path) -> None:
+    for read in (read_properties, find_documents):
+        with pytest.raises(InputError, match="phonotune phonons"):
+            read(tmp_path)
+
+
+def test_results_of_two_models_in_one_folder_are_refused(phonons_of: Make, tmp_path: Path) -> None:
+    document = phonons_of()
+    write_document(document, tmp_path / "phonons.json")
+    other = document.model_copy(
+        update={"source": document.source.model_copy(update={"role": "lora"})}
+    )
+    write_document(other, tmp_path / "elastic.json")
+    with pytest.raises(InputError, match="mixes results"):
+        read_properties(tmp_path)
+
+
+def test_documents_are_found_in_folders_below(phonons_of: Make, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_document(phonons_of(role=name), tmp_path / name / "phonons.json")
+    assert [d.source.role for d in find_documents(tmp_path)] == ["a", "b"]

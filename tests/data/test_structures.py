@@ -91,10 +91,11 @@ def test_several_frames_are_refused(tmp_path: Path) -> None:
         read_structure(tmp_path / "two.extxyz")
 
 
-def test_a_molecule_is_refused(tmp_path: Path) -> None:
-    ase.io.write(tmp_path / "h2o.extxyz", molecule("H2O"))
+@pytest.mark.parametrize("name", ["h2o.extxyz", "h2o.gen"])
+def test_a_molecule_is_refused(tmp_path: Path, name: str) -> None:
+    ase.io.write(tmp_path / name, molecule("H2O"))
     with pytest.raises(StructureError, match="not periodic"):
-        read_structure(tmp_path / "h2o.extxyz")
+        read_structure(tmp_path / name)
 
 
 def test_overlapping_atoms_are_refused(tmp_path: Path) -> None:

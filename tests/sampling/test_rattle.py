@@ -44,7 +44,7 @@ def test_volumes_are_exactly_those_asked_for(
 def test_each_cell_is_its_own_group_named_by_its_volume(
     supercell: Structure, rng: np.random.Generator
 ) -> None:
-    settings = RattleSettings(n_cells=4, volumes=(-2.5, 0.0, 1.25))
+    settings = RattleSettings(n_cells=4, volumes=(-2.5, -0.0, 1.25))
     groups = [c.group for c in rattle(supercell, settings, rng)]
     assert groups == ["volume -2.5 %", "volume +0.0 %", "volume +1.25 %", "volume -2.5 % #2"]
     plain = RattleSettings(n_cells=2, volumes=(0.0,), strain=0.0, amplitude=0.03)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,7 +27,15 @@ def test_frames_are_equally_spaced_in_energy_from_the_start_to_the_span() -> Non
     way_down = np.linspace(0, 1, 101)
     chosen = select_by_energy(_relaxation(list(-5.0 - 2.0 * way_down)))
     assert _steps(chosen) == [0, 30, 60, 90]
-    assert chosen[1].reason == "energy 30 % of the way down (step 30 of 100)"
+    assert chosen[1].reason == "energy 30 % of the way down (step 30)"
+
+
+def test_the_reason_names_the_step_as_the_frame_does() -> None:
+    frames = [
+        replace(f, origin=f"step {7 * i}") for i, f in enumerate(_relaxation([1.0, 0.1, 0.0]))
+    ]
+    chosen = select_by_energy(frames, per_trajectory=2)
+    assert chosen[1].reason == "energy 90 % of the way down (step 7)"
 
 
 def test_spacing_is_in_energy_and_not_in_steps() -> None:

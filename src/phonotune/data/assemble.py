@@ -181,8 +181,7 @@ def _check_agreement(first: Frame, second: Frame) -> None:
             raise FramesError(
                 f"One structure has two labels: the {name} of {first.origin or 'one frame'} and "
                 f"{second.origin or 'another'} differ by {difference:.3g} {unit} (at most "
-                f"{allowed:g}). "
-                "Keep the frames of one labeller and one set-up."
+                f"{allowed:g}). Keep the frames of one labeller and one set-up."
             )
 
 

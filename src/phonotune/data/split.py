@@ -50,9 +50,8 @@ def split_by_group(
     if len(names) < 2:
         raise FramesError(
             f"{len(groups)} frames in {len(names)} group(s) cannot be split: at least two groups "
-            "are "
-            "needed. Give training and validation frames in two files, or name a group in each "
-            "frame."
+            "are needed. Give training and validation frames in two files, or name a group in "
+            "each frame."
         )
     if valid_groups is not None and valid_fraction is None:
         chosen = _named(names, valid_groups)

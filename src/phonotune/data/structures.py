@@ -50,13 +50,15 @@ def read_structure(path: str | Path) -> Structure:
 
 
 def _parse(path: Path) -> Structure:
-    if any(suffix in (".extxyz", ".xyz") for suffix in path.suffixes):
-        return _from_extxyz(path)
     try:
+        if any(suffix in (".extxyz", ".xyz") for suffix in path.suffixes):
+            return _from_extxyz(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", BadPoscarWarning)
             return _from_pymatgen_or_ase(path)
+    except FramesError as error:
+        raise StructureError(str(error)) from error
     except BadPoscarWarning:
         return _from_vasp4_poscar(path)
     except _PARSE_ERRORS as error:
@@ -109,23 +111,19 @@ def _from_vasp4_poscar(path: Path) -> Structure:
 
 
 def _from_extxyz(path: Path) -> Structure:
-    try:
-        images = read_images(path)
-        if len(images) > 1:
-            raise StructureError(
-                f"{path} holds {len(images)} frames; one structure is needed. Give a file with one."
-            )
-        return structure_of(images[0], str(path))
-    except FramesError as error:
-        raise StructureError(str(error)) from error
+    images = read_images(path)
+    if len(images) > 1:
+        raise StructureError(
+            f"{path} holds {len(images)} frames; one structure is needed. Give a file with one."
+        )
+    return structure_of(images[0], str(path))
 
 
 def _clean(structure: Structure, path: Path) -> Structure:
     if not structure.is_ordered:
         raise StructureError(
             f"{path} has partially occupied sites ({structure.composition.reduced_formula}); "
-            "phonons "
-            "need an ordered structure. Choose one ordering."
+            "phonons need an ordered structure. Choose one ordering."
         )
     return Structure(
         structure.lattice, [int(z) for z in structure.atomic_numbers], structure.frac_coords

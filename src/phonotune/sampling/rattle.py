@@ -84,7 +84,7 @@ def rattle(
     candidates: list[Candidate] = []
     seen: Counter[str] = Counter()
     for cell in range(settings.n_cells):
-        volume = settings.volumes[cell % len(settings.volumes)]
+        volume = settings.volumes[cell % len(settings.volumes)] + 0.0
         name = _group(volume, settings.strain)
         seen[name] += 1
         group = name if seen[name] == 1 else f"{name} #{seen[name]}"
@@ -136,10 +136,8 @@ def _draw_apart(
         closest = max(closest, (ratio, pair))
     raise InputError(
         f"No rattled cell of {supercell.composition.reduced_formula} at volume {volume:+g} % keeps "
-        "its "
-        f"atoms apart: in {MAX_DRAWS} draws the best had {closest[1]}, {closest[0]:.2f} of the sum "
-        "of "
-        f"covalent radii; {settings.min_distance:g} is needed. Lower amplitude, strain or "
+        f"its atoms apart: in {MAX_DRAWS} draws the best had {closest[1]}, {closest[0]:.2f} of the "
+        f"sum of covalent radii; {settings.min_distance:g} is needed. Lower amplitude, strain or "
         "min_distance."
     )
 

@@ -25,7 +25,8 @@ def select_by_energy(
     ----------
     frames
         Steps of one or more relaxations with the energies of the relaxing model, eV; ``group``
-        names the trajectory, the frames of which stand in the order of its steps.
+        names the trajectory, the frames of which stand in the order of its steps; ``origin``, where
+        given, names the step.
     per_trajectory
         Frames wanted of each trajectory.
     span
@@ -47,8 +48,7 @@ def select_by_energy(
     if per_trajectory < 1 or not 0.0 < span <= 1.0:
         raise ConfigError(
             f"per_trajectory is {per_trajectory} and span {span}; at least 1 frame and a span "
-            "above 0 "
-            "and up to 1 are needed."
+            "above 0 and up to 1 are needed."
         )
     if not frames:
         raise FramesError("No relaxation to select from; give the frames of at least one.")
@@ -79,8 +79,7 @@ def _select(group: str, steps: list[Frame], wanted: int, span: float) -> list[Ca
         Candidate(
             steps[i].structure,
             group,
-            f"energy {100 * way_down[i]:.0f} % of the way down (step {i} of "
-            f"{len(steps) - 1}){note}",
+            f"energy {100 * way_down[i]:.0f} % of the way down ({steps[i].origin or f'step {i}'}){note}",
         )
         for i in sorted(int(c) for c in columns)
     ]
@@ -90,7 +89,6 @@ def _energy(frame: Frame, group: str) -> float:
     if frame.energy is None or not np.isfinite(frame.energy):
         raise FramesError(
             f"A step of trajectory {group!r} has energy {frame.energy}; every step needs the "
-            "energy "
-            "of the relaxing model. Relax again."
+            "energy of the relaxing model. Relax again."
         )
     return frame.energy

@@ -25,6 +25,10 @@ class Refusal:
     origin: str
     reason: str
 
+    def __str__(self) -> str:
+        named = self.reason.startswith(self.origin)
+        return self.reason if named else f"{self.origin}: {self.reason}"
+
 
 @dataclass(frozen=True, eq=False)
 class ImportedFrames(Sequence[Frame]):
@@ -88,7 +92,7 @@ def import_frames(paths: Iterable[str | Path], keys: LabelKeys | None = None) ->
         frames += good
         refused += bad
     if not frames:
-        reasons = "; ".join(f"{r.origin}: {r.reason}" for r in refused[:3])
+        reasons = "; ".join(str(refusal) for refusal in refused[:3])
         more = f"; and {len(refused) - 3} more" if len(refused) > 3 else ""
         raise FramesError(f"No frame could be imported. {reasons}{more}")
     return ImportedFrames(tuple(frames), tuple(refused))

@@ -71,7 +71,16 @@ MAX_ATOMS = 40
 CONVENTIONAL = np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]])
 DOUBLED_FCC = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
 DOUBLED_SQUARE = np.array([[1, 1, 0], [1, -1, 0], [0, 0, 1]])
-FCC_LIKE = ("rocksalt", "zincblende", "diamond", "fluorite", "antifluorite", "d03", "halfheusler", "fcc")
+FCC_LIKE = (
+    "rocksalt",
+    "zincblende",
+    "diamond",
+    "fluorite",
+    "antifluorite",
+    "d03",
+    "halfheusler",
+    "fcc",
+)
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,7 @@ class Crystal:
 
     @property
     def name(self) -> str:
+        """Prototype and formula, e.g. ``perovskite-BaTiO3``."""
         counts = COUNTS.get(self.prototype, ("",) * len(self.symbols))
         parts = [symbol + count for symbol, count in zip(self.symbols, counts, strict=True)]
         cation_last = self.prototype in ("antifluorite", "d03")
@@ -169,28 +179,60 @@ def nearest_distance(atoms: Atoms) -> float:
     return float(neighbor_list("d", atoms, 6.0).min())
 
 
+def _generator(crystal: Crystal, number: int) -> np.random.Generator:
+    """The random generator of one frame; depends on its name and number alone."""
+    digest = hashlib.sha256(f"{crystal.name}/{number}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+
+
+def _strained(atoms: Atoms, volume: float, shear: np.ndarray) -> Atoms:
+    """A copy with its volume changed by the fraction `volume` and a traceless symmetric strain."""
+    shear = 0.5 * (shear + shear.T)
+    shear = shear - np.eye(3) * np.trace(shear) / 3
+    strained: Atoms = atoms.copy()
+    cell = atoms.cell.array @ ((1 + volume) ** (1 / 3) * (np.eye(3) + shear))
+    strained.set_cell(cell, scale_atoms=True)
+    return strained
+
+
 def frame_plan(crystal: Crystal, relaxed: Atoms, number: int) -> tuple[Atoms, float]:
     """Frame `number` of a crystal and the rattle (standard deviation per coordinate, Å) it had.
 
-    Strain: volume uniform in ±8 %, plus a symmetric strain with components uniform in ±2 %. Rattle:
-    log-uniform between 0.02 Å and the smaller of 0.15 Å and 5 % of the nearest-neighbour distance
-    (a thermal amplitude: stiff crystals have short bonds and move less). Every sixth frame of a
-    non-metal has no anisotropic strain.
+    Strain: volume uniform in ±8 %, plus (five frames of six) a traceless symmetric strain with
+    components drawn in ±2 %. Rattle: log-uniform between 0.02 Å and the smaller of 0.15 Å and 5 % of
+    the nearest-neighbour distance (a thermal amplitude: stiff crystals have short bonds and move
+    less). Small supercells are drawn more often than large ones.
     """
-    seed = hashlib.sha256(f"{crystal.name}/{number}".encode()).digest()[:8]
-    rng = np.random.default_rng(int.from_bytes(seed, "little"))
+    rng = _generator(crystal, number)
     matrices = supercell_matrices(crystal, len(relaxed))
     sizes = np.array([abs(np.linalg.det(m)) for m in matrices]) * len(relaxed)
     weights = sizes**-0.6
     matrix = matrices[rng.choice(len(matrices), p=weights / weights.sum())]
-    atoms = make_supercell(relaxed, matrix)
     shear = rng.uniform(-0.02, 0.02, (3, 3)) * (number % 6 != 0)
-    shear = 0.5 * (shear + shear.T)
-    shear -= np.eye(3) * np.trace(shear) / 3
-    stretch = (1 + rng.uniform(-0.08, 0.08)) ** (1 / 3)
-    atoms.set_cell(atoms.cell.array @ (stretch * (np.eye(3) + shear)), scale_atoms=True)
+    atoms = _strained(make_supercell(relaxed, matrix), rng.uniform(-0.08, 0.08), shear)
     high = min(0.15, 0.05 * nearest_distance(relaxed))
     rattle = float(np.exp(rng.uniform(np.log(0.02), np.log(high))))
     atoms.positions += rng.normal(0.0, rattle, (len(atoms), 3))
     atoms.wrap()
+    return atoms, rattle
+
+
+def polar_frame_plan(crystal: Crystal, relaxed: Atoms, number: int) -> tuple[Atoms, float]:
+    """A perovskite with its B site moved against its anions by up to 0.25 Å, and the rattle, Å.
+
+    Random frames hardly project on this one mode; without such frames the depth of a ferroelectric
+    double well is an extrapolation. Volume ±4 %, shear ±1 %, rattle 0.01 to 0.04 Å.
+    """
+    rng = _generator(crystal, number)
+    shear = rng.uniform(-0.01, 0.01, (3, 3))
+    atoms = _strained(relaxed, rng.uniform(-0.04, 0.04), shear)
+    axis = np.array([(0, 0, 1), (0, 1, 1), (1, 1, 1)][number % 3]) + rng.normal(0, 0.15, 3)
+    shift = rng.uniform(0.0, 0.25) * axis / np.linalg.norm(axis)
+    share = rng.uniform(0.5, 0.9)
+    atoms.positions[1] += share * shift
+    atoms.positions[2:] -= (1 - share) * shift
+    # The two anion sites along and across the polar axis move by different amounts.
+    atoms.positions[2:] -= rng.uniform(-0.3, 0.3) * np.abs(np.eye(3)[::-1] * shift)
+    rattle = float(rng.uniform(0.01, 0.04))
+    atoms.positions += rng.normal(0.0, rattle, (len(atoms), 3))
     return atoms, rattle

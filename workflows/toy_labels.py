@@ -8,7 +8,6 @@ two cores; one structure at a time is faster than batches (see docs/toy_models.m
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,20 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.units import GPa
-from prototype_crystals import CRYSTALS, EMPHASISED, HELD_OUT_CRYSTALS, Crystal, frame_plan, unit_cell
+from prototype_crystals import (
+    CRYSTALS,
+    EMPHASISED,
+    HELD_OUT_CRYSTALS,
+    Crystal,
+    frame_plan,
+    polar_frame_plan,
+    unit_cell,
+)
 
 CHGNET_NAMES = {"mini": "0.3.0", "teacher": "r2scan"}
 HELD_OUT_SHARE = 0.06
+FIRST_POLAR = 1000
+"""Frames numbered from here on are polar distortions of a perovskite, not random rattles."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,11 @@ class Labelled:
     energy: float
     forces: np.ndarray
     stress: np.ndarray
+
+    @property
+    def polar(self) -> bool:
+        """Whether the frame is a polar distortion of a perovskite (with a small rattle)."""
+        return self.number >= FIRST_POLAR
 
     @property
     def split(self) -> str:
@@ -92,25 +106,33 @@ def volume_relaxed(crystal: Crystal, reference: ChgnetReference) -> Atoms:
     return start
 
 
-def frames_of(crystal: Crystal) -> int:
-    """How many frames a crystal gets: 60 for the demo crystals, 36 for perovskites, else 26."""
+def frame_numbers(crystal: Crystal) -> list[int]:
+    """Numbers of a crystal's rattled frames: 60 for the demo crystals, 36 for perovskites, else 26."""
     if crystal.name in EMPHASISED:
-        return 60
-    return 36 if crystal.prototype == "perovskite" else 26
+        return list(range(60))
+    return list(range(36 if crystal.prototype == "perovskite" else 26))
+
+
+def polar_numbers(crystal: Crystal) -> list[int]:
+    """Numbers (from `FIRST_POLAR`) of the polar frames: perovskites only, 40 for the demo ones."""
+    count = 0 if crystal.prototype != "perovskite" else 40 if crystal.name in EMPHASISED else 12
+    return list(range(FIRST_POLAR, FIRST_POLAR + count))
 
 
 def _save_atomically(path: Path, arrays: dict[str, Any]) -> None:
     partial = path.with_suffix(".partial.npz")
     np.savez_compressed(partial, **arrays)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
-def label_crystal(crystal: Crystal, reference: ChgnetReference, path: Path) -> int:
-    """Label all frames of one crystal into `path`; returns how many."""
-    relaxed = volume_relaxed(crystal, reference)
-    arrays: dict[str, Any] = {"relaxed_cell": relaxed.cell.array, "n_frames": frames_of(crystal)}
-    for number in range(frames_of(crystal)):
-        atoms, rattle = frame_plan(crystal, relaxed, number)
+def label_frames(
+    crystal: Crystal, relaxed: Atoms, numbers: list[int], reference: ChgnetReference, path: Path
+) -> None:
+    """Label the frames `numbers` of one crystal into `path`."""
+    arrays: dict[str, Any] = {"relaxed_cell": relaxed.cell.array, "numbers": numbers}
+    for number in numbers:
+        plan = polar_frame_plan if number >= FIRST_POLAR else frame_plan
+        atoms, rattle = plan(crystal, relaxed, number)
         label = reference(atoms)
         arrays |= {
             f"{number}/numbers": atoms.numbers,
@@ -122,26 +144,34 @@ def label_crystal(crystal: Crystal, reference: ChgnetReference, path: Path) -> i
             f"{number}/stress": label["stress"],
         }
     _save_atomically(path, arrays)
-    return frames_of(crystal)
+
+
+def _path(model: str, crystal: Crystal, kind: str, work: Path) -> Path:
+    return work / "labels" / model / f"{crystal.name}.{kind}.npz"
 
 
 def label_all(model: str, work: Path) -> None:
     """Label every crystal that has no file yet."""
     reference = ChgnetReference(model)
-    folder = work / "labels" / model
-    folder.mkdir(parents=True, exist_ok=True)
+    (work / "labels" / model).mkdir(parents=True, exist_ok=True)
     start, done = time.time(), 0
     for crystal in CRYSTALS:
-        path = folder / f"{crystal.name}.npz"
-        if path.exists():
-            continue
-        done += label_crystal(crystal, reference, path)
+        for kind, numbers in (
+            ("rattled", frame_numbers(crystal)),
+            ("polar", polar_numbers(crystal)),
+        ):
+            path = _path(model, crystal, kind, work)
+            if path.exists() or not numbers:
+                continue
+            relaxed = volume_relaxed(crystal, reference)
+            label_frames(crystal, relaxed, numbers, reference, path)
+            done += len(numbers)
         print(f"{model}: {crystal.name}, {done} frames in {time.time() - start:.0f} s", flush=True)
 
 
 def relaxed_cell(model: str, crystal: Crystal, work: Path) -> Atoms:
     """The primitive cell at the reference's equilibrium volume, from the label file."""
-    with np.load(work / "labels" / model / f"{crystal.name}.npz") as arrays:
+    with np.load(_path(model, crystal, "rattled", work)) as arrays:
         atoms = unit_cell(crystal)
         atoms.set_cell(arrays["relaxed_cell"], scale_atoms=True)
     return atoms
@@ -151,10 +181,11 @@ def read_labels(model: str, work: Path) -> list[Labelled]:
     """All labelled frames of a model, in the order of `CRYSTALS`."""
     frames: list[Labelled] = []
     for crystal in CRYSTALS:
-        with np.load(work / "labels" / model / f"{crystal.name}.npz") as a:
-            for i in range(int(a["n_frames"])):
-                cell, positions = a[f"{i}/cell"], a[f"{i}/positions"]
-                atoms = Atoms(a[f"{i}/numbers"], positions=positions, cell=cell, pbc=True)
-                label = (float(a[f"{i}/energy"]), a[f"{i}/forces"], a[f"{i}/stress"])
-                frames.append(Labelled(crystal.name, i, float(a[f"{i}/rattle"]), atoms, *label))
+        for kind in ("rattled", "polar") if polar_numbers(crystal) else ("rattled",):
+            with np.load(_path(model, crystal, kind, work)) as a:
+                for i in a["numbers"].tolist():
+                    cell, positions = a[f"{i}/cell"], a[f"{i}/positions"]
+                    atoms = Atoms(a[f"{i}/numbers"], positions=positions, cell=cell, pbc=True)
+                    label = (float(a[f"{i}/energy"]), a[f"{i}/forces"], a[f"{i}/stress"])
+                    frames.append(Labelled(crystal.name, i, float(a[f"{i}/rattle"]), atoms, *label))
     return frames

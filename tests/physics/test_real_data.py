@@ -7,29 +7,28 @@ from pathlib import Path
 import numpy as np
 import phonopy
 import pytest
-from pymatgen.core import Structure
 
 from phonotune.physics.compare import PropertySet, compare
 from phonotune.physics.phonon import PhononSettings, analyse_forces, plan_displacements
+from phonotune.physics.phonon_cells import to_structure
 from phonotune.physics.phonon_files import read_born, read_phonopy_yaml
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
 
 pytestmark = pytest.mark.real_data
 
-AUTO = "auto"
 VASP = Source(role="reference", evaluator="vasp")
 
 
-@pytest.mark.parametrize("folder", ["mgo-vasp", "catio3-vasp"])
+@pytest.mark.parametrize(("folder", "centring"), [("mgo-vasp", "F"), ("catio3-vasp", "P")])
 def test_forces_of_vasp_give_the_phonons_that_phonopy_finds(
-    folder: str, real_data_dir: Path, tmp_path: Path
+    folder: str, centring: str, real_data_dir: Path, tmp_path: Path
 ) -> None:
     theirs = phonopy.load(
         real_data_dir / folder / "phonopy_disp.yaml",
         force_sets_filename=real_data_dir / folder / "FORCE_SETS",
         is_nac=False,
-        primitive_matrix=AUTO,
+        primitive_matrix=centring,
     )
     theirs.save(tmp_path / "params.yaml")
     document = read_phonopy_yaml(tmp_path / "params.yaml", PhononSettings(mesh_density=20.0), VASP)
@@ -47,9 +46,9 @@ def test_mgo_planned_here_is_mgo_planned_by_phonopy(real_data_dir: Path) -> None
         folder / "phonopy_disp.yaml",
         force_sets_filename=folder / "FORCE_SETS",
         is_nac=False,
-        primitive_matrix=AUTO,
+        primitive_matrix="F",
     )
-    structure = Structure.from_file(folder / "POSCAR-unitcell")
+    structure = to_structure(theirs.unitcell)
     settings = PhononSettings(
         supercell_matrix=tuple(map(tuple, theirs.supercell_matrix.T.tolist())), mesh_density=20.0
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from phonopy import Phonopy
 from phonopy.file_IO import parse_BORN, write_force_constants_to_hdf5
 from phonopy.interface.phonopy_yaml import PhonopyYaml
@@ -100,7 +101,7 @@ def _read(path: Path) -> Any:
                 content.read(stream)
         else:
             content.read(str(path))
-    except (ValueError, TypeError, KeyError, AttributeError, lzma.LZMAError) as error:
+    except (ValueError, TypeError, KeyError, yaml.YAMLError, lzma.LZMAError) as error:
         raise InputError(
             f"{path} cannot be read as a phonopy yaml ({error}); give phonopy_params.yaml or "
             "phonopy_disp.yaml with forces."

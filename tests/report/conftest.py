@@ -130,7 +130,7 @@ def phonon_document(
         material_id=structure_hash(structure),
         source=source,
         settings={"displacement": 0.01, "symprec": 1e-5, "min_length": 10.0},
-        unitcell=structure.as_dict(),
+        unitcell=structure,
         supercell_matrix=((2, 0, 0), (0, 2, 0), (0, 0, 2)),
         primitive_matrix=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
         mesh=(6, 6, 6),

@@ -71,3 +71,12 @@ def test_a_well_that_still_falls_at_the_end_of_the_grid_is_a_lower_bound(soft) -
     open_well = soft.wells[0].model_copy(update={"minimum_in_range": False})
     text = plot_well([open_well]).legends[0].get_texts()[0].get_text()
     assert text == "reference · teacher: at least 46.5 meV/f.u. at Q = 1.97"
+
+
+def test_the_walls_do_not_hide_the_well(build: SimpleNamespace) -> None:
+    shallow = build.well(REFERENCE, build.perovskite(), -2.0, 3.0)
+    low, high = plot_well([shallow]).axes[0].get_ylim()
+    assert low < -shallow.depth
+    assert (high - low) < 6 * shallow.depth
+    reach = plot_well([shallow]).axes[0].get_xlim()[1]
+    assert shallow.q0 < reach < shallow.data.arrays()["amplitudes"].max()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from phonotune.report.bundle import STRATEGY_ORDER
-from phonotune.report.style import CSS_NAMES, looks
+from phonotune.report.style import CSS_NAMES, UNTUNED, looks
 from phonotune.schemas.base import Source
 
 
@@ -11,10 +11,15 @@ def source(role: str, model_id: str = "x") -> Source:
     return Source(role=role, evaluator="mini", model_id=model_id)
 
 
-@pytest.mark.parametrize("role", ["reference", "untuned", *STRATEGY_ORDER])
+@pytest.mark.parametrize("role", ["untuned", *STRATEGY_ORDER])
 def test_a_role_looks_the_same_in_every_figure(role: str) -> None:
-    (alone,) = looks([source(role)])
-    assert looks([source("reference"), source(role)])[1] == alone
+    beside_one = looks([source("reference"), source(role)])[1]
+    assert looks([source(role), source("reference"), source("untuned")])[0] == beside_one
+
+
+def test_a_source_alone_keeps_its_colour_and_is_solid() -> None:
+    (alone,) = looks([source("untuned")])
+    assert (alone.color, alone.dashes) == (UNTUNED, "solid")
 
 
 def test_every_strategy_differs_from_every_other_in_colour_or_dashes() -> None:

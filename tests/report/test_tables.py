@@ -80,3 +80,10 @@ def test_overview_names_the_best_tuned_model_of_each_material(many) -> None:
 def test_an_elastic_tensor_of_a_saddle_is_marked(soft) -> None:
     notes = [c.note for c in cells(elastic_table(soft), "Born criteria")]
     assert notes == ["", "at a saddle of the ions", ""]
+
+
+def test_the_depth_of_the_fit_stands_beside_the_lowest_computed_point(soft) -> None:
+    table = well_table(soft)
+    lowest = soft.wells[0].data.arrays()["energies"].min()
+    assert cells(table, "Depth")[0].value == number(soft.wells[0].depth)
+    assert cells(table, "Lowest computed point")[0].value == number(lowest)

@@ -8,12 +8,20 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from phonotune.report.bundle import MaterialReport
-from phonotune.report.plots_mechanics import plot_elastic, plot_well
+from phonotune.report.plots_mechanics import plot_elastic, plot_well, well_window
 from phonotune.report.plots_phonon import plot_bands, plot_bands_and_dos, plot_dos, plot_thermal
 from phonotune.report.plots_training import plot_history, plot_parity
 from phonotune.report.style import NARROW, source_label
 from phonotune.report.svg import figure_svg
-from phonotune.report.tables import Table, elastic_table, error_table, number, well_table
+from phonotune.report.tables import (
+    Table,
+    elastic_table,
+    error_table,
+    mode_owner,
+    number,
+    q_text,
+    well_table,
+)
 from phonotune.schemas.base import Source
 from phonotune.schemas.wells import WellDocument
 
@@ -146,10 +154,12 @@ def well_groups(wells: Sequence[WellDocument]) -> list[list[WellDocument]]:
 def _wells(material: MaterialReport, prefix: str) -> list[Drawing]:
     drawings = []
     for index, group in enumerate(well_groups(material.wells)):
-        q = ", ".join(f"{component:.3g}" for component in group[0].q)
+        window = well_window(group)
         caption = (
-            f"Mode at q = ({q}), eigenvector of {_joined(w.mode_source for w in group)}; "
-            f"points: computed, lines: even polynomial. Q: {group[0].normalisation}."
+            f"Mode at q = {q_text(group[0].q)} with the eigenvector of "
+            f"{_joined(map(mode_owner, group))}; points: computed, lines: even polynomial. "
+            + group[0].normalisation.replace("^2", "²")
+            + (f". Cut at {number(window[1], 2)} meV/f.u." if window is not None else ".")
         )
         name = "well" if index == 0 else f"well{index + 1}"
         title = "Potential along the soft mode."

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
+from typing import Final
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
@@ -25,6 +26,8 @@ from phonotune.report.tables import (
     overview_table,
     properties_of,
 )
+
+NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ def _crystal_text(material: MaterialReport) -> str:
         )
     if material.material_id is not None:
         parts.append(f"id {material.material_id}")
-    return " · ".join(parts)
+    return " · ".join(part.replace(" ", NO_BREAK) for part in parts)
 
 
 def _cell_text(matrix: Sequence[Sequence[int]]) -> str:

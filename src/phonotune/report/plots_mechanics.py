@@ -63,9 +63,36 @@ def plot_well(wells: Sequence[WellDocument], width: float = NARROW) -> Figure:
             for side in (-well.q0, well.q0):
                 axes.plot([side, side], [-well.depth, 0.0], color=look.color, lw=0.7, ls=":")
     axes.margins(x=0.02)
+    window = well_window(wells)
+    if window is not None:
+        reach, top = window
+        axes.set_xlim(-reach, reach)
+        axes.set_ylim(-0.35 * top, top)
     dress(axes, "Q (Å·√amu)", "E − E(Q = 0) (meV/f.u.)")
     legend_above(figure, axes, 1)
     return figure
+
+
+def well_window(wells: Sequence[WellDocument]) -> tuple[float, float] | None:
+    """Return the largest Q and E that are worth drawing, or None where there is no double well.
+
+    The walls of a well rise far above its depth; the window ends at four times the greatest depth.
+    """
+    top = 4.0 * max(max(well.depth, -lowest_energy(well)) for well in wells)
+    if top <= 0.0:
+        return None
+    reaches = []
+    for well in wells:
+        arrays = well.data.arrays()
+        grid = np.linspace(0.0, float(np.abs(arrays["amplitudes"]).max()), 400)
+        inside = well_energy(arrays["coefficients"], grid) <= top
+        reaches.append(float(grid[inside].max()))
+    return 1.05 * max(reaches), top
+
+
+def lowest_energy(well: WellDocument) -> float:
+    """Return the lowest computed energy, meV/f.u. relative to Q = 0: what the fit must reproduce."""
+    return float(well.data.arrays()["energies"].min())
 
 
 def well_energy(coefficients: FloatArray, amplitudes: FloatArray) -> FloatArray:

@@ -198,11 +198,12 @@ def _draw_classical_limit(axes: Axes, phonon: PhononDocument) -> None:
     n_modes = phonon.data.arrays()["mesh_frequencies"].shape[1]
     limit = n_modes * _GAS_CONSTANT / phonon.formula_units
     axes.axhline(limit, color=MUTED, linewidth=0.9, linestyle=":", zorder=1)
+    axes.set_ylim(top=1.12 * limit)
     axes.annotate(
         "3R per mole of atoms",
         (0.98, limit),
         xycoords=("axes fraction", "data"),
-        xytext=(0, -11),
+        xytext=(0, 3),
         textcoords="offset points",
         ha="right",
         fontsize=TEXT - 1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 from zlib import crc32
@@ -70,18 +70,21 @@ def source_label(source: Source) -> str:
 def looks(sources: Sequence[Source]) -> list[Look]:
     """Return one Look a Source: the same for the same role everywhere, different within one figure.
 
+    A Source that is alone in its figure keeps its colour and is drawn solid.
+
     Parameters
     ----------
     sources
         Sources of one figure, in drawing order.
     """
     taken: set[int] = set()
-    return [_look(source.role, taken) for source in sources]
+    found = [_look(source.role, taken) for source in sources]
+    return found if len(found) > 1 else [replace(look, dashes="solid") for look in found]
 
 
 def _look(role: str, taken: set[int]) -> Look:
     if role == "reference":
-        return Look(REFERENCE, "solid", 2.9, 2.0, "o")
+        return Look(REFERENCE, "solid", 2.3, 2.0, "o")
     if role == "untuned":
         return Look(UNTUNED, (0, (3, 1.6)), 1.2, 2.5, "s")
     n_looks = len(TUNED) * len(_DASHES)

@@ -7,8 +7,9 @@ from typing import Final
 
 import numpy as np
 
+from phonotune.physics.compare import PropertySet, headline
 from phonotune.report.bundle import MaterialReport
-from phonotune.report.plots_mechanics import constant_label, distinct_constants
+from phonotune.report.plots_mechanics import constant_label, distinct_constants, lowest_energy
 from phonotune.report.style import source_label
 from phonotune.schemas.base import Source
 from phonotune.schemas.comparison import Deviations, Properties
@@ -68,18 +69,20 @@ def percent(value: float | None) -> str:
 
 
 def properties_of(material: MaterialReport, source: Source) -> Properties:
-    """Return the headline numbers of one Source from its own Documents."""
-    phonon = next((d for d in material.phonons if d.source == source), None)
-    elastic = next((d for d in material.elastics if d.source == source), None)
-    well = next((d for d in material.wells if d.source == source), None)
-    return Properties(
-        lowest_frequency=phonon.lowest_frequency if phonon else None,
-        highest_frequency=phonon.highest_frequency if phonon else None,
-        heat_capacity_300=phonon.thermal_300.heat_capacity if phonon else None,
-        bulk_modulus=elastic.bulk_modulus if elastic else None,
-        shear_modulus=elastic.shear_modulus if elastic else None,
-        well_depth=well.depth if well else None,
-        well_q0=well.q0 if well else None,
+    """Return the headline numbers of one Source: those compared, else those of its own Documents."""
+    comparison = material.comparison
+    if comparison is not None:
+        compared = {comparison.reference: comparison.reference_properties}
+        compared |= {row.source: row.properties for row in comparison.rows}
+        if source in compared:
+            return compared[source]
+    return headline(
+        PropertySet(
+            source,
+            phonon=next((d for d in material.phonons if d.source == source), None),
+            elastic=next((d for d in material.elastics if d.source == source), None),
+            well=next((d for d in material.wells if d.source == source), None),
+        )
     )
 
 
@@ -167,14 +170,19 @@ def well_table(material: MaterialReport) -> Table:
     """Return depth, Q0 and curvature of every followed mode and Source."""
     wells = material.wells
     rows = (
-        Row("Mode", "q", tuple(Cell(_q_text(w.q)) for w in wells)),
+        Row("Mode", "q", tuple(Cell(q_text(w.q)) for w in wells)),
         Row("Depth", "meV/f.u.", tuple(Cell(number(w.depth), _range_note(w)) for w in wells)),
+        Row(
+            "Lowest computed point",
+            "meV/f.u.",
+            tuple(Cell(number(lowest_energy(w))) for w in wells),
+        ),
         Row("Q₀", "Å·√amu", tuple(Cell(number(w.q0)) for w in wells)),
         Row("Curvature at Q = 0", "THz", tuple(Cell(number(w.curvature_frequency)) for w in wells)),
         Row(
             "Followed mode",
             "THz",
-            tuple(Cell(number(w.mode_frequency), w.mode_source) for w in wells),
+            tuple(Cell(number(w.mode_frequency), mode_owner(w)) for w in wells),
         ),
         Row("Largest misfit", "meV/f.u.", tuple(Cell(number(w.fit_residual, 2)) for w in wells)),
     )
@@ -185,8 +193,15 @@ def _range_note(well: WellDocument) -> str:
     return "" if well.minimum_in_range else "at the end of the grid"
 
 
-def _q_text(q: tuple[float, float, float]) -> str:
-    return "Γ" if not any(q) else ", ".join(f"{component:.3g}" for component in q)
+def mode_owner(well: WellDocument) -> str:
+    """Return the role of the Source whose eigenvector was followed."""
+    own = well.mode_source.startswith("this evaluator")
+    return well.source.role if own else well.mode_source
+
+
+def q_text(q: tuple[float, float, float]) -> str:
+    """Return the name of Γ, or the components of any other q-point."""
+    return "Γ" if not any(q) else f"({', '.join(f'{component:.3g}' for component in q)})"
 
 
 def elastic_table(material: MaterialReport) -> Table:

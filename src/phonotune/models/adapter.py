@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from phonotune.errors import FoundationError, InputError
+from phonotune.errors import InputError
 from phonotune.models.foundation import find_foundation, load_foundation
 from phonotune.models.terms import EffectiveWeights, Tensors, Term, element_rows
 from phonotune.schemas.base import hash_json
@@ -240,17 +240,10 @@ def load_model(model: ModelRecord | str | Path, dtype: str = "float64") -> torch
     Raises
     ------
     FoundationError
-        The foundation found here is not the one that the model was tuned from.
+        The foundation cannot be had here, or is not the one that the model was tuned from.
     """
     record = find_model(model)
-    here = find_foundation(record.foundation.name)
-    if here.sha256 != record.foundation.sha256:
-        raise FoundationError(
-            f"The model was tuned from {record.foundation.name!r} with sha256 "
-            f"{record.foundation.sha256[:12]}, but {record.foundation.name!r} here has "
-            f"{here.sha256[:12]}. Use the foundation file that it was tuned from, or tune again."
-        )
-    foundation = load_foundation(here, dtype)
+    foundation = load_foundation(record.foundation, dtype)
     if record.adapter is None:
         return foundation
     return merge(foundation, Adapter.from_bytes(record.adapter.to_bytes()))

@@ -10,7 +10,7 @@ from time import monotonic
 import numpy as np
 import torch
 
-from phonotune.errors import FramesError
+from phonotune.errors import FramesError, TrainingError
 from phonotune.models.adapter import Adapter
 from phonotune.models.evaluate import choose_device, torch_dtype
 from phonotune.models.foundation import find_foundation, load_foundation
@@ -149,6 +149,11 @@ def _refit(model: torch.nn.Module, train: FrameSet, options: Options) -> EnergyR
     predicted = interaction_energies(model, batches)
     targets = np.concatenate([batch.labels.energy.cpu().double().numpy() for batch in batches])
     residual = targets - predicted
+    if not np.isfinite(residual).all():
+        raise TrainingError(
+            "The foundation's energies of the training frames are not a number; nothing was trained. "
+            "Look for overlapping atoms or absurd labels in these frames."
+        )
     return refit_energies(train.elements, train.composition[labelled], residual[labelled])
 
 

@@ -1,0 +1,200 @@
+"""Laws over all strategies: what a fine-tuning may and may not change."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from pymatgen.core import Lattice, Structure
+
+from phonotune.models.adapter import Adapter, load_model, merge
+from phonotune.models.architecture import ArchitectureCard, build_mace
+from phonotune.models.evaluate import ModelEvaluator, torch_dtype
+from phonotune.models.terms import EffectiveWeights, weight_blocks
+from phonotune.schemas.dataset import DatasetDocument, Frame, pack_frames
+from phonotune.schemas.training import FoundationRecord
+from phonotune.training.batches import FrameSet
+from phonotune.training.config import parse_overrides
+from phonotune.training.finetune import finetune
+from phonotune.training.prediction import predict
+from phonotune.training.strategies import STRATEGIES, find_strategy
+
+EXACT = 1e-10
+"""eV and eV/Å: rounding of float64 through a whole model."""
+SALT = [11, 17]
+RECORD = FoundationRecord(name="tiny", sha256="cd" * 32)
+CARD = ArchitectureCard(
+    name="tiny",
+    trained_on="nothing: random parameters for tests",
+    elements=(8, 11, 17, 56),
+    r_max=4.0,
+    num_radial=4,
+    cutoff_p=5,
+    l_max=2,
+    hidden_irreps="8x0e+8x1o",
+    readout_irreps="8x0e",
+    radial_mlp=(8, 8),
+    correlation=2,
+    num_interactions=2,
+    interaction="RealAgnosticResidualInteractionBlock",
+    first_interaction="RealAgnosticResidualInteractionBlock",
+    avg_num_neighbors=12.0,
+    atomic_energies=(-2.0, -1.0, -4.0, -3.0),
+    scale=0.3,
+    shift=0.1,
+)
+
+
+@pytest.fixture(scope="module")
+def foundation():
+    return build_mace(CARD, torch.float64, seed=1).eval()
+
+
+def salt(seed):
+    rng = np.random.default_rng(seed)
+    cell = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(5.6), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+    positions = cell.cart_coords + rng.normal(scale=0.1, size=(8, 3))
+    return Structure(cell.lattice, cell.species, positions, coords_are_cartesian=True)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    """Four training frames and one to validate, labelled by another random model."""
+    structures = [salt(seed) for seed in range(5)]
+    answers = ModelEvaluator(build_mace(CARD, seed=2).eval(), "cpu")(structures)
+    frames = [
+        Frame(s, a.energy, a.forces, a.stress) for s, a in zip(structures, answers, strict=True)
+    ]
+    data = pack_frames(frames)
+    return DatasetDocument(
+        formula="NaCl",
+        dataset_hash=data.sha256,
+        labeller="toy",
+        train=[0, 1, 2, 3],
+        valid=[4],
+        n_duplicates=0,
+        has_stress=100.0,
+        data=data,
+    )
+
+
+def load(foundation):
+    return lambda record, dtype="float64": copy.deepcopy(foundation).to(torch_dtype(dtype))
+
+
+@pytest.fixture(scope="module")
+def tuned(foundation, dataset):
+    """Tune by every strategy, a few epochs, in float64."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PHONOTUNE_CHECKPOINT_DIR", "/nonexistent")
+        patch.setattr("phonotune.training.finetune.load_foundation", load(foundation))
+        patch.setattr("phonotune.training.checkpoint.Checkpoint.write", lambda *_: None)
+        return {
+            name: finetune(dataset, RECORD, parse_overrides(name, ["max_epochs=3"]), "cpu")
+            for name in STRATEGIES
+        }
+
+
+def adapter_of(document):
+    return Adapter.from_bytes(document.model.adapter.to_bytes())
+
+
+every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
+
+
+@every_strategy
+def test_the_loss_falls_on_four_frames(tuned, strategy):
+    losses = tuned[strategy].history.arrays()["loss"]
+    assert losses[-1] < losses[0]
+
+
+@every_strategy
+def test_untouched_parameters_stay_bit_identical(foundation, tuned, strategy):
+    adapter = adapter_of(tuned[strategy])
+    merged = merge(foundation, adapter)
+    touched = {name: torch.zeros(p.numel(), dtype=bool) for name, p in merged.named_parameters()}
+    for term in adapter.terms:
+        touched[term.block.parameter][term.block.positions()] = True
+    changed = 0
+    for name, parameter in merged.named_parameters():
+        differs = (parameter != foundation.get_parameter(name)).reshape(-1)
+        assert not (differs & ~touched[name]).any(), name
+        changed += int(differs.sum())
+    assert changed > 0
+
+
+@every_strategy
+def test_zero_epochs_are_the_foundation(foundation, dataset, strategy, monkeypatch):
+    monkeypatch.setattr("phonotune.training.finetune.load_foundation", load(foundation))
+    config = parse_overrides(strategy, ["max_epochs=0", "refit_energies=false"])
+    document = finetune(dataset, RECORD, config, "cpu")
+    merged = merge(foundation, adapter_of(document))
+    for name, value in foundation.state_dict().items():
+        assert torch.equal(merged.state_dict()[name], value), name
+    assert document.metrics.valid_after == document.metrics.valid_before
+
+
+@every_strategy
+def test_saved_and_loaded_models_are_equal(foundation, tuned, strategy, monkeypatch):
+    monkeypatch.setattr("phonotune.models.adapter.load_foundation", load(foundation))
+    adapter = adapter_of(tuned[strategy])
+    loaded, merged = load_model(tuned[strategy].model), merge(foundation, adapter)
+    for name, value in merged.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+
+
+@every_strategy
+def test_merging_is_exact(foundation, tuned, strategy):
+    adapter = adapter_of(tuned[strategy])
+    tensors = {name: tensor.double() for name, tensor in adapter.tensors.items()}
+    weights = EffectiveWeights(foundation, adapter.terms)(tensors)
+    frame = Frame(salt(9), 0.0, np.zeros((8, 3)))
+    batch = FrameSet.build([frame], foundation, SALT).batch([0])
+    merged = merge(foundation, adapter)
+    one, other = predict(foundation, weights, batch.graph), predict(merged, {}, batch.graph)
+    assert float(one.energy) == pytest.approx(float(other.energy), abs=EXACT)
+    np.testing.assert_allclose(one.forces, other.forces, atol=EXACT)
+
+
+@every_strategy
+def test_tuned_models_are_equivariant(foundation, tuned, strategy):
+    evaluator = ModelEvaluator(merge(foundation, adapter_of(tuned[strategy])), "cpu")
+    structure = salt(9)
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    order = np.random.default_rng(1).permutation(8)
+    turned = Structure(
+        structure.lattice.matrix @ rotation.T,
+        [structure.species[i] for i in order],
+        (structure.cart_coords @ rotation.T)[order],
+        coords_are_cartesian=True,
+    )
+    before, after = evaluator([structure, turned])
+    assert after.energy == pytest.approx(before.energy, abs=EXACT)
+    np.testing.assert_allclose(after.forces, (before.forces @ rotation.T)[order], atol=EXACT)
+    np.testing.assert_allclose(after.stress, rotation @ before.stress @ rotation.T, atol=EXACT)
+
+
+@every_strategy
+def test_weights_of_absent_elements_are_neither_trained_nor_stored(foundation, tuned, strategy):
+    adapter = adapter_of(tuned[strategy])
+    present = (1, 2)
+    for term in adapter.terms:
+        if term.block.element_axis is not None:
+            assert term.block.rows == present
+    assert set(adapter.energy_shifts) == set(SALT)
+    stored = sum(tensor.numel() for tensor in adapter.tensors.values())
+    assert stored == tuned[strategy].plan.parameters_moved
+
+
+@every_strategy
+def test_plans_move_only_blocks_of_the_material(foundation, strategy):
+    plan = find_strategy(strategy).plan(foundation, SALT, parse_overrides(strategy).root)
+    used = set(weight_blocks(foundation, SALT))
+    assert {term.block for term in plan.terms} <= used
+
+
+def test_lora_reaches_nearly_every_weight_of_the_material(tuned):
+    plan = tuned["lora"].plan
+    assert plan.parameters_reached >= 0.95 * plan.parameters_total

@@ -1,0 +1,70 @@
+import pytest
+import torch
+
+from phonotune.errors import TrainingError
+from phonotune.training.checkpoint import Checkpoint
+from phonotune.training.config import parse_overrides
+from phonotune.training.state import start_state
+from phonotune.training.strategies import find_strategy
+
+OPTIONS = parse_overrides("lora", ["ema=0.9", "max_epochs=5"]).root
+
+
+@pytest.fixture
+def fresh_state(foundation):
+    plan = find_strategy("lora").plan(foundation, [11, 17], OPTIONS)
+    return lambda: start_state(plan, OPTIONS, next(foundation.parameters()))
+
+
+@pytest.fixture
+def moved_state(fresh_state):
+    """A state after one optimiser step and one epoch."""
+    state = fresh_state()
+    for tensor in state.tensors.values():
+        tensor.grad = torch.ones_like(tensor)
+    state.optimizer.step()
+    state.steps = 1
+    state.record({"epoch": 0, "valid_loss": 0.1 + 0.2, "seconds": 1.5})
+    return state
+
+
+def test_a_state_survives_the_file_bit_by_bit(tmp_path, fresh_state, moved_state):
+    checkpoint = Checkpoint(tmp_path / "deep" / "state.safetensors")
+    checkpoint.write(moved_state)
+    state = fresh_state()
+    assert checkpoint.read_into(state)
+    assert state.history == moved_state.history
+    assert state.steps == 1
+    for name, tensor in moved_state.tensors.items():
+        assert torch.equal(state.tensors[name], tensor)
+        assert torch.equal(state.best[name], moved_state.best[name])
+        assert torch.equal(state.average[name], moved_state.average[name])
+        for entry, value in moved_state.optimizer.state[tensor].items():
+            assert torch.equal(state.optimizer.state[state.tensors[name]][entry], value), entry
+
+
+def test_only_the_whole_file_is_ever_there(tmp_path, moved_state):
+    checkpoint = Checkpoint(tmp_path / "state.safetensors")
+    checkpoint.write(moved_state)
+    checkpoint.write(moved_state)
+    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
+    checkpoint.remove()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_file_is_named(tmp_path, fresh_state, moved_state):
+    checkpoint = Checkpoint(tmp_path / "state.safetensors")
+    checkpoint.write(moved_state)
+    checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:-10])
+    with pytest.raises(TrainingError, match="cannot be read"):
+        checkpoint.read_into(fresh_state())
+
+
+def test_the_name_depends_on_all_that_determines_the_result_and_on_nothing_else(tmp_path):
+    def path(sha="a", dataset="d", *overrides):
+        resolved = parse_overrides("lora", list(overrides)).resolved()
+        return Checkpoint.of(tmp_path, sha, dataset, resolved).path
+
+    names = {path(), path("b"), path("a", "e"), path("a", "d", "seed=1")}
+    assert len(names) == 4
+    assert path("a", "d", "max_seconds=5") == path()

@@ -1,0 +1,81 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from monty.json import MontyDecoder, MontyEncoder
+from pydantic import ValidationError
+
+from phonotune.errors import ConfigError
+from phonotune.training.config import FineTuneConfig, parse_overrides
+from phonotune.training.strategies import STRATEGIES
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_strategy_needs_no_overrides(strategy):
+    assert parse_overrides(strategy).strategy == strategy
+
+
+def test_overrides_reach_the_options_with_their_types():
+    options = parse_overrides(
+        "lora", ["loss.forces=10", "max_epochs=7", "rank=8", "dtype=float32", "clip_norm=none"]
+    ).root
+    assert (options.loss.forces, options.max_epochs, options.rank) == (10.0, 7, 8)
+    assert (options.dtype, options.clip_norm) == ("float32", None)
+
+
+def test_overrides_leave_other_defaults_of_the_strategy():
+    options = parse_overrides("equitrain", ["loss.energy=1"]).root
+    assert (options.lr, options.weight_decay, options.max_epochs) == (0.01, 10.0, 200)
+    assert (options.loss.energy, options.loss.forces, options.loss.stress) == (1.0, 100.0, 1000.0)
+
+
+def test_a_misspelt_key_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"Unknown key 'los.forces'. Did you mean 'loss.forces'"):
+        parse_overrides("lora", ["los.forces=1"])
+
+
+def test_a_key_of_another_strategy_is_refused():
+    with pytest.raises(ConfigError, match="Unknown key 'rank'"):
+        parse_overrides("equitrain", ["rank=4"])
+
+
+def test_an_unknown_strategy_is_refused_with_the_list():
+    with pytest.raises(ConfigError, match=r"Did you mean 'lora'.*Allowed: equitrain, lora"):
+        parse_overrides("loar")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("rank=0", "rank=0 is not allowed"),
+        ("loss.forces=-1", "loss.forces=-1 is not allowed"),
+        ("lr=fast", "lr=fast is not allowed"),
+        ("loss=3", "Unknown key 'loss'"),
+        ("rank", "no KEY=VALUE"),
+    ],
+)
+def test_a_wrong_value_names_its_key(override, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_overrides("lora", [override])
+
+
+def test_configs_are_frozen_and_refuse_unknown_keys():
+    config = FineTuneConfig(strategy="lora", rank=3)
+    with pytest.raises(ValidationError):
+        config.root.rank = 4
+    with pytest.raises(ValidationError):
+        FineTuneConfig(strategy="lora", rnak=3)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_config_survives_the_store(strategy):
+    config = parse_overrides(strategy, ["max_epochs=3"])
+    text = json.dumps(config, cls=MontyEncoder)
+    assert json.loads(text, cls=MontyDecoder) == config
+    assert FineTuneConfig.model_validate(config.resolved()) == config
+
+
+def test_configs_are_read_without_torch():
+    code = "import sys, phonotune.training.config; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})

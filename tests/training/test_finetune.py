@@ -1,0 +1,244 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from monty.json import MontyEncoder
+
+from phonotune.errors import FramesError, StructureError, TrainingError
+from phonotune.models.adapter import Adapter, load_model
+from phonotune.models.evaluate import ModelEvaluator
+from phonotune.settings import get_settings
+from phonotune.training import loop
+from phonotune.training.config import parse_overrides
+from phonotune.training.finetune import finetune
+
+SHORT = ["max_epochs=4", "rank=2", "lr=0.01"]
+
+
+def tune(dataset, *overrides, strategy="lora", progress=None):
+    config = parse_overrides(strategy, [*SHORT[: 3 if strategy == "lora" else 1], *overrides])
+    return finetune(dataset, "tiny", config, "cpu", progress)
+
+
+def history(document):
+    arrays = document.history.arrays()
+    return {name: values for name, values in arrays.items() if name != "seconds"}
+
+
+def same(one, other):
+    for name, values in history(one).items():
+        np.testing.assert_array_equal(values, history(other)[name])
+    return one.model.adapter == other.model.adapter and one.model.model_id == other.model.model_id
+
+
+@pytest.fixture
+def every_epoch(monkeypatch):
+    """Write a checkpoint after every epoch."""
+    monkeypatch.setenv("PHONOTUNE_CHECKPOINT_SECONDS", "1e-9")
+    get_settings.cache_clear()
+
+
+def checkpoints():
+    folder = get_settings().checkpoint_dir
+    return list(folder.glob("*")) if folder.exists() else []
+
+
+@pytest.mark.usefixtures("foundation")
+def test_tuning_lowers_the_validation_error_and_leaves_no_checkpoint(dataset):
+    document = tune(dataset)
+    losses = document.history.arrays()["valid_loss"]
+    assert losses[document.best_epoch] == losses.min() < losses[0]
+    assert document.metrics.valid_after.forces_mae < document.metrics.valid_before.forces_mae
+    assert document.epochs == 4
+    assert document.stop_reason == "all 4 epochs done"
+    assert checkpoints() == []
+
+
+@pytest.mark.usefixtures("foundation")
+def test_the_result_is_never_worse_than_the_foundation(dataset):
+    document = tune(dataset, "lr=100", "clip_norm=none")
+    losses = document.history.arrays()["valid_loss"]
+    assert document.best_epoch == int(losses.argmin())
+    if document.best_epoch == 0:
+        assert document.metrics.valid_after == document.metrics.valid_before
+    assert losses[1:].max() > losses[0]
+
+
+@pytest.mark.usefixtures("foundation")
+def test_a_seed_determines_the_result_bit_by_bit(dataset):
+    assert same(tune(dataset), tune(dataset))
+    assert tune(dataset, "seed=1").model.model_id != tune(dataset).model.model_id
+
+
+@pytest.mark.usefixtures("foundation", "every_epoch")
+@pytest.mark.parametrize("overrides", [[], ["ema=0.9", "schedule=plateau", "dtype=float32"]])
+def test_an_interrupted_training_resumes_and_ends_bit_identical(dataset, overrides):
+    class KilledError(Exception):
+        pass
+
+    seen = []
+
+    def kill(row):
+        seen.append(row["epoch"])
+        if row["epoch"] == 2:
+            raise KilledError
+
+    whole = tune(dataset, *overrides)
+    with pytest.raises(KilledError):
+        tune(dataset, *overrides, progress=kill)
+    assert len(checkpoints()) == 1
+    resumed = tune(dataset, *overrides, progress=kill)
+    assert seen == [0, 1, 2, 3, 4]
+    assert same(resumed, whole)
+
+
+@pytest.mark.usefixtures("foundation")
+def test_time_stops_and_more_time_goes_on(dataset):
+    stopped = tune(dataset, "max_seconds=1e-6")
+    assert stopped.stop_reason.startswith("max_seconds")
+    assert len(checkpoints()) == 1
+    assert same(tune(dataset, "max_seconds=1e6"), tune(dataset, "max_seconds=1e6"))
+    assert checkpoints() == []
+
+
+@pytest.mark.usefixtures("foundation")
+def test_patience_stops_early(dataset):
+    document = tune(dataset, "lr=1e-12", "patience=1", "max_epochs=50")
+    assert document.epochs < 50
+
+
+@pytest.mark.usefixtures("foundation")
+def test_divergence_keeps_the_last_good_state(dataset, monkeypatch):
+    original, calls = loop._step, []
+
+    def diverge(*arguments):
+        calls.append(1)
+        return float("nan") if len(calls) > 2 else original(*arguments)
+
+    monkeypatch.setattr("phonotune.training.loop._step", diverge)
+    document = tune(dataset)
+    assert document.stop_reason.startswith("diverged in epoch 2")
+    assert document.epochs == 1
+    assert document.metrics.valid_after.forces_mae <= document.metrics.valid_before.forces_mae
+
+
+def test_a_foundation_that_gives_no_number_is_an_error(dataset, foundation):
+    broken = foundation.get_parameter("interactions.0.linear_up.weight")
+    original = broken.detach().clone()
+    with torch.no_grad():
+        broken.fill_(float("nan"))
+    try:
+        with pytest.raises(TrainingError, match="not a number"):
+            tune(dataset, "refit_energies=false")
+    finally:
+        with torch.no_grad():
+            broken.copy_(original)
+
+
+@pytest.mark.usefixtures("foundation")
+def test_energies_of_another_level_of_theory_are_refitted_first(dataset):
+    document = tune(dataset, "max_epochs=0")
+    assert "not transferable" in document.energy_refit
+    assert document.metrics.valid_before.energy_mae < 100
+    raw = tune(dataset, "max_epochs=0", "refit_energies=false")
+    assert raw.metrics.valid_before.energy_mae > 400
+
+
+@pytest.mark.usefixtures("foundation")
+def test_frames_without_stress_train_without_stress(labelled, dataset_of):
+    document = tune(dataset_of([replace(frame, stress=None) for frame in labelled]))
+    assert document.metrics.valid_after.stress_mae is None
+    assert "valid_stress" not in document.history.arrays()
+
+
+@pytest.mark.usefixtures("foundation")
+def test_three_frames_with_batches_of_eight_train(labelled, dataset_of):
+    document = tune(dataset_of(labelled[:4], n_valid=1), "batch_size=8")
+    assert document.best_epoch > 0
+
+
+@pytest.mark.usefixtures("foundation")
+def test_frames_without_any_force_are_refused(labelled, dataset_of):
+    with pytest.raises(FramesError, match="None of the 4 training frames has forces"):
+        tune(dataset_of([replace(frame, forces=None) for frame in labelled]))
+
+
+@pytest.mark.usefixtures("foundation")
+def test_a_dataset_without_validation_is_refused(labelled, dataset_of):
+    with pytest.raises(FramesError, match="6 training and 0 validation"):
+        tune(dataset_of(labelled, n_valid=0))
+
+
+@pytest.mark.usefixtures("foundation")
+def test_an_element_outside_the_foundation_is_named(labelled, dataset_of):
+    frames = [replace(frame, structure=frame.structure.copy()) for frame in labelled]
+    frames[0].structure.replace(0, "K")
+    with pytest.raises(StructureError, match="K"):
+        tune(dataset_of(frames))
+
+
+@pytest.mark.usefixtures("foundation")
+def test_the_stored_model_gives_the_stored_predictions(dataset):
+    document = tune(dataset)
+    valid = dataset.valid_frames()
+    answers = ModelEvaluator(load_model(document.model), "cpu")([f.structure for f in valid])
+    parity = document.parity.arrays()
+    np.testing.assert_array_equal(
+        parity["forces_predicted"], np.concatenate([answer.forces for answer in answers])
+    )
+    np.testing.assert_array_equal(
+        parity["forces_reference"], np.concatenate([frame.forces for frame in valid])
+    )
+    assert Adapter.from_bytes(document.model.adapter.to_bytes()).energy_shifts.keys() == {11, 17}
+
+
+CHILD = """
+    import json
+    import sys
+    from monty.json import MontyDecoder
+    from phonotune.training.config import parse_overrides
+    from phonotune.training.finetune import finetune
+
+    dataset = json.loads(open(sys.argv[1]).read(), cls=MontyDecoder)
+    config = parse_overrides("lora", ["max_epochs=6", "dtype=float32"])
+    document = finetune(dataset, "mini", config, "cpu", lambda row: print(row["epoch"], flush=True))
+    print("model", document.model.adapter.sha256, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_resumes_and_ends_bit_identical(dataset, tmp_path):
+    file = tmp_path / "dataset.json"
+    file.write_text(json.dumps(dataset, cls=MontyEncoder))
+
+    def start(folder):
+        settings = {
+            "PHONOTUNE_CHECKPOINT_DIR": str(tmp_path / folder),
+            "PHONOTUNE_CHECKPOINT_SECONDS": "1e-9",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "OMP_NUM_THREADS": "1",
+        }
+        command = [sys.executable, "-c", textwrap.dedent(CHILD), str(file)]
+        return subprocess.Popen(
+            command, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True
+        )
+
+    whole = start("whole").communicate()[0].splitlines()
+    killed = start("killed")
+    for line in killed.stdout:
+        if line.strip() == "3":
+            killed.send_signal(signal.SIGKILL)
+            break
+    assert killed.wait() == -signal.SIGKILL
+    killed.stdout.close()
+    resumed = start("killed").communicate()[0].splitlines()
+    assert resumed[0] in {"3", "4"}
+    assert resumed[-1].startswith("model")
+    assert resumed[-1] == whole[-1]

@@ -132,6 +132,21 @@ def test_the_mesh_is_gamma_centred_and_holds_the_zone_boundary(
     assert np.isclose(np.abs(arrays["mesh_q"]), 0.5).any()
 
 
+def test_a_skewed_primitive_cell_gets_a_mesh_that_keeps_the_point_group(
+    copper: Structure,
+    copper_phonons: PhononDocument,
+    small_settings: PhononSettings,
+    source: Source,
+) -> None:
+    rows = np.array([[0.5, 0.5, 1], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    skewed = Structure(Lattice(rows @ copper.lattice.matrix), ["Cu"], [[0, 0, 0]])
+    matrix = as_matrix(np.rint(2 * np.linalg.inv(rows)))
+    settings = small_settings.model_copy(update={"supercell_matrix": matrix})
+    document = phonons(skewed, settings, source, emt())
+    assert len(set(document.mesh)) == 1
+    assert document.highest_frequency == pytest.approx(copper_phonons.highest_frequency, abs=1e-6)
+
+
 def test_the_dos_counts_every_mode(copper_phonons: PhononDocument) -> None:
     arrays = copper_phonons.data.arrays()
     area = np.sum(

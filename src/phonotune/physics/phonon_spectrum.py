@@ -79,10 +79,15 @@ def compute_spectrum(phonon: Phonopy, mesh_density: float, symprec: float) -> Sp
 def mesh_numbers(phonon: Phonopy, density: float) -> tuple[int, int, int]:
     """Return a Γ-centred mesh with ``density`` points per 1/Å along each reciprocal vector (no 2π).
 
-    The numbers are even, so that the mesh holds the zone boundary too.
+    The numbers are even, so that the mesh holds the zone boundary too, and equal where unequal ones
+    would break the point group (centred lattices).
     """
     lengths = np.linalg.norm(np.linalg.inv(phonon.primitive.cell), axis=0)
     n = 2 * np.maximum(1, np.ceil(np.round(density * lengths / 2, 6))).astype(int)
+    rotations = np.swapaxes(np.array(phonon.primitive_symmetry.pointgroup_operations), 1, 2)
+    on_mesh = rotations * n[:, None] / n[None, :]
+    if not np.allclose(on_mesh, np.rint(on_mesh), atol=1e-9):
+        n = np.full(3, n.max())
     return (int(n[0]), int(n[1]), int(n[2]))
 
 

@@ -39,8 +39,11 @@ class PhonotuneSettings(BaseSettings):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         default="auto", description="device, chosen inside the job"
     )
-    atoms_per_batch: int = Field(
-        default=512, gt=0, description="most atoms in one evaluation batch (memory, not physics)"
+    atoms_per_batch: int | None = Field(
+        default=None,
+        gt=0,
+        description="most atoms in one evaluation batch (memory, not physics); "
+        "default is 160 on a CPU, 4096 on a GPU",
     )
 
     @property

@@ -63,7 +63,6 @@ def test_a_molecule_is_refused(tiny_mace_session):
         molecule.get_potential_energy()
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_static_jobs_of_atomate2_load_the_model_once(
     rocksalt, tmp_path, monkeypatch, tiny_mace_session
 ):

@@ -7,7 +7,12 @@ from pymatgen.core import Structure
 from scipy.spatial.transform import Rotation
 
 from phonotune.errors import FoundationError, PhonotuneError, StructureError
-from phonotune.models.evaluate import ModelEvaluator, choose_device, readout_head
+from phonotune.models.evaluate import (
+    ModelEvaluator,
+    _atoms_per_batch,
+    choose_device,
+    readout_head,
+)
 from phonotune.models.graphs import GraphSpec
 from phonotune.settings import get_settings
 
@@ -221,11 +226,15 @@ def test_source_says_who_computed(evaluator):
 def test_device_is_taken_from_the_settings_when_automatic(monkeypatch):
     monkeypatch.setenv("PHONOTUNE_DEVICE", "cpu")
     get_settings.cache_clear()
-    try:
-        assert choose_device("auto") == torch.device("cpu")
-        assert choose_device("meta") == torch.device("meta")
-    finally:
-        get_settings.cache_clear()
+    assert choose_device("auto") == torch.device("cpu")
+    assert choose_device("meta") == torch.device("meta")
+
+
+def test_batches_follow_the_settings_or_suit_the_device(monkeypatch):
+    assert _atoms_per_batch(torch.device("cuda")) > _atoms_per_batch(torch.device("cpu"))
+    monkeypatch.setenv("PHONOTUNE_ATOMS_PER_BATCH", "7")
+    get_settings.cache_clear()
+    assert _atoms_per_batch(torch.device("cuda")) == 7
 
 
 def test_the_default_head_is_found_and_an_ambiguous_one_refused(tiny_mace):

@@ -18,6 +18,9 @@ from phonotune.settings import get_settings
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+ATOMS_PER_BATCH: Final = {"cpu": 160, "cuda": 4096}
+"""Most atoms in one batch by device: on a CPU a larger batch leaves the caches and is slower."""
+
 DTYPES: Final[dict[str, torch.dtype]] = {"float64": torch.float64, "float32": torch.float32}
 
 
@@ -79,8 +82,8 @@ class ModelEvaluator:
     dtype
         ``"float64"`` (phonons need it) or ``"float32"``.
     atoms_per_batch
-        Most atoms in one batch; None takes the setting ``atoms_per_batch``. A larger structure is
-        a batch of its own. It does not change the answers.
+        Most atoms in one batch; None takes the setting ``atoms_per_batch``, or what suits the
+        device. A larger structure is a batch of its own. It does not change the answers.
     """
 
     def __init__(
@@ -96,7 +99,7 @@ class ModelEvaluator:
         self._model.requires_grad_(requires_grad=False)
         self._spec = GraphSpec.of(self._model)
         self._head = readout_head(self._model)
-        self._limit = atoms_per_batch or get_settings().atoms_per_batch
+        self._limit = atoms_per_batch or _atoms_per_batch(self.device)
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -169,6 +172,11 @@ class ModelEvaluator:
             Evaluation(float(energy[i]), forces[bounds[i] : bounds[i + 1]].copy(), stress[i].copy())
             for i in range(len(energy))
         ]
+
+
+def _atoms_per_batch(device: torch.device) -> int:
+    chosen = get_settings().atoms_per_batch
+    return ATOMS_PER_BATCH.get(device.type, ATOMS_PER_BATCH["cpu"]) if chosen is None else chosen
 
 
 def _batches(structures: Sequence[Structure], limit: int) -> Iterator[list[Structure]]:

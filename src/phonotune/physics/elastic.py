@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 from pymatgen.analysis.elasticity import ElasticTensor, Strain, Stress
 from pymatgen.core import Structure, SymmOp
-from pymatgen.core.tensors import symmetry_reduce
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from phonotune.physics.answers import require_answers
 from phonotune.physics.phonon import (
@@ -89,8 +89,8 @@ def plan_strains(structure: Structure, settings: ElasticSettings) -> ElasticPlan
         for size in settings.strains
         for sign in (1, -1)
     ]
-    reduced = symmetry_reduce(strains, primitive, symprec=settings.symprec)
-    unique = tuple((Strain(strain), tuple(reduced[strain])) for strain in reduced)
+    analyzer = SpacegroupAnalyzer(primitive, symprec=settings.symprec)
+    unique = _unique(strains, analyzer.get_symmetry_operations(cartesian=True))
     strained = (
         strain.get_deformation_matrix("symmetric").apply_to_structure(primitive)
         for strain, _ in unique
@@ -102,6 +102,28 @@ def plan_strains(structure: Structure, settings: ElasticSettings) -> ElasticPlan
         strains=unique,
         structures=(primitive, *strained, *gamma.structures),
     )
+
+
+def _unique(
+    strains: list[Strain], operations: list[SymmOp]
+) -> tuple[tuple[Strain, tuple[SymmOp, ...]], ...]:
+    """Return the strains that no earlier one gives by symmetry, each with how it gives later ones."""
+    tensors = np.array(strains, dtype=float)
+    turns = np.array([operation.rotation_matrix for operation in operations])
+    found: list[tuple[Strain, tuple[SymmOp, ...]]] = []
+    left = list(range(len(strains)))
+    while left:
+        first, *rest = left
+        images = turns @ tensors[first] @ np.swapaxes(turns, 1, 2)
+        offsets = np.abs(images[:, None] - tensors[None, rest]).max(axis=(2, 3))
+        made = {
+            n: int(np.argmin(offsets[:, k]))
+            for k, n in enumerate(rest)
+            if offsets[:, k].min() < 1e-8
+        }
+        found.append((strains[first], tuple(operations[o] for o in made.values())))
+        left = [n for n in rest if n not in made]
+    return tuple(found)
 
 
 def analyse_stresses(plan: ElasticPlan, answers: Answers, source: Source) -> ElasticDocument:

@@ -69,8 +69,10 @@ def float_rows(matrix: FloatArray) -> Rows3:
 
 def primitive_cell(structure: Structure, symprec: float) -> Structure:
     """Return the primitive cell in the crystal's own orientation."""
-    phonon = build_phonopy(structure, as_identity(), primitive_rows(structure, symprec), symprec)
-    return to_structure(phonon.primitive)
+    rows = primitive_rows(structure, symprec)
+    return to_structure(
+        build_phonopy(structure, as_identity(), rows, symprec, symmetry=False).primitive
+    )
 
 
 def as_identity() -> Matrix3:

@@ -31,6 +31,10 @@ NORMALISATION: Final[str] = (
     "so that E per formula unit = 1/2 (2 pi nu)^2 Q^2 for a harmonic mode"
 )
 _ORDERS: Final[FloatArray] = np.array([2.0, 4.0, 6.0])
+_DENSER_NEAR_ZERO: Final = 1.5
+"""Exponent of the grid: a shallow well lies in the first third of the range."""
+_LOW: Final = 0.02
+"""Share of the highest energy that counts as low where there is no well."""
 _SMALLEST_DEPTH: Final[float] = 1e-3
 """meV per formula unit: a shallower well is noise."""
 _THZ: Final[float] = float(
@@ -112,7 +116,7 @@ def plan_well(structure: Structure, phonons: PhononDocument, settings: WellSetti
     units = formula_units(supercell)
     pattern = displacement_pattern(mode, supercell, units)
     top = settings.max_displacement / np.linalg.norm(pattern, axis=1).max()
-    amplitudes = np.linspace(0, top, settings.n_amplitudes)
+    amplitudes = top * np.linspace(0, 1, settings.n_amplitudes) ** _DENSER_NEAR_ZERO
     if not reverses_by_symmetry(supercell, pattern, settings.symprec):
         amplitudes = np.concatenate([-amplitudes[:0:-1], amplitudes])
     return WellPlan(
@@ -223,7 +227,11 @@ def _curves(plan: WellPlan, complete: list[Evaluation]) -> tuple[FloatArray, Flo
 def fit_even(
     amplitudes: FloatArray, energies: FloatArray, forces: FloatArray
 ) -> tuple[FloatArray, float]:
-    """Fit c2 Q² + c4 Q⁴ + c6 Q⁶ to energies and forces together, by least squares.
+    """Fit c2 Q² + c4 Q⁴ + c6 Q⁶ to energies and forces together, by weighted least squares.
+
+    A point weighs 1 / (1 + ((E - E_min) / E_low)²), with E_low the depth of the lowest point or, where
+    none is below zero, 2 % of the highest energy: the repulsive walls, orders of magnitude above the
+    well, must not decide its depth.
 
     Parameters
     ----------
@@ -236,15 +244,24 @@ def fit_even(
 
     Returns
     -------
-    coefficients c2, c4, c6, and the largest deviation of an energy from the fit.
+    coefficients c2, c4, c6, and the largest weighted deviation of an energy from the fit.
     """
+    weights = low_energy_weights(energies)
     scale = float(np.abs(amplitudes).max())
     x = (amplitudes / scale)[:, None]
     design = np.concatenate([x**_ORDERS, -_ORDERS * x ** (_ORDERS - 1)])
     target = np.concatenate([energies, forces * scale])
-    scaled = np.linalg.lstsq(design, target, rcond=None)[0]
-    residual = float(np.abs(x**_ORDERS @ scaled - energies).max())
+    twice = np.concatenate([weights, weights])
+    scaled = np.linalg.lstsq(design * twice[:, None], target * twice, rcond=None)[0]
+    residual = float((weights * np.abs(x**_ORDERS @ scaled - energies)).max())
     return np.asarray(scaled / scale**_ORDERS), residual
+
+
+def low_energy_weights(energies: FloatArray) -> FloatArray:
+    """Return the weight of each point of :func:`fit_even`, shape (n,), at most 1."""
+    lowest = float(energies.min())
+    low = max(-lowest, _LOW * float(energies.max()), np.finfo(float).tiny)
+    return np.asarray(1 / (1 + ((energies - lowest) / low) ** 2))
 
 
 def lowest_point(coefficients: FloatArray, top: float) -> tuple[float, float]:

@@ -37,5 +37,7 @@ class WellDocument(PropertyDocument):
     )
     depth: MilliElectronVoltPerFormula = Field(description="energy gained at Q0, >= 0")
     q0: ModeAmplitude = Field(description="amplitude of the minimum, 0 without a double well")
-    fit_residual: MilliElectronVoltPerFormula = Field(description="largest deviation of the fit")
+    fit_residual: MilliElectronVoltPerFormula = Field(
+        description="largest deviation of the fit, weighted as in the fit: low energies count"
+    )
     data: Blob

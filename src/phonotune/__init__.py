@@ -1,1 +1,70 @@
-"""Fine-tune MACE foundation models for phonons, in one jobflow DAG."""
+"""Fine-tune MACE foundation models for phonons, in one jobflow DAG.
+
+Names are imported when they are first used: ``import phonotune`` loads no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from phonotune.flows.pipeline import PhonotuneMaker
+    from phonotune.jobs.compare import CompareMaker
+    from phonotune.jobs.dataset import DatasetMaker
+    from phonotune.jobs.elastic import ElasticMaker
+    from phonotune.jobs.finetune import FineTuneMaker
+    from phonotune.jobs.label import LabelMaker
+    from phonotune.jobs.phonon import PhononMaker
+    from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
+    from phonotune.jobs.wells import DoubleWellMaker
+    from phonotune.models.calculator import load_calculator
+    from phonotune.store import ResultStore
+    from phonotune.training.config import FineTuneConfig
+
+__all__ = [
+    "CompareMaker",
+    "DatasetMaker",
+    "DoubleWellMaker",
+    "ElasticMaker",
+    "FineTuneConfig",
+    "FineTuneMaker",
+    "LabelMaker",
+    "PhononMaker",
+    "PhonotuneMaker",
+    "RattleMaker",
+    "ResultStore",
+    "SelectMaker",
+    "TrajectoryMaker",
+    "load_calculator",
+]
+
+_HOME = {
+    "CompareMaker": "jobs.compare",
+    "DatasetMaker": "jobs.dataset",
+    "DoubleWellMaker": "jobs.wells",
+    "ElasticMaker": "jobs.elastic",
+    "FineTuneConfig": "training.config",
+    "FineTuneMaker": "jobs.finetune",
+    "LabelMaker": "jobs.label",
+    "PhononMaker": "jobs.phonon",
+    "PhonotuneMaker": "flows.pipeline",
+    "RattleMaker": "jobs.sample",
+    "ResultStore": "store",
+    "SelectMaker": "jobs.sample",
+    "TrajectoryMaker": "jobs.sample",
+    "load_calculator": "models.calculator",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version("phonotune")
+    if name not in _HOME:
+        raise AttributeError(f"module 'phonotune' has no attribute {name!r}")
+    return getattr(import_module(f"phonotune.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__, "__version__"])

@@ -134,7 +134,7 @@ def test_sorted_sites_are_put_back_into_the_planned_order():
 def test_a_structure_that_moved_is_rejected(aluminium):
     moved = aluminium.copy()
     moved.translate_sites([0], [0.05, 0, 0], frac_coords=False)
-    with pytest.raises(LabelError, match="moved by 0.05"):
+    with pytest.raises(LabelError, match=r"moved by 0\.05"):
         match_sites(aluminium, moved)
 
 

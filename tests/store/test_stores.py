@@ -61,5 +61,5 @@ def test_a_path_below_a_file_cannot_be_made(tmp_path):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_is_not_writable_is_refused(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(StoreError, match="not writable|cannot be made"):
+    with pytest.raises(StoreError, match=r"not writable|cannot be made"):
         open_store(tmp_path)

@@ -130,9 +130,13 @@ def _who(document: PropertyDocument) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return the value with lists for tuples and without blobs."""
+    """Return the value with lists for tuples, crystals as dictionaries, and without blobs."""
+    from pymatgen.core import Structure
+
     from phonotune.schemas.blob import Blob
 
+    if isinstance(value, Structure):
+        return value.as_dict()
     if isinstance(value, dict):
         return {key: _plain(v) for key, v in value.items() if not isinstance(v, Blob)}
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

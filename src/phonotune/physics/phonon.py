@@ -237,7 +237,7 @@ def analyse_force_constants(
         material_id=structure_hash(structure),
         source=source,
         settings=settings.model_copy(update={"supercell_matrix": matrix}).model_dump(mode="json"),
-        unitcell=structure.as_dict(),
+        unitcell=structure,
         supercell_matrix=matrix,
         primitive_matrix=float_rows(phonon.primitive_matrix.T),
         mesh=spectrum.mesh,
@@ -325,7 +325,7 @@ def phonopy_of(document: PhononDocument, symmetry: bool = True) -> Phonopy:
         False skips phonopy's symmetry search, which single q-points do not need.
     """
     arrays = document.data.arrays()
-    structure = Structure.from_dict(document.unitcell)
+    structure = document.unitcell
     symprec = float(document.settings["symprec"])
     phonon = build_phonopy(
         structure, document.supercell_matrix, document.primitive_matrix, symprec, symmetry

@@ -125,7 +125,7 @@ def _properties(flat: Sequence[Document], formula: str, material_id: str) -> Mat
     return MaterialReport(
         formula=formula,
         material_id=material_id,
-        structure=Structure.from_dict(phonons[0].unitcell) if phonons else None,
+        structure=phonons[0].unitcell if phonons else None,
         phonons=phonons,
         elastics=_latest(_of_material(flat, ElasticDocument, material_id)),
         wells=_latest(_of_material(flat, WellDocument, material_id)),

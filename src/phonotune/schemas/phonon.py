@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
+from pymatgen.core import Structure
 
 from phonotune.schemas.base import Matrix3, Part, PropertyDocument, Vector3
 from phonotune.schemas.blob import Blob
@@ -52,7 +53,7 @@ class PhononDocument(PropertyDocument):
     """
 
     kind: Literal["phonon"] = "phonon"
-    unitcell: dict[str, Any] = Field(description="pymatgen Structure.as_dict of the cell given")  # type: ignore[type-arg]
+    unitcell: Structure = Field(description="the cell given, in its own orientation")
     supercell_matrix: Matrix3
     primitive_matrix: tuple[Vector3, Vector3, Vector3] = Field(
         description="rows are the primitive vectors in units of the cell vectors"

@@ -1,0 +1,111 @@
+"""A whole DAG in seconds: fcc aluminium, EMT as the labeller, ``mini`` tuned for two epochs."""
+
+import json
+
+import pytest
+from jobflow import Flow
+from monty.json import MontyDecoder, MontyEncoder
+
+from phonotune.errors import ConfigError
+from phonotune.flows.local import run_flow
+from phonotune.flows.pipeline import PhonotuneMaker
+from phonotune.models.relax import RelaxSettings
+from phonotune.physics.phonon import PhononSettings
+from phonotune.sampling.rattle import RattleSettings
+from phonotune.store import ResultStore, open_store
+
+MAKER = PhonotuneMaker(
+    foundation="mini",
+    labeller="emt",
+    strategies=["lora", "equitrain"],
+    overrides=["max_epochs=2"],
+    rattle=RattleSettings(n_cells=2, volumes=(0.0, 2.5), min_length=5.0),
+    relaxation=RelaxSettings(max_steps=20),
+    phonon=PhononSettings(supercell_matrix=((2, 0, 0), (0, 2, 0), (0, 0, 2))),
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Run the DAG once; returns store, summary of the run and summary of a second run."""
+    from pymatgen.core import Lattice, Structure
+
+    crystal = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.02), ["Al"], [[0, 0, 0]])
+    folder = tmp_path_factory.mktemp("run")
+    store = open_store(folder / "store")
+    first = run_flow(MAKER.make(crystal), store, root_dir=folder)
+    second = run_flow(MAKER.make(crystal), store, root_dir=folder)
+    return store, first, second
+
+
+def test_every_job_of_the_dag_finishes(finished):
+    _, first, _ = finished
+    assert first.failed == []
+    assert first.reused == 0
+
+
+def test_a_second_run_computes_nothing_again(finished):
+    _, first, second = finished
+    assert second.failed == []
+    assert second.finished == 4  # the four generators plan again: labels and three properties
+    assert second.reused == first.finished - second.finished
+
+
+def test_the_comparison_holds_reference_untuned_and_every_strategy(finished):
+    store, *_ = finished
+    (comparison,) = ResultStore(store).query(kind="comparison")
+    assert comparison.reference.evaluator == "emt"
+    assert [row.source.role for row in comparison.rows] == ["untuned", "lora", "equitrain"]
+    for row in comparison.rows:
+        assert row.deviations.frequency_mae > 0
+        assert row.properties.bulk_modulus is not None
+    ids = {row.source.model_id for row in comparison.rows}
+    assert len(ids) == 3
+
+
+def test_tuning_brings_the_forces_closer_on_validation(finished):
+    store, *_ = finished
+    for training in ResultStore(store).query(kind="training"):
+        metrics = training.metrics
+        assert metrics.valid_after.forces_mae <= metrics.valid_before.forces_mae
+
+
+def test_at_most_twelve_documents_a_model_beside_the_labels(finished):
+    store, *_ = finished
+    assert len(ResultStore(store).query()) <= 12 * 3
+
+
+def test_stored_documents_are_small(finished):
+    store, *_ = finished
+    for row in store.query({}, load=False):
+        row.pop("_id", None)
+        assert len(json.dumps(row, default=str)) < 50_000, row["name"]
+
+
+def test_the_maker_survives_serialisation_twice():
+    maker = MAKER
+    for _ in range(2):
+        maker = MontyDecoder().process_decoded(json.loads(json.dumps(maker, cls=MontyEncoder)))
+    assert maker == MAKER
+
+
+def test_every_job_knows_its_role_and_keeps_its_childrens_routing(aluminium):
+    flow = MAKER.make(aluminium)
+    assert isinstance(flow, Flow)
+    for made, _ in flow.iterflow():
+        assert made.metadata["phonotune"]["role"] in {"light", "dft", "gpu_eval", "gpu_train"}
+        assert made.config.pass_manager_config is False
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labeller": "emtt"}, "Did you mean 'emt'"),
+        ({"strategies": ["lorra"]}, "Did you mean 'lora'"),
+        ({"overrides": ["los.forces=1"]}, r"Did you mean 'loss\.forces'"),
+        ({"labeller": "atomate2.ase.jobs:LennardJonesStaticMaker"}, "offers no relaxation"),
+    ],
+)
+def test_a_wrong_name_is_refused_before_anything_starts(aluminium, change, message):
+    with pytest.raises(ConfigError, match=message):
+        PhonotuneMaker(**({"foundation": "mini", "labeller": "emt"} | change)).make(aluminium)

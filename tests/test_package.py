@@ -14,7 +14,9 @@ def test_every_public_name_can_be_had(name):
 
 
 def test_importing_the_package_loads_neither_torch_nor_pymatgen():
-    code = "import phonotune, sys; print(sorted({'torch', 'pymatgen', 'jobflow'} & set(sys.modules)))"
+    code = (
+        "import phonotune, sys; print(sorted({'torch', 'pymatgen', 'jobflow'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

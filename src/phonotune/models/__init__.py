@@ -1,0 +1,1 @@
+"""Models: foundations by verified name, adapters, batched evaluation and relaxation."""

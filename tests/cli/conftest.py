@@ -65,7 +65,7 @@ class Cli:
         return json.loads(result.stdout)
 
     def error(self, *arguments: object, code: int = 2) -> str:
-        """Run a command that must fail; return the message, the same with and without --json."""
+        """Run a command that must fail; return the message of its one error object."""
         content = self(*arguments, code=code)
         assert list(content) == ["error"]
         message: str = content["error"]["message"]
@@ -76,7 +76,7 @@ class Cli:
         return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cli() -> Cli:
     """The command line."""
     return Cli()

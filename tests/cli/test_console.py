@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from phonotune.cli.console import session
+from phonotune.cli.console import Session, session
 from phonotune.cli.options import AsJson, Debug
 from phonotune.errors import InputError, PhonotuneError
 
@@ -59,7 +59,19 @@ def test_only_the_result_is_on_stdout() -> None:
 
 
 def test_progress_without_a_terminal_is_lines_on_stderr() -> None:
-    assert "working 2/2: whole" in run("well").stderr
+    lines = run("well").stderr.splitlines()
+    assert "working 1/2: half" in lines
+    assert "working 2/2: whole" in lines
+
+
+def test_progress_lines_are_few_where_only_numbers_change(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Session().progress("training", total=100) as advance:
+        for epoch in range(1, 101):
+            advance(epoch, f"error {1 / epoch:.3f} meV/Å")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["training 1/100: error 1.000 meV/Å", "training 100/100: error 0.010 meV/Å"]
 
 
 def test_what_others_print_warn_and_log_is_shown_only_with_debug() -> None:
@@ -122,7 +134,7 @@ def test_debug_shows_the_traceback_on_stderr() -> None:
 def test_child_processes_do_not_reach_stdout() -> None:
     script = (
         "import os, subprocess\n"
-        "from phonotune.cli.console import session\n"
+        "from phonotune.cli.console import Session, session\n"
         "with session(as_json=True, debug=False) as out:\n"
         "    subprocess.run(['echo', 'from a child'], check=True)\n"
         "    os.write(1, b'from C')\n"

@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 import time
 import traceback
@@ -36,6 +37,7 @@ EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130
 _WIDE: Final = 160
 _SECONDS_BETWEEN_LINES: Final = 10.0
+_NUMBER: Final = re.compile(r"[\d.]+")
 
 Advance = Callable[[int, str], None]
 """Reports progress: steps done so far, and what is being done."""
@@ -64,7 +66,7 @@ class Session:
 
     @contextlib.contextmanager
     def progress(self, text: str, total: int | None = None) -> Iterator[Advance]:
-        """Show progress on stderr: a bar on a terminal, else a line every ten seconds."""
+        """Show progress on stderr: a bar on a terminal, else lines."""
         console = _stderr()
         if not console.is_terminal:
             yield _line_writer(self.note, text, total)
@@ -155,15 +157,17 @@ def _stderr() -> Console:
 
 
 def _line_writer(write: Callable[[str], None], text: str, total: int | None) -> Advance:
-    last = -_SECONDS_BETWEEN_LINES
+    """Return what writes a line where the words change, at the end, and every ten seconds."""
+    last, words = -_SECONDS_BETWEEN_LINES, ""
 
     def advance(done: int, now: str) -> None:
-        nonlocal last
-        if time.monotonic() - last < _SECONDS_BETWEEN_LINES and done != total:
+        nonlocal last, words
+        is_new = _NUMBER.sub("", now) != words
+        if not (is_new or done == total or time.monotonic() - last >= _SECONDS_BETWEEN_LINES):
             return
-        last = time.monotonic()
-        count = f"{done}/{total}" if total else str(done)
-        write(f"{text} {count}" + (f": {now}" if now else ""))
+        last, words = time.monotonic(), _NUMBER.sub("", now)
+        count = "" if total is None else f" {done}/{total}"
+        write(f"{text}{count}" + (f": {now}" if now else ""))
 
     return advance
 

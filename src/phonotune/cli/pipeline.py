@@ -98,13 +98,16 @@ def documents_of(flow: Flow, store: JobStore) -> list[Document]:
     return [output for output in outputs if isinstance(output, Document)]
 
 
-def write_report(documents: Sequence[Document], path: Path) -> None:
-    """Write the self-contained HTML report of a flat list of Documents."""
+def write_report(documents: Sequence[Document], path: Path) -> bool:
+    """Write the self-contained HTML report of Documents; return False if they hold nothing to show."""
     from phonotune.report.bundle import bundle_documents
     from phonotune.report.html import render_report
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render_report(bundle_documents(documents)), encoding="utf-8")
+    materials = bundle_documents(documents)
+    if materials:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(render_report(materials), encoding="utf-8")
+    return bool(materials)
 
 
 def _check_foundation(foundation: str, crystals: Mapping[str, Structure]) -> str:
@@ -124,7 +127,7 @@ def _shown(out: Session, name: str) -> Iterator[Progress]:
     with out.progress(name) as advance:
 
         def progress(job: str, event: str, done: int, known: int) -> None:
-            advance(done, f"{done} of {known} jobs, {job}")
+            advance(done, f"{done} of {known} jobs done, {job}")
             if event == "failed":
                 out.note(f"{name}: {job} failed")
 
@@ -138,15 +141,15 @@ def _finish(outcome: Outcome, report: Path, warning: str | None, out: Session) -
     shown: list[Any] = [comparison_table(comparison) for comparison in comparisons]
     if warning and comparisons:
         shown.append(f"Reference: {warning}")
-    if outcome.documents:
-        write_report(outcome.documents, report)
+    written = write_report(outcome.documents, report)
+    if written:
         shown.append(f"Report: {report}")
     for job in outcome.failed:
         out.note(f"Failed: {job.name}: {job.error}")
     if outcome.failed:
         out.note("What finished is kept; run the same command again to go on from there.")
     payload = {
-        "report": str(report) if outcome.documents else None,
+        "report": str(report) if written else None,
         "comparisons": [summary_of(comparison) for comparison in comparisons],
         "jobs": {"finished": outcome.finished, "reused": outcome.reused},
         "failed": [{"name": job.name, "error": job.error} for job in outcome.failed],

@@ -45,9 +45,11 @@ def report(
         from phonotune.cli.results import open_results
 
         documents = open_results(store).query() if folder is None else find_documents(folder)
-        if not documents:
-            raise InputError("The store holds no results yet; `phonotune demo` computes some.")
-        write_report(documents, output)
+        if not write_report(documents, output):
+            raise InputError(
+                f"There is nothing to report in {len(documents)} documents; `phonotune demo` or "
+                "`phonotune run` computes something."
+            )
         out.finish(
             {"report": str(output), "documents": len(documents)},
             f"Report of {len(documents)} documents: {output}",

@@ -120,6 +120,8 @@ def elastic_table(document: ElasticDocument) -> Group:
         f"{'yes' if document.born_stable else 'no'}; residual pressure "
         f"{number(document.residual_pressure, 2)} GPa"
     )
+    if document.internal_instability:
+        caption += "\nAn unstable Γ mode couples to strain: this is the tensor of a saddle."
     title = f"{document.formula}: elastic tensor, relaxed ions, GPa, by {label(document.source)}"
     return new_table(title, ("", *names), rows, caption=caption)
 

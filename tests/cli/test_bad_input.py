@@ -1,0 +1,245 @@
+"""Bad input: one clear sentence, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from phonotune.cli.documents import write_document
+from phonotune.data.extxyz import write_frames
+from phonotune.schemas.dataset import Frame
+
+FRAME = """2
+Lattice="3.2 0 0 0 3.2 0 0 0 3.2" Properties=species:S:1:pos:R:3{columns} REF_energy=-6.0 pbc="T T T"
+Cs 0.0 0.0 0.0{cs}
+Cl 1.6 1.6 1.6{cl}
+"""
+FORCES = ":REF_forces:R:3"
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Iterator[Path]:
+    """A folder to write to that must not be there afterwards."""
+    folder = tmp_path / "output"
+    yield folder
+    assert not folder.exists()
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    """Frames that are fine."""
+    return extxyz(tmp_path / "good.extxyz")
+
+
+def extxyz(path: Path, columns: str = FORCES, cs: str = " 0.1 0 0", cl: str = " -0.1 0 0") -> Path:
+    path.write_text(FRAME.format(columns=columns, cs=cs, cl=cl))
+    return path
+
+
+def structure_file(folder: Path, element: str, second: float = 0.5) -> Path:
+    structure = Structure(
+        Lattice.cubic(4.0), ["Na", element], [[0, 0, 0], [second] * 3], validate_proximity=False
+    )
+    path = folder / "crystal.vasp"
+    structure.to(filename=str(path), fmt="poscar")
+    return path
+
+
+def finetune(cli: Any, train: Path, valid: Path, output: Path, *more: str) -> str:
+    arguments = ["--train", train, "--valid", valid, "--foundation", "mini"]
+    if "--strategy" not in more:
+        more = ("--strategy", "lora", *more)
+    message: str = cli.error("finetune", *arguments, *more, "-o", output)
+    assert "\n" not in message
+    return message
+
+
+def test_a_file_that_is_no_structure(cli: Any, tmp_path: Path, output: Path) -> None:
+    path = tmp_path / "POSCAR"
+    path.write_text("a shopping list\nmilk\neggs\n")
+    message = cli.error("phonons", path, "--model", "mini", "-o", output)
+    assert "POSCAR holds no structure" in message
+
+
+def test_a_missing_structure_file(cli: Any, tmp_path: Path, output: Path) -> None:
+    message = cli.error("elastic", tmp_path / "nothing.cif", "--model", "mini", "-o", output)
+    assert "nothing.cif does not exist" in message
+
+
+@pytest.mark.parametrize("command", ["phonons", "elastic", "double-well"])
+def test_an_element_that_the_foundation_does_not_know(
+    cli: Any, tmp_path: Path, output: Path, command: str
+) -> None:
+    path = structure_file(tmp_path, "U")
+    message = cli.error(command, path, "--model", "mini", "-o", output)
+    assert "U" in message
+    assert "mini" in message
+
+
+def test_an_element_unknown_to_the_foundation_stops_run_before_it_starts(
+    cli: Any, tmp_path: Path, output: Path
+) -> None:
+    store = tmp_path / "store"
+    options = ["--foundation", "mini", "--labeller", "teacher", "--store", store, "--out", output]
+    message = cli.error("run", structure_file(tmp_path, "U"), *options)
+    assert "U" in message
+    assert not store.exists()
+
+
+def test_atoms_closer_than_half_an_angstrom(cli: Any, tmp_path: Path, output: Path) -> None:
+    path = structure_file(tmp_path, "Cl", second=0.05)
+    message = cli.error("phonons", path, "--model", "mini", "-o", output)
+    assert "0.5 Å" in message
+
+
+def test_an_unknown_model(cli: Any, cif: Path, output: Path) -> None:
+    message = cli.error("phonons", cif, "--model", "mimi", "-o", output)
+    assert "Did you mean 'mini'" in message
+
+
+@pytest.mark.parametrize("numbers", [["2", "2"], ["2", "2", "2", "2"], ["1", "1", "0"]])
+def test_a_supercell_of_the_wrong_size(
+    cli: Any, cif: Path, output: Path, numbers: list[str]
+) -> None:
+    options = ["--model", "mini", "--supercell", *numbers, "-o", output]
+    assert "supercell" in cli.error("phonons", cif, *options)
+
+
+def test_frames_without_forces(cli: Any, tmp_path: Path, frames: Path, output: Path) -> None:
+    bad = extxyz(tmp_path / "bad.extxyz", columns="", cs="", cl="")
+    assert "REF_forces" in finetune(cli, bad, frames, output)
+    assert "REF_forces" in finetune(cli, frames, bad, output)
+
+
+def test_nan_in_forces(cli: Any, tmp_path: Path, frames: Path, output: Path) -> None:
+    bad = extxyz(tmp_path / "bad.extxyz", cs=" nan 0 0")
+    message = finetune(cli, bad, frames, output)
+    assert "NaN" in message
+    assert "bad.extxyz" in message
+
+
+def test_forces_that_do_not_match_the_atoms(
+    cli: Any, tmp_path: Path, frames: Path, output: Path
+) -> None:
+    bad = extxyz(tmp_path / "bad.extxyz", columns=":REF_forces:R:2", cs=" 0 0", cl=" 0 0")
+    assert "forces" in finetune(cli, bad, frames, output)
+
+
+def test_frames_of_an_element_that_the_foundation_does_not_know(
+    cli: Any, tmp_path: Path, frames: Path, output: Path
+) -> None:
+    bad = tmp_path / "bad.extxyz"
+    bad.write_text(extxyz(bad).read_text().replace("Cs", "U"))
+    assert "U" in finetune(cli, bad, frames, output)
+
+
+def test_an_unknown_strategy_comes_with_the_list(cli: Any, frames: Path, output: Path) -> None:
+    message = finetune(cli, frames, frames, output, "--strategy", "lore")
+    assert "Did you mean 'lora'" in message
+    assert "equitrain" in message
+
+
+@pytest.mark.parametrize(
+    ("given", "nearest"), [("max_epoch=3", "max_epochs"), ("loss.force=1", "loss.forces")]
+)
+def test_an_unknown_setting_comes_with_the_nearest(
+    cli: Any, frames: Path, output: Path, given: str, nearest: str
+) -> None:
+    message = finetune(cli, frames, frames, output, "--set", given)
+    assert f"Did you mean {nearest!r}" in message
+
+
+def test_a_setting_out_of_range(cli: Any, frames: Path, output: Path) -> None:
+    assert "batch_size=0" in finetune(cli, frames, frames, output, "--set", "batch_size=0")
+
+
+def test_an_unknown_strategy_or_labeller_stops_run_before_it_starts(
+    cli: Any, tmp_path: Path, output: Path
+) -> None:
+    path, store = structure_file(tmp_path, "Cl"), tmp_path / "store"
+    options = ["--foundation", "mini", "--store", store, "--out", output]
+    message = cli.error("run", path, *options, "--labeller", "teacher", "--strategy", "lore")
+    assert "Did you mean 'lora'" in message
+    assert "teacher" in cli.error("run", path, *options, "--labeller", "techer")
+    assert not store.exists()
+
+
+def test_one_bad_structure_of_several_stops_run_before_it_starts(
+    cli: Any, tmp_path: Path, output: Path
+) -> None:
+    good, store = structure_file(tmp_path, "Cl"), tmp_path / "store"
+    options = ["--foundation", "mini", "--labeller", "teacher", "--store", store, "--out", output]
+    assert "nothing.cif" in cli.error("run", good, tmp_path / "nothing.cif", *options)
+    assert not store.exists()
+
+
+@pytest.mark.parametrize("below", ["", "store"])
+def test_a_store_that_cannot_be_written(cli: Any, tmp_path: Path, output: Path, below: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("not a store")
+    options = ["--foundation", "mini", "--labeller", "teacher", "--out", output]
+    crystal = structure_file(tmp_path, "Cl")
+    message = cli.error("run", crystal, *options, "--store", file / below)
+    assert str(file) in message
+    assert "--store" in message
+
+
+def test_a_store_that_is_not_there(cli: Any, tmp_path: Path) -> None:
+    missing = tmp_path / "store"
+    for arguments in (["results"], ["report", "-o", tmp_path / "report.html"]):
+        assert "There is no store" in cli.error(*arguments, "--store", missing)
+    assert not missing.exists()
+
+
+def test_results_of_crystals_with_different_cells(
+    cli: Any, tmp_path: Path, phonons_of: Callable[..., Any]
+) -> None:
+    document = phonons_of()
+    for name, material in (("a", "1"), ("b", "2")):
+        (tmp_path / name).mkdir()
+        other = document.model_copy(update={"material_id": material})
+        write_document(other, tmp_path / name / "phonons.json")
+    message = cli.error("compare", tmp_path / "a", tmp_path / "b")
+    assert "material_id" in message
+
+
+def test_a_phonopy_file_of_another_crystal(
+    cli: Any, tmp_path: Path, phonons_of: Callable[..., Any]
+) -> None:
+    write_document(phonons_of(), tmp_path / "phonons.json")
+    reference = tmp_path / "phonopy.yaml"
+    reference.write_text("nothing: here\n")
+    assert "phonopy.yaml" in cli.error("compare", reference, tmp_path)
+
+
+def test_files_to_import_that_hold_no_frames(cli: Any, tmp_path: Path, output: Path) -> None:
+    path = tmp_path / "vasprun.xml"
+    path.write_text("<modeling>")
+    assert "vasprun.xml" in cli.error("import", path, "-o", output)
+    assert "does not exist" in cli.error("import", tmp_path / "nothing", "-o", output)
+
+
+def test_a_folder_that_is_no_model(cli: Any, tmp_path: Path, output: Path) -> None:
+    assert "model.json" in cli.error("merge", tmp_path, "-o", output)
+
+
+def test_a_model_file_that_nobody_trusts(cli: Any, tmp_path: Path, cif: Path, output: Path) -> None:
+    file = tmp_path / "mine.model"
+    file.write_bytes(b"pickle")
+    message = cli.error("phonons", cif, "--model", file, "-o", output)
+    assert "phonotune models trust" in message
+
+
+def test_a_frame_is_written_as_it_is_read(tmp_path: Path, frames: Path) -> None:
+    """The good frames of this file are good: the failures above come from what was spoilt."""
+    from phonotune.data.extxyz import read_frames
+
+    found = read_frames(frames)
+    write_frames(tmp_path / "again.extxyz", found)
+    assert isinstance(found[0], Frame)
+    assert found[0].forces is not None
+    assert found[0].forces.tolist() == [[0.1, 0, 0], [-0.1, 0, 0]]

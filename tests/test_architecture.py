@@ -6,23 +6,10 @@ import grimp
 
 PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 BEGIN, END = "<!-- imports: begin -->", "<!-- imports: end -->"
-ORDER = [
-    "cli",
-    "flows",
-    "jobs",
-    "store",
-    "report",
-    "training",
-    "models",
-    "data",
-    "sampling",
-    "physics",
-    "schemas",
-    "ports",
-    "settings",
-    "errors",
-    "units",
-]
+ORDER = (
+    *("cli", "flows", "jobs", "store", "report", "training", "models", "data"),
+    *("sampling", "physics", "schemas", "ports", "settings", "errors", "units"),
+)
 
 
 def imports_table() -> str:

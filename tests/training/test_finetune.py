@@ -19,11 +19,11 @@ from phonotune.training import loop
 from phonotune.training.config import parse_overrides
 from phonotune.training.finetune import finetune
 
-SHORT = ["max_epochs=4", "rank=2", "lr=0.01"]
+SHORT = ["max_epochs=3", "rank=2"]
 
 
-def tune(dataset, *overrides, strategy="lora", progress=None):
-    config = parse_overrides(strategy, [*SHORT[: 3 if strategy == "lora" else 1], *overrides])
+def tune(dataset, *overrides, progress=None):
+    config = parse_overrides("lora", [*SHORT, *overrides])
     return finetune(dataset, "tiny", config, "cpu", progress)
 
 
@@ -56,29 +56,29 @@ def test_tuning_lowers_the_validation_error_and_leaves_no_checkpoint(dataset):
     losses = document.history.arrays()["valid_loss"]
     assert losses[document.best_epoch] == losses.min() < losses[0]
     assert document.metrics.valid_after.forces_mae < document.metrics.valid_before.forces_mae
-    assert document.epochs == 4
-    assert document.stop_reason == "all 4 epochs done"
+    assert document.epochs == 3
+    assert document.stop_reason == "all 3 epochs done"
     assert checkpoints() == []
 
 
 @pytest.mark.usefixtures("foundation")
 def test_the_result_is_never_worse_than_the_foundation(dataset):
-    document = tune(dataset, "lr=100", "clip_norm=none")
+    document = tune(dataset, "lr=1", "clip_norm=none")
     losses = document.history.arrays()["valid_loss"]
-    assert document.best_epoch == int(losses.argmin())
-    if document.best_epoch == 0:
-        assert document.metrics.valid_after == document.metrics.valid_before
-    assert losses[1:].max() > losses[0]
+    assert losses[1:].min() > losses[0]
+    assert document.best_epoch == 0
+    assert document.metrics.valid_after == document.metrics.valid_before
 
 
 @pytest.mark.usefixtures("foundation")
 def test_a_seed_determines_the_result_bit_by_bit(dataset):
-    assert same(tune(dataset), tune(dataset))
-    assert tune(dataset, "seed=1").model.model_id != tune(dataset).model.model_id
+    one = tune(dataset)
+    assert same(one, tune(dataset))
+    assert tune(dataset, "seed=1").model.adapter != one.model.adapter
 
 
 @pytest.mark.usefixtures("foundation", "every_epoch")
-@pytest.mark.parametrize("overrides", [[], ["ema=0.9", "schedule=plateau", "dtype=float32"]])
+@pytest.mark.parametrize("overrides", [[], ["ema=0.9", "schedule=plateau", "dtype=float64"]])
 def test_an_interrupted_training_resumes_and_ends_bit_identical(dataset, overrides):
     class KilledError(Exception):
         pass
@@ -95,23 +95,24 @@ def test_an_interrupted_training_resumes_and_ends_bit_identical(dataset, overrid
         tune(dataset, *overrides, progress=kill)
     assert len(checkpoints()) == 1
     resumed = tune(dataset, *overrides, progress=kill)
-    assert seen == [0, 1, 2, 3, 4]
+    assert seen == [0, 1, 2, 3]
     assert same(resumed, whole)
 
 
 @pytest.mark.usefixtures("foundation")
 def test_time_stops_and_more_time_goes_on(dataset):
-    stopped = tune(dataset, "max_seconds=1e-6")
+    stopped = tune(dataset, "max_seconds=1e-6", "max_epochs=1")
     assert stopped.stop_reason.startswith("max_seconds")
     assert len(checkpoints()) == 1
-    assert same(tune(dataset, "max_seconds=1e6"), tune(dataset, "max_seconds=1e6"))
+    assert tune(dataset, "max_seconds=1e6", "max_epochs=1").epochs == 1
     assert checkpoints() == []
 
 
 @pytest.mark.usefixtures("foundation")
 def test_patience_stops_early(dataset):
-    document = tune(dataset, "lr=1e-12", "patience=1", "max_epochs=50")
+    document = tune(dataset, "lr=1", "clip_norm=none", "patience=1", "max_epochs=50")
     assert document.epochs < 50
+    assert document.stop_reason == "no better validation loss for 1 epochs"
 
 
 @pytest.mark.usefixtures("foundation")

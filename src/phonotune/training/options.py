@@ -56,6 +56,8 @@ class Options(Part):
     refit_energies: bool = Field(
         default=True, description="fit atomic energies to the labels before the first step"
     )
-    dtype: Literal["float32", "float64"] = "float64"
+    dtype: Literal["float32", "float64"] = Field(
+        default="float32", description="of the training; models are evaluated in float64"
+    )
     seed: int = Field(default=0, ge=0)
     loss: LossOptions = Field(default_factory=LossOptions)

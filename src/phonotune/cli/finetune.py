@@ -64,7 +64,7 @@ def finetune(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the same training was interrupted.")
+        bool, typer.Option("--resume", help="Say so if there is nothing to go on with; an interrupted training always goes on.")
     ] = False,
     json: AsJson = False,
     debug: Debug = False,
@@ -110,9 +110,9 @@ def _train(
     record = find_foundation(foundation)
     folder = get_settings().checkpoint_dir
     checkpoint = Checkpoint.of(folder, record.sha256, dataset.dataset_hash, config.resolved())
-    if not resume:
-        checkpoint.remove()
-    elif not checkpoint.path.exists():
+    if checkpoint.path.exists():
+        out.note("Going on with the interrupted training of these frames and settings.")
+    elif resume:
         out.note(
             "There is no interrupted training of these frames and settings; starting a new one."
         )

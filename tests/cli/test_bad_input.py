@@ -234,6 +234,14 @@ def test_a_model_file_that_nobody_trusts(cli: Any, tmp_path: Path, cif: Path, ou
     assert "phonotune models trust" in message
 
 
+def test_an_environment_variable_that_is_not_allowed(
+    cli: Any, cif: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHONOTUNE_DEVICE", "abacus")
+    message = cli.error("phonons", cif, "--model", "mini", "-o", output)
+    assert "PHONOTUNE_DEVICE='abacus' is not allowed" in message
+
+
 def test_a_frame_is_written_as_it_is_read(tmp_path: Path, frames: Path) -> None:
     """The good frames of this file are good: the failures above come from what was spoilt."""
     from phonotune.data.extxyz import read_frames

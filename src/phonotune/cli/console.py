@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 from rich.console import Console
 
-from phonotune.errors import PhonotuneError
+from phonotune.errors import ConfigError, PhonotuneError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -107,6 +107,7 @@ def session(*, as_json: bool, debug: bool) -> Iterator[Session]:
     try:
         with _nothing_on_stdout(), warnings.catch_warnings(), _logging(debug):
             warnings.simplefilter("default" if debug else "ignore")
+            _check_settings()
             yield current
     except (typer.Exit, typer.Abort, USAGE_ERROR):
         raise
@@ -138,6 +139,22 @@ def print_error(kind: str, message: str, *, as_json: bool) -> None:
     console = _stderr()
     console.print("Error:", style="bold red", end=" ")
     console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def _check_settings() -> None:
+    """Raise ConfigError where an environment variable PHONOTUNE_* holds what is not allowed."""
+    from pydantic import ValidationError
+
+    from phonotune.settings import get_settings
+
+    try:
+        get_settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigError(
+            f"PHONOTUNE_{name}={first['input']!r} is not allowed: {first['msg']}."
+        ) from error
 
 
 def _report(error: BaseException, message: str, *, as_json: bool, debug: bool) -> None:

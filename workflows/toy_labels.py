@@ -28,6 +28,7 @@ from prototype_crystals import (
 
 CHGNET_NAMES = {"mini": "0.3.0", "teacher": "r2scan"}
 HELD_OUT_SHARE = 0.06
+FIRST_EXTRA = 200
 FIRST_POLAR = 1000
 """Frames numbered from here on are polar distortions of a perovskite, not random rattles."""
 
@@ -119,6 +120,19 @@ def polar_numbers(crystal: Crystal) -> list[int]:
     return list(range(FIRST_POLAR, FIRST_POLAR + count))
 
 
+def frame_sets(model: str, crystal: Crystal) -> dict[str, list[int]]:
+    """Frame numbers of a crystal by kind; the larger model gets twice the rattled frames.
+
+    Rutiles (free internal coordinate, stiff, few crystals) have three times as many.
+    """
+    sets = {"rattled": frame_numbers(crystal), "polar": polar_numbers(crystal)}
+    if model == "teacher":
+        factor = 2 if crystal.prototype == "rutile" else 1
+        first = FIRST_EXTRA
+        sets["extra"] = list(range(first, first + factor * len(sets["rattled"])))
+    return {kind: numbers for kind, numbers in sets.items() if numbers}
+
+
 def _save_atomically(path: Path, arrays: dict[str, Any]) -> None:
     partial = path.with_suffix(".partial.npz")
     np.savez_compressed(partial, **arrays)
@@ -156,12 +170,9 @@ def label_all(model: str, work: Path) -> None:
     (work / "labels" / model).mkdir(parents=True, exist_ok=True)
     start, done = time.time(), 0
     for crystal in CRYSTALS:
-        for kind, numbers in (
-            ("rattled", frame_numbers(crystal)),
-            ("polar", polar_numbers(crystal)),
-        ):
+        for kind, numbers in frame_sets(model, crystal).items():
             path = _path(model, crystal, kind, work)
-            if path.exists() or not numbers:
+            if path.exists():
                 continue
             relaxed = volume_relaxed(crystal, reference)
             label_frames(crystal, relaxed, numbers, reference, path)
@@ -181,7 +192,7 @@ def read_labels(model: str, work: Path) -> list[Labelled]:
     """All labelled frames of a model, in the order of `CRYSTALS`."""
     frames: list[Labelled] = []
     for crystal in CRYSTALS:
-        for kind in ("rattled", "polar") if polar_numbers(crystal) else ("rattled",):
+        for kind in frame_sets(model, crystal):
             with np.load(_path(model, crystal, kind, work)) as a:
                 for i in a["numbers"].tolist():
                     cell, positions = a[f"{i}/cell"], a[f"{i}/positions"]

@@ -35,7 +35,7 @@ def load_task(path: Path, model: str) -> tuple[Structure, ModelEvaluator, Source
     record = find_model(model)
     evaluator = ModelEvaluator(load_model(record))
     check_structure(structure, evaluator.elements, record.label)
-    source = evaluator.source(record.strategy or "untuned", record.label, record.model_id)
+    source = evaluator.source(record.strategy or "untuned", record.foundation.name, record.model_id)
     return structure, evaluator, source
 
 

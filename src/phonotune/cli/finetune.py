@@ -64,7 +64,11 @@ def finetune(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Say so if there is nothing to go on with; an interrupted training always goes on.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Say so if there is nothing to go on with; an interrupted training always goes on.",
+        ),
     ] = False,
     json: AsJson = False,
     debug: Debug = False,

@@ -12,7 +12,6 @@ from phonotune.cli.documents import summary_of
 from phonotune.cli.tables import comparison_table
 
 if TYPE_CHECKING:
-    from jobflow import Flow, JobStore
     from pymatgen.core import Structure
 
     from phonotune.cli.console import Session
@@ -53,7 +52,7 @@ def run_pipeline(
     folder
         Gets ``report.html``, and ``jobs`` where jobs write files.
     """
-    from phonotune.flows.local import run_flow
+    from phonotune.flows.local import documents_of, run_flow
     from phonotune.jobs.labellers import WARNINGS
     from phonotune.store import open_store
 
@@ -74,28 +73,6 @@ def run_pipeline(
         outcome.reused += summary.reused
         outcome.documents += documents_of(flow, job_store)
     _finish(outcome, folder / REPORT, warning, out)
-
-
-def documents_of(flow: Flow, store: JobStore) -> list[Document]:
-    """Return the Documents that the jobs of a flow left in the store, in the order of the flow."""
-    from monty.json import MontyDecoder
-
-    from phonotune.flows.identity import stable_flow
-    from phonotune.schemas.base import Document
-
-    order = {uuid: position for position, uuid in enumerate(stable_flow(flow).job_uuids)}
-    rows = store.query(
-        {"uuid": {"$in": list(order)}, "output": {"$ne": None}},
-        properties=["uuid", "index", "output"],
-        load=True,
-    )
-    last = {row["uuid"]: row for row in sorted(rows, key=lambda row: int(row["index"]))}
-    decoder = MontyDecoder()
-    outputs = [
-        decoder.process_decoded(last[uuid]["output"])
-        for uuid in sorted(last, key=lambda uuid: order[uuid])
-    ]
-    return [output for output in outputs if isinstance(output, Document)]
 
 
 def write_report(documents: Sequence[Document], path: Path) -> bool:

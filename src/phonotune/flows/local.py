@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jobflow import Flow, Job, JobStore, Response, run_locally
+from monty.json import MontyDecoder
 
 from phonotune.flows.identity import stable_flow
+from phonotune.schemas.base import Document
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +66,23 @@ def run_flow(
         create_folders=False,
     )
     return runner.summary
+
+
+def documents_of(flow: Flow, store: JobStore) -> list[Document]:
+    """Return the Documents that the jobs of a flow left in the store, in the order of the flow."""
+    order = {uuid: position for position, uuid in enumerate(stable_flow(flow).job_uuids)}
+    rows = store.query(
+        {"uuid": {"$in": list(order)}, "output": {"$ne": None}},
+        properties=["uuid", "index", "output"],
+        load=True,
+    )
+    last = {row["uuid"]: row for row in sorted(rows, key=lambda row: int(row["index"]))}
+    decoder = MontyDecoder()
+    outputs = [
+        decoder.process_decoded(last[uuid]["output"])
+        for uuid in sorted(last, key=lambda uuid: order[uuid])
+    ]
+    return [output for output in outputs if isinstance(output, Document)]
 
 
 class _Runner:

@@ -118,4 +118,4 @@ def model_evaluator(model: Model) -> tuple[Evaluator, Source]:
     record = model.model if isinstance(model, TrainingDocument) else find_model(model)
     evaluator = ModelEvaluator(load_model(record))
     role = record.strategy or "untuned"
-    return evaluator, evaluator.source(role, record.label, record.model_id)
+    return evaluator, evaluator.source(role, record.foundation.name, record.model_id)

@@ -45,7 +45,7 @@ test: dev lint
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=85 $(PYTEST_ARGS)
 
 bench: dev
-	@echo "No benchmark is part of this version yet; see docs/performance.md."
+	$(BIN)/python benchmarks/evaluation.py
 
 docs: dev
 	$(PIP) install -c $(CONSTRAINTS) -e '.[docs]'

@@ -1,8 +1,8 @@
 """Rebuild the toy pair, `mini` and `teacher`: label, train, export, evaluate.
 
     python workflows/pretrain_toy_models.py all              # everything, about 2 hours on 2 cores
-    python workflows/pretrain_toy_models.py label            # CHGNet labels, about 5 minutes
-    python workflows/pretrain_toy_models.py train --seconds 6200
+    python workflows/pretrain_toy_models.py label            # CHGNet labels, about 10 minutes
+    python workflows/pretrain_toy_models.py train --seconds 6000
     python workflows/pretrain_toy_models.py export           # into src/phonotune/models/weights
     python workflows/pretrain_toy_models.py evaluate         # the tables of docs/toy_models.md
 
@@ -36,7 +36,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--seconds",
         type=float,
-        default=6200.0,
+        default=6000.0,
         help="training budget of a model, all runs together",
     )
     return parser.parse_args(arguments)

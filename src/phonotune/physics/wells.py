@@ -27,8 +27,8 @@ from phonotune.schemas.wells import WellDocument
 from phonotune.units import Angstrom, TeraHertz
 
 NORMALISATION: Final[str] = (
-    "Q^2 = sum over the supercell of m u^2, divided by its formula units, "
-    "so that E per formula unit = 1/2 (2 pi nu)^2 Q^2 for a harmonic mode"
+    "Q² = Σ m u² over the supercell, divided by its formula units, so that E per formula unit = "
+    "½ (2πν)² Q² for a harmonic mode"
 )
 _ORDERS: Final[FloatArray] = np.array([2.0, 4.0, 6.0])
 _DENSER_NEAR_ZERO: Final = 1.5

@@ -158,7 +158,7 @@ def _wells(material: MaterialReport, prefix: str) -> list[Drawing]:
         caption = (
             f"Mode at q = {q_text(group[0].q)} with the eigenvector of "
             f"{_joined(map(mode_owner, group))}; points: computed, lines: even polynomial. "
-            + group[0].normalisation.replace("^2", "²")
+            + group[0].normalisation
             + (f". Cut at {number(window[1], 2)} meV/f.u." if window is not None else ".")
         )
         name = "well" if index == 0 else f"well{index + 1}"

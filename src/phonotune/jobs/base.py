@@ -30,7 +30,7 @@ def tag(made: Job, role: Role, stage: str) -> Job:
 
 
 def role_job(
-    role: Role | Callable[[Any], Role], schema: type[Document]
+    role: Role | Callable[[Any], Role], schema: type[Document] | Callable[[Any], type[Document]]
 ) -> Callable[[Callable[Concatenate[M, P], Any]], Callable[Concatenate[M, P], Job]]:
     """Make a Maker's method a jobflow job that returns ``schema`` and knows its role.
 
@@ -39,15 +39,18 @@ def role_job(
     role
         The role, or a function of the Maker that returns it.
     schema
-        Document class of the output: a typo in ``job.output.x`` fails when the flow is built.
+        Document class of the output, or a function of the Maker that returns it: a typo in
+        ``job.output.x`` fails when the flow is built.
     """
 
     def decorate(method: Callable[Concatenate[M, P], Any]) -> Callable[Concatenate[M, P], Job]:
-        build = job(method, data=[Blob], output_schema=schema)
+        build = job(method, data=[Blob])
 
         @wraps(method)
         def make(self: M, *args: P.args, **kwargs: P.kwargs) -> Job:
             made = build(self, *args, **kwargs)
+            made.output_schema = schema if isinstance(schema, type) else schema(self)
+            made.output.output_schema = made.output_schema
             return tag(made, role(self) if callable(role) else role, self.name)
 
         make.original = method  # type: ignore[attr-defined]

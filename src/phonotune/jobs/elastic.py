@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobflow import Response
 from pymatgen.core import Structure
 
-from phonotune.jobs.base import role_job
-from phonotune.jobs.property import Model, PropertyMaker
+from phonotune.jobs.property import PropertyMaker
 from phonotune.physics.elastic import (
     ElasticPlan,
     ElasticSettings,
@@ -30,26 +28,13 @@ class ElasticMaker(PropertyMaker):
     settings
         Strain amplitudes and thresholds.
     labeller
-        The reference evaluates if given; else pass a model to :meth:`make`.
+        The reference evaluates if given; else pass a model to ``make``.
     """
+
+    document = ElasticDocument
 
     name: str = "elastic"
     settings: ElasticSettings = field(default_factory=ElasticSettings)
-
-    @role_job(lambda maker: maker.role, ElasticDocument)
-    def make(
-        self, structure: Structure, model: Model | None = None
-    ) -> ElasticDocument | Response[Any]:
-        """Compute the elastic constants of a crystal.
-
-        Parameters
-        ----------
-        structure
-            The unit cell, in its own orientation.
-        model
-            Tuned model or foundation name; None when the Maker has a labeller.
-        """
-        return self.evaluate(structure, model)
 
     def plan(self, structure: Structure, **inputs: Any) -> ElasticPlan:
         """Return the strained cells and the Γ displacements that relax their ions."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobflow import Response
 from pymatgen.core import Structure
 
-from phonotune.jobs.base import role_job
-from phonotune.jobs.property import Model, PropertyMaker
+from phonotune.jobs.property import PropertyMaker
 from phonotune.physics.phonon import (
     PhononPlan,
     PhononSettings,
@@ -30,26 +28,13 @@ class PhononMaker(PropertyMaker):
     settings
         Supercell, displacement, mesh and thresholds.
     labeller
-        The reference evaluates if given; else pass a model to :meth:`make`.
+        The reference evaluates if given; else pass a model to ``make``.
     """
+
+    document = PhononDocument
 
     name: str = "phonon"
     settings: PhononSettings = field(default_factory=PhononSettings)
-
-    @role_job(lambda maker: maker.role, PhononDocument)
-    def make(
-        self, structure: Structure, model: Model | None = None
-    ) -> PhononDocument | Response[Any]:
-        """Compute the phonons of a crystal.
-
-        Parameters
-        ----------
-        structure
-            The unit cell, in its own orientation.
-        model
-            Tuned model or foundation name; None when the Maker has a labeller.
-        """
-        return self.evaluate(structure, model)
 
     def plan(self, structure: Structure, **inputs: Any) -> PhononPlan:
         """Return the symmetry-reduced displaced supercells."""

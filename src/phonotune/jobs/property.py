@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from jobflow import Maker, Response, job
 from pymatgen.core import Structure
 
 from phonotune.errors import ConfigError
-from phonotune.jobs.base import Role, replace_by, tag
+from phonotune.jobs.base import Role, replace_by, role_job, tag
 from phonotune.jobs.label import LabelMaker
 from phonotune.ports import Answers, Evaluation, Evaluator
 from phonotune.schemas.base import PropertyDocument, Source
@@ -34,7 +34,7 @@ class Plan(Protocol):
 
 @dataclass
 class PropertyMaker(Maker, ABC):
-    """Base of the property Makers: a subclass says how to plan and how to analyse.
+    """Base of the property Makers: a subclass says its Document, how to plan and how to analyse.
 
     Parameters
     ----------
@@ -43,8 +43,26 @@ class PropertyMaker(Maker, ABC):
         model, which evaluates all structures in one batched job.
     """
 
+    document: ClassVar[type[PropertyDocument]]
+    """Class of the Document that :meth:`analyse` returns."""
+
     name: str = "property"
     labeller: LabelMaker | None = field(default=None, kw_only=True)
+
+    @role_job(lambda maker: maker.role, lambda maker: maker.document)
+    def make(
+        self, structure: Structure, model: Model | None = None
+    ) -> PropertyDocument | Response[Any]:
+        """Compute the property of a crystal.
+
+        Parameters
+        ----------
+        structure
+            The unit cell, in its own orientation.
+        model
+            Tuned model or foundation name; None when the Maker has a labeller.
+        """
+        return self.evaluate(structure, model)
 
     @abstractmethod
     def plan(self, structure: Structure, **inputs: Any) -> Plan:

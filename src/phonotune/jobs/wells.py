@@ -29,11 +29,13 @@ class DoubleWellMaker(PropertyMaker):
         The reference evaluates if given; else pass a model to :meth:`make`.
     """
 
+    document = WellDocument
+
     name: str = "double well"
     settings: WellSettings = field(default_factory=WellSettings)
 
     @role_job(lambda maker: maker.role, WellDocument)
-    def make(
+    def make(  # type: ignore[override]
         self, structure: Structure, phonons: PhononDocument, model: Model | None = None
     ) -> WellDocument | Response[Any]:
         """Follow a mode of ``phonons``.

@@ -41,8 +41,9 @@ lint: dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# One thread a process and two processes: small tensors gain nothing from more threads.
 test: dev lint
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=85 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=85 $(PYTEST_ARGS)
 
 bench: dev
 	$(BIN)/python benchmarks/evaluation.py

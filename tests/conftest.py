@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from pymatgen.core import Lattice, Structure
 
 from phonotune.settings import get_settings
+
+if TYPE_CHECKING:
+    from phonotune.models.architecture import ArchitectureCard
 
 
 @pytest.fixture(autouse=True)
@@ -39,3 +43,31 @@ def real_data_dir() -> Path:
 def aluminium() -> Structure:
     """Conventional cell of fcc aluminium, which EMT holds stable."""
     return Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.995), ["Al"], [[0, 0, 0]])
+
+
+@pytest.fixture(scope="session")
+def tiny_card() -> ArchitectureCard:
+    """Architecture of a very small MACE for O, Na, Cl and Ba."""
+    from phonotune.models.architecture import ArchitectureCard
+
+    residual = "RealAgnosticResidualInteractionBlock"
+    return ArchitectureCard(
+        name="tiny",
+        trained_on="nothing: random parameters for tests",
+        elements=(8, 11, 17, 56),
+        r_max=4.0,
+        num_radial=4,
+        cutoff_p=5,
+        l_max=2,
+        hidden_irreps="8x0e+8x1o",
+        readout_irreps="8x0e",
+        radial_mlp=(8, 8),
+        correlation=2,
+        num_interactions=2,
+        interaction=residual,
+        first_interaction=residual,
+        avg_num_neighbors=12.0,
+        atomic_energies=(-2.0, -1.0, -4.0, -3.0),
+        scale=0.3,
+        shift=0.1,
+    )

@@ -8,7 +8,7 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from phonotune.models.adapter import Adapter, load_model, merge
-from phonotune.models.architecture import ArchitectureCard, build_mace
+from phonotune.models.architecture import build_mace
 from phonotune.models.evaluate import ModelEvaluator, torch_dtype
 from phonotune.models.terms import EffectiveWeights, weight_blocks
 from phonotune.schemas.dataset import DatasetDocument, Frame, pack_frames
@@ -23,31 +23,11 @@ EXACT = 1e-10
 """eV and eV/Å: rounding of float64 through a whole model."""
 SALT = [11, 17]
 RECORD = FoundationRecord(name="tiny", sha256="cd" * 32)
-CARD = ArchitectureCard(
-    name="tiny",
-    trained_on="nothing: random parameters for tests",
-    elements=(8, 11, 17, 56),
-    r_max=4.0,
-    num_radial=4,
-    cutoff_p=5,
-    l_max=2,
-    hidden_irreps="8x0e+8x1o",
-    readout_irreps="8x0e",
-    radial_mlp=(8, 8),
-    correlation=2,
-    num_interactions=2,
-    interaction="RealAgnosticResidualInteractionBlock",
-    first_interaction="RealAgnosticResidualInteractionBlock",
-    avg_num_neighbors=12.0,
-    atomic_energies=(-2.0, -1.0, -4.0, -3.0),
-    scale=0.3,
-    shift=0.1,
-)
 
 
 @pytest.fixture(scope="module")
-def foundation():
-    return build_mace(CARD, torch.float64, seed=1).eval()
+def foundation(tiny_card):
+    return build_mace(tiny_card, torch.float64, seed=1).eval()
 
 
 def salt(seed):
@@ -60,10 +40,10 @@ def salt(seed):
 
 
 @pytest.fixture(scope="module")
-def dataset():
+def dataset(tiny_card):
     """Four training frames and one to validate, labelled by another random model."""
     structures = [salt(seed) for seed in range(5)]
-    answers = ModelEvaluator(build_mace(CARD, seed=2).eval(), "cpu")(structures)
+    answers = ModelEvaluator(build_mace(tiny_card, seed=2).eval(), "cpu")(structures)
     frames = [
         Frame(s, a.energy, a.forces, a.stress) for s, a in zip(structures, answers, strict=True)
     ]

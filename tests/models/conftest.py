@@ -12,32 +12,12 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.models.architecture import ArchitectureCard, build_mace
 
-TINY_CARD = ArchitectureCard(
-    name="tiny",
-    trained_on="nothing: random parameters for tests",
-    elements=(8, 12, 14, 56),
-    r_max=4.0,
-    num_radial=4,
-    cutoff_p=5,
-    l_max=2,
-    hidden_irreps="8x0e+8x1o",
-    readout_irreps="8x0e",
-    radial_mlp=(8, 8),
-    correlation=2,
-    num_interactions=2,
-    interaction="RealAgnosticResidualInteractionBlock",
-    first_interaction="RealAgnosticResidualInteractionBlock",
-    avg_num_neighbors=12.0,
-    atomic_energies=(-2.0, -1.0, -4.0, -3.0),
-    scale=1.0,
-    shift=0.0,
-)
-
 
 @pytest.fixture(scope="session")
-def tiny_mace_session() -> torch.nn.Module:
+def tiny_mace_session(tiny_card: ArchitectureCard) -> torch.nn.Module:
     """The model of ``tiny_mace``, shared: not to be changed."""
-    return build_mace(TINY_CARD, torch.float64, seed=7).eval()
+    card = tiny_card.model_copy(update={"elements": (8, 12, 14, 56), "scale": 1.0, "shift": 0.0})
+    return build_mace(card, torch.float64, seed=7).eval()
 
 
 @pytest.fixture

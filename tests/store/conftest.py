@@ -29,6 +29,7 @@ def elastic(role: str, bulk_modulus: float, formula: str = "NaCl") -> ElasticDoc
         shear_modulus=1.0,
         residual_pressure=0.0,
         born_stable=True,
+        internal_instability=False,
     )
 
 
@@ -45,5 +46,5 @@ def filled_store(tmp_path) -> JobStore:
         store_document("lora", 25.0, "NaCl"),
         store_document("lora", 160.0, "MgO"),
     ]
-    run_locally(Flow(jobs), store=store, log=False, ensure_success=True)
+    run_locally(Flow(jobs), store=store, log=False, root_dir=tmp_path, raise_immediately=True)
     return store

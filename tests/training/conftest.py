@@ -16,32 +16,12 @@ from phonotune.models.evaluate import ModelEvaluator, torch_dtype
 from phonotune.schemas.dataset import DatasetDocument, Frame, pack_frames
 from phonotune.schemas.training import FoundationRecord
 
-CARD = ArchitectureCard(
-    name="tiny",
-    trained_on="nothing: random parameters for tests",
-    elements=(8, 11, 17, 56),
-    r_max=4.0,
-    num_radial=4,
-    cutoff_p=5,
-    l_max=2,
-    hidden_irreps="8x0e+8x1o",
-    readout_irreps="8x0e",
-    radial_mlp=(8, 8),
-    correlation=2,
-    num_interactions=2,
-    interaction="RealAgnosticResidualInteractionBlock",
-    first_interaction="RealAgnosticResidualInteractionBlock",
-    avg_num_neighbors=12.0,
-    atomic_energies=(-2.0, -1.0, -4.0, -3.0),
-    scale=0.3,
-    shift=0.1,
-)
 RECORD = FoundationRecord(name="tiny", sha256="ab" * 32)
 
 
 @pytest.fixture(scope="session")
-def foundation_session() -> torch.nn.Module:
-    return build_mace(CARD, torch.float64, seed=7).eval()
+def foundation_session(tiny_card: ArchitectureCard) -> torch.nn.Module:
+    return build_mace(tiny_card, torch.float64, seed=7).eval()
 
 
 @pytest.fixture
@@ -65,9 +45,9 @@ def foundation(
 
 
 @pytest.fixture(scope="session")
-def labelled(foundation_session: torch.nn.Module) -> list[Frame]:
+def labelled(foundation_session: torch.nn.Module, tiny_card: ArchitectureCard) -> list[Frame]:
     """Six rattled, strained 8-atom cells, labelled by the foundation with noise on its weights."""
-    reference = build_mace(CARD, torch.float64).eval()
+    reference = build_mace(tiny_card, torch.float64).eval()
     rng = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for name, parameter in reference.named_parameters():

@@ -136,7 +136,7 @@ def _plain(value: Any) -> Any:
     from phonotune.schemas.blob import Blob
 
     if isinstance(value, Structure):
-        return value.as_dict()
+        return _plain(value.as_dict())
     if isinstance(value, dict):
         return {key: _plain(v) for key, v in value.items() if not isinstance(v, Blob)}
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 def _own_folders(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    """Keep every test away from the user's store, cache and checkpoints."""
+    """Keep every test away from the user's store, cache, checkpoints and folder."""
     folder = tmp_path_factory.mktemp("home")
     for name in ("DATA_DIR", "CACHE_DIR", "CHECKPOINT_DIR"):
         monkeypatch.setenv(f"PHONOTUNE_{name}", str(folder / name.lower()))
+    monkeypatch.chdir(folder)
     monkeypatch.delenv("PHONOTUNE_STORE", raising=False)
     monkeypatch.delenv("JOBFLOW_CONFIG_FILE", raising=False)
     get_settings.cache_clear()

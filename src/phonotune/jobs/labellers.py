@@ -102,8 +102,12 @@ def _vasp() -> Labeller:
         "LREAL": False,
         "ISYM": 0,
         "ALGO": "Normal",
+        "ISMEAR": 0,
+        "SIGMA": 0.05,
         "LWAVE": False,
         "LCHARG": False,
+        "LAECHG": False,
+        "LVTOT": False,
     }
     kpoints = {"KSPACING": 0.22}
     relax = {key: value for key, value in incar.items() if key != "ISYM"} | {"EDIFFG": -1e-3}

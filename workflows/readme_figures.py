@@ -1,6 +1,6 @@
 """Draw the figures of the README from the store of a finished ``phonotune demo``.
 
-    python workflows/readme_figures.py [--store DIR] [--out docs/_static]
+python workflows/readme_figures.py [--store DIR] [--out docs/_static]
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from phonotune.settings import get_settings
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-ATOMS_PER_BATCH: Final = {"cpu": 160, "cuda": 4096}
+ATOMS_PER_BATCH: Final = {"cpu": 80, "cuda": 4096}
 """Most atoms in one batch by device: on a CPU a larger batch leaves the caches and is slower."""
 
 DTYPES: Final[dict[str, torch.dtype]] = {"float64": torch.float64, "float32": torch.float32}

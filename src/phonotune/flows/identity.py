@@ -22,7 +22,8 @@ def stable_flow(flow: Flow, keep: Iterable[str] = ()) -> Flow:
     """Return the flow with every job's uuid replaced by one made from its content.
 
     The content of a job is its function (with its Maker), its arguments and, through their ids, all it
-    depends on; name, metadata and manager settings do not count.
+    depends on; name, metadata and manager settings do not count. The hash of that content is written to
+    ``job.metadata["phonotune"]["content"]``, also for a job that must keep its id.
 
     Parameters
     ----------
@@ -40,12 +41,18 @@ def stable_flow(flow: Flow, keep: Iterable[str] = ()) -> Flow:
     def rename(match: re.Match[str]) -> str:
         return renamed.get(match[0], match[0])
 
+    hashes = {}
     for job, _ in flow.iterflow():
+        content = hash_json(pattern.sub(rename, contents[job.uuid]))
         if job.uuid not in renamed:
-            content = hash_json(pattern.sub(rename, contents[job.uuid]))
             renamed[job.uuid] = str(uuid.uuid5(NAMESPACE, f"{content}-{seen[content]}"))
             seen[content] += 1
-    return MontyDecoder().process_decoded(json.loads(pattern.sub(rename, text)))
+        hashes[renamed[job.uuid]] = content
+    stable = MontyDecoder().process_decoded(json.loads(pattern.sub(rename, text)))
+    for job, _ in stable.iterflow():
+        known = job.metadata.get("phonotune", {})
+        job.metadata = {**job.metadata, "phonotune": {**known, "content": hashes[job.uuid]}}
+    return stable
 
 
 def _jobs_of(content: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -55,7 +55,7 @@ def run_flow(
     progress
         Called at every start and end of a job.
     root_dir
-        Where jobs write their files; the current directory if None.
+        Where each job gets a folder for its files; the current directory if None.
     """
     runner = _Runner(store, progress or (lambda *_: None))
     run_locally(
@@ -63,9 +63,16 @@ def run_flow(
         log=False,
         store=store,
         root_dir=root_dir,
-        create_folders=False,
+        create_folders=True,
     )
+    _remove_empty_folders(root_dir or Path.cwd())
     return runner.summary
+
+
+def _remove_empty_folders(root_dir: Path) -> None:
+    for folder in root_dir.glob("job_*"):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def documents_of(flow: Flow, store: JobStore) -> list[Document]:
@@ -85,6 +92,24 @@ def documents_of(flow: Flow, store: JobStore) -> list[Document]:
     return [output for output in outputs if isinstance(output, Document)]
 
 
+def content_of(job: Job) -> str:
+    """Return the content hash that :func:`stable_flow` gave a job."""
+    content: str = job.metadata["phonotune"]["content"]
+    return content
+
+
+def _blobs(output: Any) -> Iterator[tuple[str, str]]:
+    """Yield store name and id of every blob that a stored output refers to."""
+    if isinstance(output, dict):
+        if "blob_uuid" in output:
+            yield output["store"], output["blob_uuid"]
+        for value in output.values():
+            yield from _blobs(value)
+    elif isinstance(output, list):
+        for value in output:
+            yield from _blobs(value)
+
+
 class _Runner:
     """Wraps ``Job.run`` of every job, also of those that jobs return, with lookup and progress."""
 
@@ -93,6 +118,8 @@ class _Runner:
         self.progress = progress
         self.summary = RunSummary()
         self.known = 0
+        self.renewed: set[str] = set()
+        """Jobs that gave an output in this run: what depends on them runs again."""
 
     def prepare(self, flow: Flow) -> Flow:
         for job, _ in flow.iterflow():
@@ -104,18 +131,20 @@ class _Runner:
         run = job.run
 
         def run_or_reuse(store: JobStore, job_dir: Path | None = None) -> Response[Any]:
-            if self._is_finished(job):
-                self.summary.reused += 1
-                self._report(job, "reused")
-                return Response()
-            self._report(job, "start")
             try:
+                if self._is_finished(job):
+                    self.summary.reused += 1
+                    self._report(job, "reused")
+                    return Response()
+                self._report(job, "start")
                 response = run(store, job_dir)
+                self._prepare_children(job, response)
             except Exception as error:
                 self.summary.failed.append(FailedJob(job.name, f"{type(error).__name__}: {error}"))
                 self._report(job, "failed")
                 raise
-            self._prepare_children(job, response)
+            if response.replace is None:
+                self.renewed.add(job.uuid)
             self.summary.finished += 1
             self._report(job, "done")
             return response
@@ -123,9 +152,20 @@ class _Runner:
         return run_or_reuse
 
     def _is_finished(self, job: Job) -> bool:
-        """A generator's own document has no output, so it runs again and its children are found."""
+        """Return whether the store holds this very job's output, its blobs included.
+
+        A generator's own document has no output, so it runs again and its children are found.
+        """
+        if self.renewed.intersection(job.input_uuids):
+            return False
         done = {"uuid": job.uuid, "index": job.index, "output": {"$ne": None}}
-        return self.store.query_one(done, ["uuid"]) is not None
+        row = self.store.query_one(done, ["metadata", "output"], load=False)
+        if row is None or row["metadata"].get("phonotune", {}).get("content") != content_of(job):
+            return False
+        return all(
+            self.store.additional_stores[name].query_one({"blob_uuid": blob}, ["blob_uuid"])
+            for name, blob in _blobs(row["output"])
+        )
 
     def _prepare_children(self, job: Job, response: Response[Any]) -> None:
         for kind in ("replace", "detour", "addition"):

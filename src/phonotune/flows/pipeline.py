@@ -14,16 +14,18 @@ from phonotune.jobs.compare import CompareMaker
 from phonotune.jobs.dataset import DatasetMaker
 from phonotune.jobs.elastic import ElasticMaker
 from phonotune.jobs.finetune import FineTuneMaker
-from phonotune.jobs.label import LabelMaker
+from phonotune.jobs.label import LabelMaker, relaxed_structure
 from phonotune.jobs.phonon import PhononMaker
 from phonotune.jobs.property import Model
 from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
 from phonotune.jobs.wells import DoubleWellMaker
+from phonotune.models.adapter import find_model
 from phonotune.models.relax import RelaxSettings
 from phonotune.physics.elastic import ElasticSettings
 from phonotune.physics.phonon import PhononSettings
 from phonotune.physics.wells import WellSettings
 from phonotune.sampling.rattle import RattleSettings
+from phonotune.schemas.training import ModelRecord
 from phonotune.training.config import parse_overrides
 
 
@@ -31,7 +33,8 @@ from phonotune.training.config import parse_overrides
 class PhonotuneMaker(Maker):
     """Sample, label, fine-tune, compute properties and compare, as one jobflow Flow.
 
-    The crystal is first relaxed by the labeller; every evaluator then computes its properties at that same
+    The foundation is looked up when the flow is made: jobs carry its sha256, so another file of the same name
+    is another flow. The crystal is first relaxed by the labeller; every evaluator then computes its properties at that same
     geometry, so that deviations are those of the forces alone.
 
     Parameters
@@ -78,16 +81,19 @@ class PhonotuneMaker(Maker):
 
         Raises
         ------
+        FoundationError
+            The foundation model cannot be had.
         ConfigError
             An unknown labeller, strategy or option, before anything has started.
         """
         label = self.label_maker or LabelMaker(labeller=self.labeller)
         start, crystal = self._relaxed(structure, label)
-        sampling, dataset = self._dataset(crystal, label)
-        trainings = [self._finetune(strategy).make(dataset.output) for strategy in self.strategies]
+        foundation = find_model(self.foundation)
+        sampling, dataset = self._dataset(crystal, label, foundation)
+        trainings = [self._finetune(s, foundation).make(dataset.output) for s in self.strategies]
         reference = self._properties(crystal, "reference", label=label)
         phonons = reference[0]
-        models: list[tuple[str, Model]] = [("untuned", self.foundation)]
+        models: list[tuple[str, Model]] = [("untuned", foundation)]
         models += [(s, t.output) for s, t in zip(self.strategies, trainings, strict=True)]
         computed = [self._properties(crystal, role, phonons, model) for role, model in models]
         compared = CompareMaker().make(_outputs(reference), [_outputs(jobs) for jobs in computed])
@@ -106,20 +112,23 @@ class PhonotuneMaker(Maker):
                 "relaxed and set relax_first=False."
             )
         job = tag(relax.make(structure), "dft", "relax crystal")
-        return [job], job.output.structure
+        crystal = tag(relaxed_structure(job.output, label.labeller), "light", "relaxed crystal")
+        return [job, crystal], crystal.output
 
-    def _dataset(self, crystal: Structure, label: LabelMaker) -> tuple[list[Job], Job]:
+    def _dataset(
+        self, crystal: Structure, label: LabelMaker, foundation: ModelRecord
+    ) -> tuple[list[Job], Job]:
         """Return the jobs from the crystal to the dataset, and the last of them."""
         rattled = RattleMaker(settings=self.rattle, seed=self.seed).make(crystal)
-        relaxed = TrajectoryMaker(settings=self.relaxation).make(rattled.output, self.foundation)
+        relaxed = TrajectoryMaker(settings=self.relaxation).make(rattled.output, foundation)
         selected = SelectMaker().make(relaxed.output)
         labelled = label.make(selected.output)
         dataset = DatasetMaker(seed=self.seed).make(labelled.output)
         return [rattled, relaxed, selected, labelled, dataset], dataset
 
-    def _finetune(self, strategy: str) -> FineTuneMaker:
+    def _finetune(self, strategy: str, foundation: ModelRecord) -> FineTuneMaker:
         config = parse_overrides(strategy, self.overrides)
-        return FineTuneMaker(f"finetune {strategy}", foundation=self.foundation, config=config)
+        return FineTuneMaker(f"finetune {strategy}", foundation.foundation, config)
 
     def _properties(
         self,

@@ -8,7 +8,7 @@ from jobflow import Maker
 
 from phonotune.jobs.base import role_job
 from phonotune.schemas.dataset import DatasetDocument
-from phonotune.schemas.training import TrainingDocument
+from phonotune.schemas.training import FoundationRecord, TrainingDocument
 from phonotune.training.config import FineTuneConfig
 
 
@@ -23,13 +23,13 @@ class FineTuneMaker(Maker):
     Parameters
     ----------
     foundation
-        Name or file of the foundation model.
+        Name, file or record of the foundation model.
     config
         Strategy and options.
     """
 
     name: str = "finetune"
-    foundation: str = "mace-mp-0b3"
+    foundation: str | FoundationRecord = "mace-mp-0b3"
     config: FineTuneConfig = field(default_factory=_default_config)
 
     @role_job("gpu_train", TrainingDocument)

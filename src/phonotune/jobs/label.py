@@ -161,12 +161,15 @@ def read_task_document(document: Any | None, planned: Structure) -> Evaluation:
         raise LabelError("the job failed or is missing")
     output = _get(document, "output")
     energy, forces, stress = (_get(output, key) for key in ("energy", "forces", "stress"))
+    energy = _free_energy(document, energy)
     if energy is None or forces is None:
         raise LabelError("the task document holds no energy or no forces")
     order = match_sites(planned, _as_structure(_get(document, "structure")))
     force_array = np.asarray(forces, dtype=float)[order]
     if not (np.isfinite(energy) and np.isfinite(force_array).all()):
         raise LabelError("energy or forces are not finite")
+    if stress is not None and not np.isfinite(np.asarray(stress, dtype=float)).all():
+        raise LabelError("the stress is not finite")
     return Evaluation(
         energy=float(energy),
         forces=force_array,
@@ -174,6 +177,32 @@ def read_task_document(document: Any | None, planned: Structure) -> Evaluation:
         if stress is None
         else -np.asarray(stress, dtype=float) / KILOBAR_PER_EV_PER_CUBIC_ANGSTROM,
     )
+
+
+def _free_energy(document: Any, energy: float | None) -> float | None:
+    """Return VASP's free energy, whose derivative the forces are; other documents hold one energy."""
+    calculations = _get(document, "calcs_reversed")
+    steps = _get(_get(calculations[0], "output"), "ionic_steps") if calculations else None
+    free = _get(steps[-1], "e_fr_energy") if steps else None
+    return energy if free is None else float(free)
+
+
+@job
+def relaxed_structure(document: Any, labeller: str) -> Structure:
+    """Return the crystal that a relaxation of the labeller ended with.
+
+    Raises
+    ------
+    LabelError
+        If it did not converge: every property would sit on a crystal that is not at rest.
+    """
+    state = str(_get(document, "state"))
+    if _get(document, "is_force_converged") is False or state.lower().endswith("failed"):
+        raise LabelError(
+            f"The relaxation of the crystal by {labeller} did not converge. Give a structure nearer "
+            "to its minimum, or one that you have relaxed, with relax_first=False."
+        )
+    return _as_structure(_get(document, "structure"))
 
 
 def match_sites(planned: Structure, found: Structure) -> np.ndarray[Any, np.dtype[np.int64]]:

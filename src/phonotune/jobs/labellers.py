@@ -54,16 +54,21 @@ def _force_field(name: str, module: str, callable_: str, **kwargs: Any) -> Label
     )
 
 
-def _mace(foundation: str) -> Labeller:
+def _model(name: str, foundation: str) -> Labeller:
+    """Build a labeller around a MACE model, which its sha256 names beside its name."""
+    from phonotune.models.foundation import find_foundation
+
     return _force_field(
-        f"mace:{foundation}", "phonotune.models.calculator", "load_calculator", model=foundation
+        name,
+        "phonotune.models.calculator",
+        "load_calculator",
+        model=foundation,
+        sha256=find_foundation(foundation).sha256,
     )
 
 
 def _teacher() -> Labeller:
-    return _force_field(
-        "teacher", "phonotune.models.calculator", "load_calculator", model="teacher"
-    )
+    return _model("teacher", "teacher")
 
 
 def _emt() -> Labeller:
@@ -160,7 +165,7 @@ def find_labeller(name: str) -> Labeller:
     if not rest:
         raise unknown_name("labeller", name, [*NAMED, "mace:<foundation>", "<module>:<Class>"])
     if prefix == "mace":
-        return _mace(rest)
+        return _model(name, rest)
     return _imported(name, prefix, rest)
 
 

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from phonotune.errors import InputError
-from phonotune.models.foundation import find_foundation, load_foundation
+from phonotune.models.foundation import find_foundation, foundation_names, load_foundation
 from phonotune.models.terms import EffectiveWeights, Tensors, Term, element_rows
 from phonotune.schemas.base import hash_json
 from phonotune.schemas.blob import Blob
@@ -222,7 +222,7 @@ def find_model(model: ModelRecord | str | Path) -> ModelRecord:
     """
     if isinstance(model, ModelRecord):
         return model
-    if Path(model).is_dir():
+    if str(model) not in foundation_names() and Path(model).is_dir():
         return read_model_directory(model)
     return model_record(find_foundation(model))
 

@@ -16,7 +16,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from pymatgen.core import Lattice, Structure
 
-from phonotune.errors import StructureError
+from phonotune.errors import FoundationError, StructureError
 from phonotune.models.adapter import find_model, load_model
 from phonotune.models.evaluate import ModelEvaluator
 from phonotune.ports import Evaluator
@@ -63,7 +63,10 @@ class EvaluatorCalculator(Calculator):
 
 
 def load_calculator(
-    model: ModelRecord | str | Path, device: str = "auto", dtype: str = "float64"
+    model: ModelRecord | str | Path,
+    device: str = "auto",
+    dtype: str = "float64",
+    sha256: str | None = None,
 ) -> Calculator:
     """Load a model as an ASE calculator; a process loads each model once.
 
@@ -75,13 +78,20 @@ def load_calculator(
         ``"auto"`` or a torch device.
     dtype
         ``"float64"`` or ``"float32"``.
+    sha256
+        If given, the foundation must be this file.
 
     Raises
     ------
     InputError
-        Nothing of that name is known, or it must not be loaded.
+        Nothing of that name is known, it must not be loaded, or it is another file.
     """
     record = find_model(model)
+    if sha256 not in (None, record.foundation.sha256):
+        raise FoundationError(
+            f"Model {record.foundation.name!r} has sha256 {record.foundation.sha256[:12]} here, "
+            f"{str(sha256)[:12]} is asked for. Use the file that the flow was made with."
+        )
     return EvaluatorCalculator(_evaluator(_Model(record.model_id, record), device, dtype))
 
 

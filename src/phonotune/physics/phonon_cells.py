@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 from phonopy import Phonopy
+from phonopy.interface.phonopy_yaml import PhonopyYaml, PhonopyYamlData
 from phonopy.physical_units import get_calculator_physical_units
 from phonopy.structure.atoms import PhonopyAtoms
 from phonopy.structure.cells import guess_primitive_matrix
 from pymatgen.core import Lattice, Structure
 
-from phonotune.errors import InputError
+from phonotune.errors import FramesError, InputError
 from phonotune.ports import FloatArray
 from phonotune.schemas.base import Matrix3, Vector3
 
@@ -131,3 +132,19 @@ def nac_params(born: BornCharges | None, n_primitive: int) -> dict[str, Any] | N
         "dielectric": np.asarray(born.dielectric, dtype=float),
         "factor": get_calculator_physical_units().nac_factor,
     }
+
+
+def require_angstrom_and_ev(content: PhonopyYaml | PhonopyYamlData, name: str) -> None:
+    """Refuse a phonopy yaml whose lengths are not in Å or whose forces are not in eV/Å.
+
+    Raises
+    ------
+    FramesError
+        The units are others; the file is named.
+    """
+    units = content.physical_units or get_calculator_physical_units(content.calculator)
+    if (units.distance_to_A, units.force_to_eVperA) != (1.0, 1.0):
+        raise FramesError(
+            f"{name} is in {units.length_unit} and {units.force_unit}; Å and eV/Å are needed. "
+            "Import the calculations themselves, as extxyz."
+        )

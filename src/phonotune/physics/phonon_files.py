@@ -21,6 +21,7 @@ from phonotune.physics.phonon_cells import (
     float_rows,
     primitive_cell,
     primitive_rows,
+    require_angstrom_and_ev,
     to_phonopy,
     to_structure,
 )
@@ -108,6 +109,7 @@ def _read(path: Path) -> Any:
         ) from error
     if content.unitcell is None or content.supercell_matrix is None:
         raise InputError(f"{path} holds no unit cell and supercell matrix; it is no phonopy yaml.")
+    require_angstrom_and_ev(content, str(path))
     return content
 
 

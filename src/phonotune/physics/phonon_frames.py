@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import yaml
-from phonopy.interface.phonopy_yaml import PhonopyYamlData, read_phonopy_yaml
-from phonopy.physical_units import get_calculator_physical_units
+from phonopy.interface.phonopy_yaml import read_phonopy_yaml
 from phonopy.structure.atoms import PhonopyAtoms
 from pymatgen.core import Structure
 
 from phonotune.errors import FramesError
-from phonotune.physics.phonon_cells import to_structure
+from phonotune.physics.phonon_cells import require_angstrom_and_ev, to_structure
 from phonotune.ports import FloatArray
 from phonotune.schemas.dataset import Frame
 
@@ -49,19 +48,10 @@ def read_displacement_frames(path: Path, name: str) -> list[Frame]:
             f"{name} holds no displaced supercell; a phonopy_params.yaml with displacements and "
             "forces is needed."
         )
-    _check_units(data, name)
+    require_angstrom_and_ev(data, name)
     if "first_atoms" in data.dataset:
         return _from_single_displacements(supercell, data.dataset["first_atoms"], name)
     return _from_all_displacements(supercell, data.dataset, name)
-
-
-def _check_units(data: PhonopyYamlData, name: str) -> None:
-    units = data.physical_units or get_calculator_physical_units(data.calculator)
-    if (units.distance_to_A, units.force_to_eVperA) != (1.0, 1.0):
-        raise FramesError(
-            f"{name} is in {units.length_unit} and {units.force_unit}; Å and eV/Å are needed. "
-            "Import the calculations themselves, as extxyz."
-        )
 
 
 def _from_single_displacements(

@@ -50,7 +50,7 @@ def structure_hash(structure: Structure) -> str:
     """Return a 16-digit hash of cell (to 1e-8 Å), fractional positions (to 1e-8) and elements."""
     return hash_json(
         {
-            "cell": np.round(structure.lattice.matrix, 8).tolist(),
+            "cell": (np.round(structure.lattice.matrix, 8) + 0.0).tolist(),
             "positions": (np.round(structure.frac_coords, 8) + 0.0).tolist(),
             "numbers": [int(z) for z in structure.atomic_numbers],
         }

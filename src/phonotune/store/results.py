@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,8 @@ from monty.json import MontyDecoder
 from phonotune.errors import InputError, unknown_name
 from phonotune.schemas.base import Document
 from phonotune.store.stores import open_store
+
+logger = logging.getLogger(__name__)
 
 KINDS: Final[tuple[str, ...]] = (
     "structures",
@@ -85,9 +88,24 @@ class ResultStore:
             }
         )
         criteria["output.kind"] = kind if kind is not None else {"$in": list(KINDS)}
-        found = self.store.query(criteria, properties=["output", "completed_at"], load=True)
-        rows = sorted(found, key=lambda row: str(row.get("completed_at", "")))
+        rows = sorted(self._rows(criteria), key=lambda row: str(row.get("completed_at", "")))
         return [MontyDecoder().process_decoded(row["output"]) for row in rows]
+
+    def _rows(self, criteria: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return stored outputs with their blobs; one that lost a blob is left out, with a warning."""
+        wanted = ["uuid", "index", "name", "output", "completed_at"]
+        try:
+            return list(self.store.query(criteria, properties=wanted, load=True))
+        except KeyError:
+            plain = list(self.store.query(criteria, properties=wanted, load=False))
+        rows = []
+        for row in plain:
+            try:
+                key = {"uuid": row["uuid"], "index": row["index"]}
+                rows.append(self.store.query_one(key, wanted, load=True))
+            except KeyError:
+                logger.warning("%s lost an array and is left out; run it again.", row["name"])
+        return rows
 
     def to_dataframe(
         self, documents: Sequence[Document] | None = None, **query: Any

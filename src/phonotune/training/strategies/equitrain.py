@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Literal
 
+from pydantic import Field
+
 from phonotune.training.options import Options
 from phonotune.training.plan import Strategy, TuningPlan, plan_terms
 from phonotune.units import Dimensionless
@@ -23,9 +25,9 @@ class EquitrainOptions(Options):
     """The paper's numbers; the pull is too strong for a foundation that is far from the target."""
 
     strategy: Literal["equitrain"] = "equitrain"
-    max_epochs: int = 200
-    lr: Dimensionless = 0.01
-    weight_decay: Dimensionless = 10.0
+    max_epochs: int = Field(default=200, ge=0)
+    lr: Dimensionless = Field(default=0.01, gt=0)
+    weight_decay: Dimensionless = Field(default=10.0, ge=0)
     schedule: Literal["cosine", "plateau", "constant"] = "plateau"
 
 

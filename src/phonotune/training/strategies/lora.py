@@ -25,11 +25,11 @@ class LoraOptions(Options):
 
     strategy: Literal["lora"] = "lora"
     rank: int = Field(default=4, ge=1)
-    max_epochs: int = 100
-    lr: Dimensionless = 0.01
-    weight_decay: Dimensionless = 0.0
+    max_epochs: int = Field(default=100, ge=0)
+    lr: Dimensionless = Field(default=0.01, gt=0)
+    weight_decay: Dimensionless = Field(default=0.0, ge=0)
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
-    clip_norm: Dimensionless | None = 10.0
+    clip_norm: Dimensionless | None = Field(default=10.0, gt=0)
 
 
 def plan(model: torch.nn.Module, elements: Iterable[int], options: LoraOptions) -> TuningPlan:

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import pytest
-from jobflow import Flow, Maker, job
+from jobflow import Flow, Maker, OnMissing, job
 
 from phonotune.flows.identity import stable_flow
 from phonotune.flows.local import run_flow
 from phonotune.jobs.base import replace_by
+from phonotune.schemas.blob import Blob
 from phonotune.store import open_store
 
 CALLS: list[str] = []
@@ -110,3 +111,73 @@ def test_a_failure_is_told_and_spares_what_does_not_need_it(store):
 def test_what_failed_is_tried_again(store):
     run_flow(Flow([fail(1)]), store)
     assert len(run_flow(Flow([fail(1)]), store).failed) == 1
+
+
+@dataclass
+class Collector(Maker):
+    """Replaces itself by jobs of which some may fail, and one that gathers what came back."""
+
+    name: str = "collector"
+
+    @job
+    def make(self, deadly):
+        parts = [fragile(value, deadly) for value in (1, 2, 3)]
+        last = gather([part.output for part in parts])
+        last.update_config({"on_missing_references": OnMissing.NONE})
+        return replace_by(parts, last)
+
+
+BROKEN: set[int] = set()
+
+
+@job
+def fragile(value, deadly):
+    if value in BROKEN:
+        raise RuntimeError("node lost")
+    return value
+
+
+@job
+def gather(parts):
+    return [part for part in parts if part is not None]
+
+
+def test_what_was_mended_is_gathered_again(store):
+    def run():
+        flow = Flow([Collector().make("x")])
+        run_flow(flow, store)
+        return final(store, flow)
+
+    BROKEN.add(2)
+    assert run() == [1, 3]
+    BROKEN.clear()
+    assert run() == [1, 2, 3]
+
+
+@job(data=[Blob])
+def make_blob(value):
+    CALLS.append("blob")
+    return {"value": value, "data": Blob.pack(a=[value])}
+
+
+def test_a_document_without_its_blob_is_made_again(store):
+    run_flow(Flow([make_blob(1.0)]), store)
+    store.additional_stores["data"].remove_docs({})
+    assert run_flow(Flow([make_blob(1.0)]), store).finished == 1
+    assert run_flow(Flow([make_blob(1.0)]), store).reused == 1
+    assert CALLS == ["blob", "blob"]
+
+
+def test_a_store_that_fails_is_a_failure_not_silence(store, monkeypatch):
+    def fails(*_, **__):
+        raise OSError("connection lost")
+
+    monkeypatch.setattr(store, "query_one", fails)
+    summary = run_flow(Flow([add(1, 1)]), store)
+    assert [failed.error for failed in summary.failed] == ["OSError: connection lost"]
+
+
+def test_empty_job_folders_do_not_stay(store, tmp_path):
+    (tmp_path / "jobs").mkdir()
+    run_flow(build(), store, root_dir=tmp_path / "jobs")
+    assert list((tmp_path / "jobs").iterdir()) == []

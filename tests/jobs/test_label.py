@@ -9,11 +9,17 @@ from jobflow import Flow, Maker, job
 from monty.json import MontyDecoder
 from pymatgen.core import Structure
 
-from phonotune.errors import ConfigError, LabelError
+from phonotune.errors import ConfigError, FoundationError, LabelError
 from phonotune.flows.identity import stable_flow
 from phonotune.flows.local import run_flow
-from phonotune.jobs.label import LabelMaker, match_sites, read_task_document
+from phonotune.jobs.label import (
+    LabelMaker,
+    match_sites,
+    read_task_document,
+    relaxed_structure,
+)
 from phonotune.jobs.labellers import NAMED, find_labeller
+from phonotune.models.calculator import load_calculator
 from phonotune.schemas.dataset import Candidate, StructureSet
 from phonotune.store import open_store
 
@@ -160,3 +166,31 @@ def test_protocols_of_two_labellers_differ():
 def test_an_unknown_labeller_is_refused(name, message):
     with pytest.raises(ConfigError, match=message):
         find_labeller(name)
+
+
+def test_an_unconverged_relaxation_stops_the_flow(aluminium, store):
+    relax = find_labeller("emt").relax
+    relax.steps = 1
+    made = relax.make(rattled(aluminium, 0))
+    summary = run_flow(Flow([made, relaxed_structure(made.output, "emt")]), store)
+    (failed,) = summary.failed
+    assert "did not converge" in failed.error
+
+
+def test_a_converged_relaxation_gives_the_crystal(aluminium, store):
+    made = find_labeller("emt").relax.make(aluminium)
+    flow = Flow([made, relaxed_structure(made.output, "emt")])
+    assert run_flow(flow, store).failed == []
+
+
+def test_a_vasp_document_gives_the_free_energy(aluminium):
+    content = document(aluminium)
+    content["calcs_reversed"] = [{"output": {"ionic_steps": [{"e_fr_energy": -1.25}]}}]
+    assert read_task_document(content, aluminium).energy == -1.25
+
+
+def test_a_model_labeller_is_named_by_its_sha256():
+    kwargs = find_labeller("teacher").static.calculator_kwargs
+    assert len(kwargs["sha256"]) == 64
+    with pytest.raises(FoundationError, match="is asked for"):
+        load_calculator("teacher", sha256="0" * 64)

@@ -42,3 +42,21 @@ def test_the_data_frame_holds_scalars_by_dotted_name(filled_store):
     assert list(frame["bulk_modulus"]) == [20.0, 25.0]
     assert list(frame["source.role"]) == ["untuned", "lora"]
     assert not any(name.startswith("settings") for name in frame.columns)
+
+
+def test_a_document_that_lost_its_array_does_not_hide_the_others(filled_store, caplog):
+    lost = {
+        "@module": "phonotune.schemas.blob",
+        "@class": "Blob",
+        "blob_uuid": "x",
+        "store": "data",
+    }
+    row = {
+        "uuid": "broken",
+        "index": 1,
+        "name": "phonon",
+        "output": {"kind": "phonon", "data": lost},
+    }
+    filled_store.docs_store.update([row], key=["uuid", "index"])
+    assert len(ResultStore(filled_store).query()) == 3
+    assert "lost an array" in caplog.text

@@ -33,9 +33,9 @@ from phonotune.training.config import parse_overrides
 class PhonotuneMaker(Maker):
     """Sample, label, fine-tune, compute properties and compare, as one jobflow Flow.
 
-    The foundation is looked up when the flow is made: jobs carry its sha256, so another file of the same name
-    is another flow. The crystal is first relaxed by the labeller; every evaluator then computes its properties at that same
-    geometry, so that deviations are those of the forces alone.
+    The foundation is looked up when the flow is made: jobs carry its sha256, so another file of the same
+    name is another flow. The crystal is first relaxed by the labeller; every evaluator then computes its
+    properties at that same geometry, so that deviations are those of the forces alone.
 
     Parameters
     ----------

@@ -153,8 +153,9 @@ def test_an_unknown_setting_comes_with_the_nearest(
     assert f"Did you mean {nearest!r}" in message
 
 
-def test_a_setting_out_of_range(cli: Any, frames: Path, output: Path) -> None:
-    assert "batch_size=0" in finetune(cli, frames, frames, output, "--set", "batch_size=0")
+@pytest.mark.parametrize("given", ["batch_size=0", "lr=-1", "weight_decay=-1", "max_epochs=-2"])
+def test_a_setting_out_of_range(cli: Any, frames: Path, output: Path, given: str) -> None:
+    assert given in finetune(cli, frames, frames, output, "--set", given)
 
 
 def test_an_unknown_strategy_or_labeller_stops_run_before_it_starts(
@@ -251,3 +252,13 @@ def test_a_frame_is_written_as_it_is_read(tmp_path: Path, frames: Path) -> None:
     assert isinstance(found[0], Frame)
     assert found[0].forces is not None
     assert found[0].forces.tolist() == [[0.1, 0, 0], [-0.1, 0, 0]]
+
+
+def test_vasp_that_is_not_here_stops_run_before_it_starts(
+    cli: Any, tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    path, store = structure_file(tmp_path, "Cl"), tmp_path / "store"
+    options = ["--foundation", "mini", "--store", store, "--out", output]
+    assert "'vasp' cannot run here" in cli.error("run", path, *options)
+    assert not store.exists()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from phonotune.cli.documents import summary_of
 from phonotune.cli.tables import comparison_table
+from phonotune.errors import ConfigError
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -57,6 +58,7 @@ def run_pipeline(
     from phonotune.store import open_store
 
     maker = replace(maker, foundation=_check_foundation(maker.foundation, crystals))
+    _check_labeller(maker.labeller)
     flows = {name: maker.make(crystal) for name, crystal in crystals.items()}
     job_store = open_store(store)
     warning = WARNINGS.get(maker.labeller)
@@ -85,6 +87,19 @@ def write_report(documents: Sequence[Document], path: Path) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(render_report(materials), encoding="utf-8")
     return bool(materials)
+
+
+def _check_labeller(labeller: str) -> None:
+    """Refuse VASP where its program or its POTCARs are missing; nothing has started yet."""
+    from phonotune.cli.doctor import check_potcars, check_vasp
+
+    if labeller == "vasp":
+        missing = [f.text for f in (check_vasp(), check_potcars()) if f.state != "ok"]
+        if missing:
+            raise ConfigError(
+                f"Labeller 'vasp' cannot run here: {'; '.join(missing)}. Set what is missing (`phonotune "
+                "doctor` shows it) or choose another labeller with --labeller."
+            )
 
 
 def _check_foundation(foundation: str, crystals: Mapping[str, Structure]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -76,10 +77,18 @@ def _emt() -> Labeller:
 
 
 def _chgnet() -> Labeller:
+    if importlib.util.find_spec("chgnet") is None:
+        raise ConfigError(
+            "Labeller 'chgnet' needs chgnet. Install it: pip install 'phonotune[chgnet]'."
+        )
     return _force_field("chgnet", "chgnet.model.dynamics", "CHGNetCalculator")
 
 
 def _gfn1_xtb() -> Labeller:
+    if importlib.util.find_spec("tblite") is None:
+        raise ConfigError(
+            "Labeller 'gfn1-xtb' needs tblite. Install it: pip install 'phonotune[xtb]'."
+        )
     from atomate2.ase.jobs import GFNxTBRelaxMaker, GFNxTBStaticMaker
 
     kwargs = {"method": "GFN1-xTB", "verbosity": 0}

@@ -24,6 +24,10 @@ from phonotune.schemas.dataset import Candidate, StructureSet
 from phonotune.store import open_store
 
 
+OPTIONAL = {"chgnet": "chgnet", "gfn1-xtb": "tblite"}
+"""Labellers that need a package of an extra."""
+
+
 def rattled(structure: Structure, seed: int) -> Structure:
     copy = structure.copy()
     rng = np.random.default_rng(seed)
@@ -151,6 +155,8 @@ def test_another_cell_is_rejected(aluminium):
 
 @pytest.mark.parametrize("name", [*NAMED, "mace:mini", "atomate2.ase.jobs:GFNxTBStaticMaker"])
 def test_every_labeller_has_a_static_maker_and_a_stable_protocol(name):
+    if name in OPTIONAL:
+        pytest.importorskip(OPTIONAL[name])
     assert find_labeller(name).static.name
     assert LabelMaker(labeller=name).protocol() == LabelMaker(labeller=name).protocol()
 
@@ -194,3 +200,10 @@ def test_a_model_labeller_is_named_by_its_sha256():
     assert len(kwargs["sha256"]) == 64
     with pytest.raises(FoundationError, match="is asked for"):
         load_calculator("teacher", sha256="0" * 64)
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_a_labeller_without_its_package_says_what_to_install(name, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match="pip install"):
+        find_labeller(name)

@@ -23,7 +23,6 @@ from phonotune.models.calculator import load_calculator
 from phonotune.schemas.dataset import Candidate, StructureSet
 from phonotune.store import open_store
 
-
 OPTIONAL = {"chgnet": "chgnet", "gfn1-xtb": "tblite"}
 """Labellers that need a package of an extra."""
 

@@ -12,6 +12,7 @@ from jobflow import Job, Maker, OnMissing, Response, job
 from monty.json import MontyEncoder
 from pymatgen.core import Structure
 
+from phonotune.data.vasp import KILOBAR
 from phonotune.errors import LabelError
 from phonotune.jobs.base import replace_by, role_job, tag
 from phonotune.jobs.labellers import Labeller, find_labeller
@@ -26,9 +27,7 @@ from phonotune.schemas.dataset import (
     StructureSet,
     pack_frames,
 )
-from phonotune.units import EV_PER_CUBIC_ANGSTROM_IN_GPA
 
-KILOBAR_PER_EV_PER_CUBIC_ANGSTROM = 10.0 * EV_PER_CUBIC_ANGSTROM_IN_GPA
 SITE_TOLERANCE = 1e-3
 """How far a labelled site may lie from the planned one, Å: else it is another structure."""
 
@@ -173,9 +172,7 @@ def read_task_document(document: Any | None, planned: Structure) -> Evaluation:
     return Evaluation(
         energy=float(energy),
         forces=force_array,
-        stress=None
-        if stress is None
-        else -np.asarray(stress, dtype=float) / KILOBAR_PER_EV_PER_CUBIC_ANGSTROM,
+        stress=None if stress is None else KILOBAR * np.asarray(stress, dtype=float),
     )
 
 

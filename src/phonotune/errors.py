@@ -39,7 +39,11 @@ class StoreError(InputError):
 
 
 class TrainingError(PhonotuneError):
-    """Training failed: NaN, divergence; the last good state is kept."""
+    """Training failed: no number from the start, or no epoch better than it before it diverged."""
+
+
+class TrainingInterruptedError(PhonotuneError):
+    """A signal or the end of the walltime stopped a training; its checkpoint is written."""
 
 
 class LabelError(PhonotuneError):

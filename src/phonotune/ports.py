@@ -28,7 +28,19 @@ class Evaluation:
         shape (n_atoms, 3), eV/Å, in the order of the structure's sites.
     stress
         shape (3, 3), eV/Å^3, ASE's sign (positive = the cell wants to shrink: dE/dε / V), or None if not given.
+    spread
+        How far the members of a committee differ; None for a single model.
     """
+
+    energy: float
+    forces: FloatArray
+    stress: FloatArray | None = None
+    spread: Spread | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """Standard deviations over the members of a committee, shapes and units as in Evaluation."""
 
     energy: float
     forces: FloatArray

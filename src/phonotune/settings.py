@@ -36,6 +36,11 @@ class PhonotuneSettings(BaseSettings):
     checkpoint_seconds: float = Field(
         default=30.0, gt=0, description="seconds between two checkpoints of a training"
     )
+    walltime_margin: float = Field(
+        default=120.0,
+        ge=0,
+        description="seconds before a Slurm job's end at which a training stops",
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         default="auto", description="device, chosen inside the job"
     )

@@ -85,7 +85,7 @@ def test_finetune_writes_its_four_files_and_reports_the_errors(bench: Bench) -> 
     assert set(bench.finetuned["files"]) == names
     training = bench.finetuned["training"]
     assert training["model"]["strategy"] == "lora"
-    assert "adapter" not in training["model"]
+    assert "adapters" not in training["model"]
     with (bench.tuned / "history.csv").open(newline="") as file:
         losses = [float(row["valid_loss"]) for row in csv.DictReader(file)]
     assert len(losses) == training["epochs"] + 1 == 7

@@ -19,6 +19,7 @@ from phonotune.models.evaluate import ModelEvaluator
 from phonotune.models.foundation import find_foundation
 from phonotune.models.graphs import GraphSpec, build_graph, collate
 from phonotune.models.terms import EffectiveWeights, Term, low_rank, weight_blocks
+from phonotune.schemas.blob import join_blobs
 from phonotune.schemas.training import FoundationRecord
 
 MGO = [8, 12]
@@ -172,10 +173,15 @@ def test_tensors_must_fit_the_terms(tiny_mace):
 def test_a_model_id_names_everything_that_determines_the_model(tiny_mace):
     record = FoundationRecord(name="tiny", sha256="ab")
     adapter = adapter_of(tiny_mace)
-    parts = {"strategy": "lora", "adapter": adapter, "dataset_hash": "d", "config": {"lr": 0.1}}
+    parts = {
+        "strategy": "lora",
+        "adapters": [adapter.to_bytes()],
+        "dataset_hash": "d",
+        "config": {"lr": 0.1},
+    }
     changes = [
         {"strategy": "equitrain"},
-        {"adapter": adapter_of(tiny_mace, size=0.2)},
+        {"adapters": [adapter_of(tiny_mace, size=0.2).to_bytes()]},
         {"dataset_hash": "e"},
         {"config": {"lr": 0.2}},
     ]
@@ -191,11 +197,11 @@ def test_a_model_id_names_everything_that_determines_the_model(tiny_mace):
 def directory(tmp_path):
     """A model directory of the shipped foundation with an empty adapter but for an energy shift."""
     record = model_record(
-        find_foundation("mini"), "lora", Adapter((), {}, {8: 1.0}), "d", {"lr": 1}
+        find_foundation("mini"), "lora", [Adapter((), {}, {8: 1.0}).to_bytes()], "d", {"lr": 1}
     )
-    content = record.model_dump(exclude={"adapter"})
+    content = record.model_dump(exclude={"adapters"})
     (tmp_path / "model.json").write_text(json.dumps(content))
-    (tmp_path / "adapter.safetensors").write_bytes(record.adapter.to_bytes())
+    (tmp_path / "adapter.safetensors").write_bytes(join_blobs(record.adapters[0]))
     return tmp_path, record
 
 
@@ -223,11 +229,11 @@ def test_another_foundation_than_the_one_tuned_is_refused(directory):
     _, record = directory
     other = FoundationRecord(name="mini", sha256="00" * 32)
     with pytest.raises(FoundationError):
-        load_model(model_record(other, "lora", record.adapter, "d", {}))
+        load_model(model_record(other, "lora", [join_blobs(record.adapters[0])], "d", {}))
 
 
 def test_a_foundation_alone_is_a_model():
     record = find_model("mini")
-    assert record.adapter is None
+    assert record.adapters == ()
     assert record.foundation == find_foundation("mini")
     assert load_model(record, "float32").r_max.dtype == torch.float32

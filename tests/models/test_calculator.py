@@ -73,9 +73,9 @@ def test_static_jobs_of_atomate2_load_the_model_once(
 
     def load_once(record, dtype):
         loads.append(record.label)
-        return tiny_mace_session
+        return [tiny_mace_session]
 
-    monkeypatch.setattr(module, "load_model", load_once)
+    monkeypatch.setattr("phonotune.models.committee.load_members", load_once)
     module._evaluator.cache_clear()
     monkeypatch.chdir(tmp_path)
     maker = ForceFieldStaticMaker(force_field_name=LABELLER, calculator_kwargs={"model": "teacher"})

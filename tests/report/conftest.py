@@ -283,7 +283,7 @@ def training_document(
             strategy=strategy,
             dataset_hash=dataset_hash,
             config={"strategy": strategy, "max_epochs": 60, "lr": 0.01, "loss": {"forces": 100.0}},
-            adapter=Blob.pack(delta=rng.normal(size=8)),
+            adapters=((Blob.pack(delta=rng.normal(size=8)),),),
         ),
         plan=PlanSummary(
             parameters_moved=16574,

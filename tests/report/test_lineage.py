@@ -23,7 +23,7 @@ def test_every_step_stands_there_with_its_hash(soft) -> None:
     assert facts["Dataset"]["dataset hash"] == training.model.dataset_hash
     assert facts["Training"]["model id"] == training.model.model_id
     assert facts["Training"]["foundation sha256"] == training.model.foundation.sha256
-    assert facts["Training"]["adapter sha256"] == training.model.adapter.sha256
+    assert facts["Training"]["adapter sha256"] == training.model.adapters[0][0].sha256
 
 
 def test_settings_are_printed_as_they_were_resolved(soft) -> None:

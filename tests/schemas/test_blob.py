@@ -7,7 +7,7 @@ import pytest
 from monty.json import MontyDecoder, MontyEncoder
 
 from phonotune.errors import PhonotuneError
-from phonotune.schemas.blob import MAX_BLOB_BYTES, Blob
+from phonotune.schemas.blob import MAX_BLOB_BYTES, Blob, join_blobs
 
 
 def test_arrays_come_back_bit_for_bit():
@@ -46,3 +46,13 @@ def test_equality_is_that_of_the_content():
     assert Blob.pack(a=[1.0]) == Blob.pack(a=[1.0])
     assert Blob.pack(a=[1.0]) != Blob.pack(a=[2.0])
     assert len({Blob.pack(a=[1.0]), Blob.pack(a=[1.0])}) == 1
+
+
+@pytest.mark.parametrize("size", [0, 1, 1999, 2000, 2001, 5003])
+def test_bytes_of_any_size_are_split_and_joined(monkeypatch, size):
+    monkeypatch.setattr("phonotune.schemas.blob.MAX_BLOB_BYTES", 2668)
+    content = bytes(i % 251 for i in range(size))
+    parts = Blob.split(content, "safetensors")
+    assert all(len(part.payload) <= 2668 for part in parts)
+    assert len(parts) == max(1, -(-size // 2001))
+    assert join_blobs(parts) == content

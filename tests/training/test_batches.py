@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from phonotune.errors import StructureError
 from phonotune.training.batches import FrameSet
@@ -54,3 +55,26 @@ def test_an_element_outside_the_foundation_is_named(foundation, labelled):
     frame = type(labelled[0])(potassium, 0.0, labelled[0].forces)
     with pytest.raises(StructureError, match="K"):
         FrameSet.build([frame], foundation, [11, 17, 19])
+
+
+def test_batches_are_bounded_by_frames_and_by_atoms(foundation, labelled):
+    frames = FrameSet.build(labelled, foundation, [11, 17])
+    sizes = [len(b.labels.sizes) for b in frames.in_order(4, batch_atoms=24)]
+    assert sizes == [3, 3]
+    assert [len(b.labels.sizes) for b in frames.in_order(4)] == [4, 2]
+    alone = [len(b.labels.sizes) for b in frames.in_order(4, batch_atoms=1)]
+    assert alone == [1] * 6
+
+
+def test_a_bootstrap_draws_with_replacement_and_keeps_frames_and_labels_together(
+    foundation, labelled
+):
+    frames = FrameSet.build(labelled, foundation, [11, 17])
+    drawn = frames.resampled(np.random.default_rng(1))
+    assert len(drawn) == len(frames)
+    origins = [labelled.index(frame) for frame in drawn.frames]
+    assert len(set(origins)) < len(origins)
+    one = drawn.batch([2])
+    same = frames.batch([origins[2]])
+    torch.testing.assert_close(one.labels.energy, same.labels.energy)
+    torch.testing.assert_close(one.graph["positions"], same.graph["positions"])

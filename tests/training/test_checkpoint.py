@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from phonotune.errors import TrainingError
+from phonotune.errors import InputError, TrainingError
 from phonotune.training.checkpoint import Checkpoint
 from phonotune.training.config import parse_overrides
 from phonotune.training.state import start_state
@@ -13,7 +13,7 @@ OPTIONS = parse_overrides("lora", ["ema=0.9", "max_epochs=5"]).root
 @pytest.fixture
 def fresh_state(foundation):
     plan = find_strategy("lora").plan(foundation, [11, 17], OPTIONS)
-    return lambda: start_state(plan, OPTIONS, next(foundation.parameters()))
+    return lambda: start_state(plan, OPTIONS, foundation, next(foundation.parameters()))
 
 
 @pytest.fixture
@@ -61,10 +61,34 @@ def test_a_damaged_file_is_named(tmp_path, fresh_state, moved_state):
 
 
 def test_the_name_depends_on_all_that_determines_the_result_and_on_nothing_else(tmp_path):
-    def path(sha="a", dataset="d", *overrides):
-        resolved = parse_overrides("lora", list(overrides)).resolved()
-        return Checkpoint.of(tmp_path, sha, dataset, resolved).path
+    def path(sha="a", dataset="d", *overrides, member=0):
+        options = parse_overrides("lora", list(overrides)).root
+        return Checkpoint.of(tmp_path, sha, dataset, options, member).path
 
-    names = {path(), path("b"), path("a", "e"), path("a", "d", "seed=1")}
-    assert len(names) == 4
+    names = {path(), path("b"), path("a", "e"), path("a", "d", "seed=1"), path(member=1)}
+    assert len(names) == 5
     assert path("a", "d", "max_seconds=5") == path()
+
+
+def test_the_name_follows_the_content_of_the_files_that_the_options_name(tmp_path):
+    file = tmp_path / "replay.extxyz"
+    options = parse_overrides("lora", [f"replay.file={file}"]).root
+    file.write_text("one")
+    first = Checkpoint.of(tmp_path, "a", "d", options).path
+    file.write_text("other")
+    assert Checkpoint.of(tmp_path, "a", "d", options).path != first
+    file.unlink()
+    with pytest.raises(InputError, match=r"replay.extxyz cannot be read"):
+        Checkpoint.of(tmp_path, "a", "d", options)
+
+
+def test_rewinding_takes_back_every_step(moved_state):
+    before = moved_state.snapshot()
+    kept = moved_state.to_bytes()
+    for tensor in moved_state.tensors.values():
+        tensor.grad = torch.full_like(tensor, 3.0)
+    moved_state.optimizer.step()
+    moved_state.steps += 1
+    assert moved_state.to_bytes() != kept
+    moved_state.rewind(before)
+    assert moved_state.to_bytes() == kept

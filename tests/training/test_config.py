@@ -41,7 +41,7 @@ def test_a_key_of_another_strategy_is_refused():
 
 
 def test_an_unknown_strategy_is_refused_with_the_list():
-    with pytest.raises(ConfigError, match=r"Did you mean 'lora'.*Allowed: equitrain, lora"):
+    with pytest.raises(ConfigError, match=r"Did you mean 'lora'.*Allowed: delta, equitrain"):
         parse_overrides("loar")
 
 
@@ -79,3 +79,48 @@ def test_a_config_survives_the_store(strategy):
 def test_configs_are_read_without_torch():
     code = "import sys, phonotune.training.config; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("learning_rate", "lr"), ("epochs", "max_epochs")])
+def test_names_of_other_tools_are_answered_with_ours(typed, meant):
+    with pytest.raises(ConfigError, match=f"Did you mean '{meant}'"):
+        parse_overrides("lora", [f"{typed}=1"])
+
+
+def test_a_recipe_sets_defaults_and_what_is_given_goes_before_it():
+    options = parse_overrides("transfer", ["recipe=mace", "lr=0.5"]).root
+    assert (options.lr, options.ema, options.clip_norm) == (0.5, 0.999, 1.0)
+    assert parse_overrides("transfer", ["recipe=paper"]).root.weight_decay == 5e-3
+
+
+def test_nested_keys_beside_a_recipe_leave_its_other_numbers():
+    options = parse_overrides("multihead", ["recipe=mace", "replay.batch_size=3"]).root
+    assert (options.replay.frames, options.replay.batch_size) == (10_000, 3)
+    assert parse_overrides("multihead", ["replay.batch_size=3"]).root.replay.frames == 100
+
+
+def test_an_unknown_recipe_is_refused_with_the_list():
+    with pytest.raises(ConfigError, match=r"recipe 'papper' is unknown; .* default, paper"):
+        parse_overrides("equitrain", ["recipe=papper"])
+
+
+def test_a_resolved_configuration_stays_what_it_is():
+    config = parse_overrides("transfer", ["recipe=paper", "lr=0.1"])
+    assert FineTuneConfig.model_validate(config.resolved()) == config
+
+
+def test_keys_for_one_strategy_alone_do_not_disturb_the_others():
+    overrides = ["lora.rank=8", "max_epochs=3"]
+    assert parse_overrides("lora", overrides).root.rank == 8
+    assert parse_overrides("equitrain", overrides).root.max_epochs == 3
+
+
+def test_low_rank_factors_have_no_decay_of_the_weights():
+    with pytest.raises(ConfigError, match="needs a full change"):
+        parse_overrides("lora", ["decay=weights"])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_recipe_of_a_strategy_is_valid(strategy):
+    for recipe in STRATEGIES[strategy].options.RECIPES:
+        assert parse_overrides(strategy, [f"recipe={recipe}"]).root.recipe == recipe

@@ -12,7 +12,8 @@ import torch
 from monty.json import MontyEncoder
 
 from phonotune.errors import FramesError, StructureError, TrainingError
-from phonotune.models.adapter import Adapter, load_model
+from phonotune.models.adapter import load_model, read_adapters
+from phonotune.models.committee import load_evaluator
 from phonotune.models.evaluate import ModelEvaluator
 from phonotune.settings import get_settings
 from phonotune.training import loop
@@ -35,7 +36,7 @@ def history(document):
 def same(one, other):
     for name, values in history(one).items():
         np.testing.assert_array_equal(values, history(other)[name])
-    return one.model.adapter == other.model.adapter and one.model.model_id == other.model.model_id
+    return one.model.adapters == other.model.adapters and one.model.model_id == other.model.model_id
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_the_result_is_never_worse_than_the_foundation(perfect):
 def test_a_seed_determines_the_result_bit_by_bit(dataset):
     one = tune(dataset)
     assert same(one, tune(dataset))
-    assert tune(dataset, "seed=1").model.adapter != one.model.adapter
+    assert tune(dataset, "seed=1").model.adapters != one.model.adapters
 
 
 @pytest.mark.usefixtures("foundation", "every_epoch")
@@ -132,7 +133,8 @@ def test_divergence_keeps_the_last_good_state(dataset, monkeypatch):
 
     def diverge(*arguments):
         calls.append(1)
-        return float("nan") if len(calls) > 2 else original(*arguments)
+        loss = original(*arguments)
+        return loss * float("nan") if len(calls) > 2 else loss
 
     monkeypatch.setattr("phonotune.training.loop._step", diverge)
     document = tune(dataset)
@@ -208,7 +210,62 @@ def test_the_stored_model_gives_the_stored_predictions(dataset):
     np.testing.assert_array_equal(
         parity["forces_reference"], np.concatenate([frame.forces for frame in valid])
     )
-    assert Adapter.from_bytes(document.model.adapter.to_bytes()).energy_shifts.keys() == {11, 17}
+    assert read_adapters(document.model)[0].energy_shifts.keys() == {11, 17}
+
+
+@pytest.mark.usefixtures("foundation")
+def test_divergence_from_the_start_is_an_error_that_says_what_to_change(dataset, monkeypatch):
+    original = loop._step
+    monkeypatch.setattr(loop, "_step", lambda *arguments: original(*arguments) * float("nan"))
+    with pytest.raises(TrainingError, match=r"diverged in epoch 1 .* Lower lr \(now 0.0"):
+        tune(dataset)
+
+
+@pytest.mark.usefixtures("foundation")
+def test_a_committee_has_other_seeds_and_frames_and_answers_with_its_mean(dataset):
+    document = tune(dataset, "committee=3", "seed=5")
+    assert [member.seed for member in document.further_members] == [6, 7]
+    contents = {tuple(part.sha256 for part in parts) for parts in document.model.adapters}
+    assert len(contents) == 3
+    committee = load_evaluator(document.model, "cpu")
+    valid = dataset.valid_frames()
+    answers = committee([frame.structure for frame in valid])
+    np.testing.assert_array_equal(
+        document.parity.arrays()["forces_predicted"],
+        np.concatenate([answer.forces for answer in answers]),
+    )
+    assert all(answer.spread.forces.max() > 0 for answer in answers)
+    assert checkpoints() == []
+
+
+@pytest.mark.usefixtures("foundation")
+def test_members_without_bootstrap_differ_by_their_seeds_alone(dataset):
+    committee = tune(dataset, "committee=2", "bootstrap=false")
+    alone = [tune(dataset, f"seed={seed}") for seed in (0, 1)]
+    for parts, single in zip(committee.model.adapters, alone, strict=True):
+        assert parts == single.model.adapters[0]
+
+
+@pytest.mark.usefixtures("foundation", "every_epoch")
+def test_an_interrupted_committee_does_not_train_its_finished_members_again(dataset):
+    class KilledError(Exception):
+        pass
+
+    seen = []
+
+    def kill(row):
+        seen.append(row["epoch"])
+        if len(seen) == 6:
+            raise KilledError
+
+    whole = tune(dataset, "committee=2")
+    with pytest.raises(KilledError):
+        tune(dataset, "committee=2", progress=kill)
+    assert len(checkpoints()) == 2
+    resumed = tune(dataset, "committee=2", progress=kill)
+    assert seen == [0, 1, 2, 3, 0, 1, 2, 3]
+    assert resumed.model.model_id == whole.model.model_id
+    assert checkpoints() == []
 
 
 CHILD = """
@@ -221,7 +278,7 @@ CHILD = """
     dataset = json.loads(open(sys.argv[1]).read(), cls=MontyDecoder)
     config = parse_overrides("lora", ["max_epochs=6", "dtype=float32"])
     document = finetune(dataset, "mini", config, "cpu", lambda row: print(row["epoch"], flush=True))
-    print("model", document.model.adapter.sha256, flush=True)
+    print("model", document.model.model_id, flush=True)
 """
 
 

@@ -73,3 +73,12 @@ def test_batches_add_up_to_the_mean_of_the_set(batch_of, labelled):
     labels = batch_of(whole).labels
     expected = loss_of(labels, off_by(labels, forces=torch.cat(noise)))
     assert float(total_loss(terms, tallies)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("penalty", "cost"), [("l2", 0.5**2), ("l1", 0.5)])
+def test_squares_and_absolute_values_are_penalties_too(batch_of, labelled, penalty, cost):
+    labels = batch_of(labelled[:2]).labels
+    terms = loss_terms(LossOptions(forces=3.0, penalty=penalty))
+    prediction = off_by(labels, forces=0.5)
+    loss = total_loss(terms, [term(prediction, labels) for term in terms])
+    assert float(loss) == pytest.approx(3.0 * cost)

@@ -46,10 +46,50 @@ def test_equitrain_moves_the_early_layers_in_full(foundation):
 
 def test_an_empty_plan_is_refused(foundation):
     with pytest.raises(ConfigError, match="moves no parameter"):
-        plan_terms(foundation, SALT, [])
+        plan_terms(weight_blocks(foundation, SALT), [])
 
 
 def test_changing_a_block_twice_is_refused(foundation):
-    term = Term(block=weight_blocks(foundation, SALT)[0])
+    blocks = weight_blocks(foundation, SALT)
+    term = Term(block=blocks[0])
     with pytest.raises(ConfigError, match="twice"):
-        plan_terms(foundation, SALT, [term, term])
+        plan_terms(blocks, [term, term])
+
+
+def test_freezing_early_and_late_blocks_are_complements(foundation):
+    early, late = (
+        {term.block.key for term in plan_of(foundation, "freeze", f"frozen={which}").terms}
+        for which in ("early", "late")
+    )
+    assert not early & late
+    assert early | late == {block.key for block in weight_blocks(foundation, SALT)}
+    assert any(key.startswith("readouts.") for key in early)
+    assert any(key.startswith("node_embedding.") for key in late)
+
+
+def test_named_blocks_stay_frozen(foundation):
+    plan = plan_of(foundation, "freeze", "frozen=interactions.0, readouts")
+    moved = {term.block.parameter for term in plan.terms}
+    assert not any(name.startswith(("interactions.0.", "readouts.")) for name in moved)
+    assert any(name.startswith("interactions.1.") for name in moved)
+
+
+def test_an_unknown_block_is_refused_with_the_nearest(foundation):
+    with pytest.raises(ConfigError, match=r"Unknown block 'interaction.0'. Did you mean 'interac"):
+        plan_of(foundation, "freeze", "frozen=interaction.0")
+
+
+def test_freezing_everything_is_refused(foundation):
+    with pytest.raises(ConfigError, match="moves no parameter"):
+        plan_of(foundation, "freeze", "frozen=node_embedding,interactions,products,readouts")
+
+
+def test_multihead_has_a_second_head_of_readouts(foundation):
+    plan = plan_of(foundation, "multihead")
+    assert {t.block.parameter.split(".")[0] for t in plan.replay_head} == {"readouts"}
+    assert "a second head of" in str(plan)
+
+
+def test_alpha_over_rank_scales_low_rank_changes(foundation):
+    plan = plan_of(foundation, "lora", "rank=2", "alpha=6")
+    assert {term.scale for term in plan.terms if term.rank} == {3.0}

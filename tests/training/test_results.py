@@ -66,3 +66,17 @@ def test_a_file_in_the_way_is_one_clear_error(document, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         write_model_directory(document, tmp_path / "taken")
+
+
+def test_a_committee_writes_an_adapter_a_member_and_one_history(foundation, dataset, tmp_path):
+    config = parse_overrides("lora", ["max_epochs=1", "committee=2"])
+    document = finetune(dataset, "tiny", config, "cpu")
+    folder = write_model_directory(document, tmp_path)
+    assert {"adapter.safetensors", "adapter-2.safetensors"} <= {p.name for p in folder.iterdir()}
+    assert read_model_directory(folder) == document.model
+    with (folder / "history.csv").open() as stream:
+        rows = [(row["member"], row["epoch"]) for row in csv.DictReader(stream)]
+    assert rows == [("1", "0"), ("1", "1"), ("2", "0"), ("2", "1")]
+    (folder / "adapter-2.safetensors").unlink()
+    with pytest.raises(InputError, match=r"adapter-2.safetensors"):
+        read_model_directory(folder)

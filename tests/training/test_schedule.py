@@ -1,7 +1,7 @@
 import pytest
 
 from phonotune.training.config import parse_overrides
-from phonotune.training.schedule import best_epoch, learning_rate, stop_reason
+from phonotune.training.schedule import best_epoch, learning_rate, stop_after
 
 
 def options(*overrides):
@@ -36,12 +36,12 @@ def test_the_foundation_counts_as_an_epoch():
 
 def test_patience_stops_a_training_that_never_gets_better():
     settings = options("patience=3", "max_epochs=100")
-    assert stop_reason(settings, [1.0, 2.0, 2.0], 0.0) is None
-    assert "no better" in stop_reason(settings, [1.0, 2.0, 2.0, 2.0], 0.0)
+    assert stop_after(settings, [1.0, 2.0, 2.0], 0.0) is None
+    assert "no better" in stop_after(settings, [1.0, 2.0, 2.0, 2.0], 0.0).reason
 
 
 def test_time_and_epochs_stop():
     settings = options("max_seconds=5", "max_epochs=2")
-    assert stop_reason(settings, [1.0], 4.9) is None
-    assert stop_reason(settings, [1.0], 5.1).startswith("max_seconds")
-    assert stop_reason(settings, [1.0, 1.0, 1.0], 0.0) == "all 2 epochs done"
+    assert stop_after(settings, [1.0], 4.9) is None
+    assert stop_after(settings, [1.0], 5.1).kind == "time"
+    assert stop_after(settings, [1.0, 1.0, 1.0], 0.0).reason == "all 2 epochs done"

@@ -133,13 +133,19 @@ def _plain(value: Any) -> Any:
     """Return the value with lists for tuples, crystals as dictionaries, and without blobs."""
     from pymatgen.core import Structure
 
-    from phonotune.schemas.blob import Blob
-
     if isinstance(value, Structure):
         return _plain(value.as_dict())
     if isinstance(value, dict):
-        return {key: _plain(v) for key, v in value.items() if not isinstance(v, Blob)}
+        return {key: _plain(v) for key, v in value.items() if not _holds_blobs(v)}
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _holds_blobs(value: Any) -> bool:
+    from phonotune.schemas.blob import Blob
+
+    if isinstance(value, list | tuple):
+        return any(_holds_blobs(item) for item in value)
+    return isinstance(value, Blob)
 
 
 def _arrays(blob: Blob) -> dict[str, dict[str, Any]]:

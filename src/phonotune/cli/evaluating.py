@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from phonotune.cli.console import Session
-    from phonotune.models.evaluate import ModelEvaluator
+    from phonotune.models.committee import AnyEvaluator
     from phonotune.physics.phonon import PhononSettings
     from phonotune.schemas.base import Source
     from phonotune.schemas.phonon import PhononDocument
 
 
-def load_task(path: Path, model: str) -> tuple[Structure, ModelEvaluator, Source]:
+def load_task(path: Path, model: str) -> tuple[Structure, AnyEvaluator, Source]:
     """Read a structure, load a model, and check that the model knows the structure's elements.
 
     Raises
@@ -28,12 +28,12 @@ def load_task(path: Path, model: str) -> tuple[Structure, ModelEvaluator, Source
     from phonotune.data.structures import read_structure
 
     structure = read_structure(path)
-    from phonotune.models.adapter import find_model, load_model
-    from phonotune.models.evaluate import ModelEvaluator
+    from phonotune.models.adapter import find_model
+    from phonotune.models.committee import load_evaluator
     from phonotune.physics.supercell import check_structure
 
     record = find_model(model)
-    evaluator = ModelEvaluator(load_model(record))
+    evaluator = load_evaluator(record)
     check_structure(structure, evaluator.elements, record.label)
     source = evaluator.source(record.strategy or "untuned", record.foundation.name, record.model_id)
     return structure, evaluator, source
@@ -41,7 +41,7 @@ def load_task(path: Path, model: str) -> tuple[Structure, ModelEvaluator, Source
 
 def compute_phonons(
     structure: Structure,
-    evaluator: ModelEvaluator,
+    evaluator: AnyEvaluator,
     source: Source,
     settings: PhononSettings,
     out: Session,

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from phonotune.schemas.training import TrainingDocument
     from phonotune.training.config import FineTuneConfig
 
-FILES: Final = ("adapter.safetensors", "model.json", "history.csv", "metrics.json")
 LABELLER: Final = "given frames"
 """Labeller of frames whose origin is only what their file says."""
 
@@ -45,9 +44,8 @@ def finetune(
         str,
         typer.Option(
             metavar="NAME",
-            help="What moves: lora (low-rank change of every layer) or equitrain (early layers, "
-            "strong "
-            "pull to the foundation).",
+            help="What moves: lora (low-rank change of every layer), delta or transfer (every weight), "
+            "equitrain (early layers), freeze, multihead (with replay), scratch.",
             show_default=False,
         ),
     ],
@@ -57,9 +55,18 @@ def finetune(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Change one setting; repeatable. Among the keys: max_epochs, max_seconds (s), "
-            "batch_size "
-            "(frames), lr, weight_decay, seed, rank, dtype, loss.energy, loss.forces, loss.stress.",
+            help="Change one setting; repeatable: max_epochs, lr, weight_decay, batch_size, rank, seed, "
+            "dtype, recipe, committee, loss.forces, replay.file, hessian.file ... "
+            "(a wrong key lists them all).",
+            show_default=False,
+        ),
+    ] = None,
+    max_seconds: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            help="Stop after so many seconds of training and keep the best; the same command with "
+            "more goes on.",
             show_default=False,
         ),
     ] = None,
@@ -86,16 +93,18 @@ def finetune(
         from phonotune.data.assemble import assemble_given
         from phonotune.data.extxyz import read_frames
         from phonotune.training.config import parse_overrides
-        from phonotune.training.finetune import write_model_directory
+        from phonotune.training.directory import directory_files, write_model_directory
 
-        config = parse_overrides(strategy, overrides or ())
+        limit = [] if max_seconds is None else [f"max_seconds={max_seconds}"]
+        config = parse_overrides(strategy, [*(overrides or ()), *limit])
         dataset = assemble_given(read_frames(train), read_frames(valid), labeller=LABELLER)
         document = _train(dataset, foundation, config, resume, out)
         write_model_directory(document, output)
+        files = directory_files(document)
         out.finish(
-            {"output": str(output), "files": list(FILES), "training": summary_of(document)},
+            {"output": str(output), "files": list(files), "training": summary_of(document)},
             training_table(document),
-            f"{output}: {', '.join(FILES)}",
+            f"{output}: {', '.join(files)}",
         )
 
 
@@ -107,25 +116,26 @@ def _train(
     out: Session,
 ) -> TrainingDocument:
     from phonotune.models.foundation import find_foundation
-    from phonotune.settings import get_settings
-    from phonotune.training.checkpoint import Checkpoint
+    from phonotune.training.finetune import checkpoints_of
     from phonotune.training.finetune import finetune as run_training
 
     record = find_foundation(foundation)
-    folder = get_settings().checkpoint_dir
-    checkpoint = Checkpoint.of(folder, record.sha256, dataset.dataset_hash, config.resolved())
-    if checkpoint.path.exists():
+    if any(c.path.exists() for c in checkpoints_of(dataset, record, config)):
         out.note("Going on with the interrupted training of these frames and settings.")
     elif resume:
         out.note(
             "There is no interrupted training of these frames and settings; starting a new one."
         )
-    total = config.root.max_epochs
-    with out.progress(f"Fine-tuning {record.name}, {config.strategy}", total) as advance:
+    epochs, members = config.root.max_epochs, config.root.committee
+    with out.progress(f"Fine-tuning {record.name}, {config.strategy}", epochs * members) as advance:
+        finished = 0
+        advance(0, "finding neighbours")
 
         def after_epoch(row: dict[str, float]) -> None:
+            nonlocal finished
+            finished += row["epoch"] > 0
             error = row.get("valid_forces")
             text = "" if error is None else f"validation forces {error:.2f} meV/Å"
-            advance(int(row["epoch"]), text)
+            advance(finished, text)
 
         return run_training(dataset, record, config, progress=after_epoch)

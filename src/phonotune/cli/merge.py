@@ -39,8 +39,13 @@ def merge(
 
         record = read_model_directory(folder)
         output.parent.mkdir(parents=True, exist_ok=True)
-        export_model(record, output)
+        files = [str(file) for file in export_model(record, output)]
         out.finish(
-            {"output": str(output), "model_id": record.model_id, "model": record.label},
-            f"{output}: {record.label}, model_id {record.model_id[:12]}",
+            {
+                "output": str(output),
+                "files": files,
+                "model_id": record.model_id,
+                "model": record.label,
+            },
+            f"{', '.join(files)}: {record.label}, model_id {record.model_id[:12]}",
         )

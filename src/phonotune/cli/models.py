@@ -11,7 +11,7 @@ from phonotune.cli.console import session
 from phonotune.cli.options import AsJson, Debug, flowing
 from phonotune.cli.tables import new_table
 
-app = typer.Typer(no_args_is_help=True, help="Foundation models: list, verify, trust.")
+app = typer.Typer(no_args_is_help=True, help="Foundation models: list, fetch, verify, trust.")
 
 
 def list_models(json: AsJson = False, debug: Debug = False) -> None:
@@ -31,6 +31,28 @@ def list_models(json: AsJson = False, debug: Debug = False) -> None:
         )
 
 
+def fetch(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A name of `phonotune models list`.", show_default=False
+        ),
+    ],
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Download a foundation model into mace-torch's cache, and check that it loads.
+
+    For machines whose compute nodes have no network: run it once on the login node.
+    """
+    with session(as_json=json, debug=debug) as out:
+        from phonotune.models.foundation import find_foundation, load_foundation
+
+        record = find_foundation(name)
+        load_foundation(record)
+        out.finish(record.model_dump(), f"{record.name}: sha256 {record.sha256} is here and loads")
+
+
 def verify(
     model: Annotated[
         str,
@@ -43,11 +65,11 @@ def verify(
 ) -> None:
     """Check that a model is the one its sha256 says, and that it loads."""
     with session(as_json=json, debug=debug) as out:
-        from phonotune.models.adapter import find_model, load_model
+        from phonotune.models.adapter import find_model, load_members
 
         record = find_model(model)
-        load_model(record)
-        content = record.model_dump(exclude={"adapter"})
+        load_members(record)
+        content = record.model_dump(exclude={"adapters"})
         out.finish(
             content,
             f"{record.label}: foundation sha256 {record.foundation.sha256}, model_id "
@@ -74,5 +96,10 @@ def trust(
         out.finish(record.model_dump(), f"{record.name}: sha256 {record.sha256} is trusted now")
 
 
-for _name, _command in (("list", list_models), ("verify", verify), ("trust", trust)):
+for _name, _command in (
+    ("list", list_models),
+    ("fetch", fetch),
+    ("verify", verify),
+    ("trust", trust),
+):
     app.command(_name, help=flowing(_command))(_command)

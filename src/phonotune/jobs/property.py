@@ -130,10 +130,10 @@ def model_evaluator(model: Model) -> tuple[Evaluator, Source]:
     FoundationError
         If the foundation model cannot be had.
     """
-    from phonotune.models.adapter import find_model, load_model
-    from phonotune.models.evaluate import ModelEvaluator
+    from phonotune.models.adapter import find_model
+    from phonotune.models.committee import load_evaluator
 
     record = model.model if isinstance(model, TrainingDocument) else find_model(model)
-    evaluator = ModelEvaluator(load_model(record))
+    evaluator = load_evaluator(record)
     role = record.strategy or "untuned"
     return evaluator, evaluator.source(role, record.foundation.name, record.model_id)

@@ -10,7 +10,7 @@ import copy
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ from phonotune.errors import InputError
 from phonotune.models.foundation import find_foundation, foundation_names, load_foundation
 from phonotune.models.terms import EffectiveWeights, Tensors, Term, element_rows
 from phonotune.schemas.base import hash_json
-from phonotune.schemas.blob import Blob
+from phonotune.schemas.blob import Blob, join_blobs
 from phonotune.schemas.training import FoundationRecord, ModelRecord
 
 FORMAT: Final = "phonotune-adapter-1"
@@ -144,7 +144,7 @@ def merge(model: torch.nn.Module, adapter: Adapter) -> torch.nn.Module:
 def model_record(
     foundation: FoundationRecord,
     strategy: str | None = None,
-    adapter: Adapter | Blob | None = None,
+    adapters: Sequence[bytes] = (),
     dataset_hash: str | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> ModelRecord:
@@ -154,18 +154,15 @@ def model_record(
     ----------
     foundation
         Name and sha256 of the foundation; alone, the record is that of the untuned model.
-    strategy, adapter, dataset_hash, config
+    strategy, dataset_hash, config
         Of a fine-tuned model; `config` is the resolved configuration.
+    adapters
+        What :meth:`Adapter.to_bytes` gave, one a member.
     """
-    blob = (
-        Blob.from_bytes(adapter.to_bytes(), "safetensors")
-        if isinstance(adapter, Adapter)
-        else adapter
-    )
     identity = {
         "foundation": foundation.sha256,
         "strategy": strategy,
-        "adapter": None if blob is None else blob.sha256,
+        "adapters": [hashlib.sha256(content).hexdigest() for content in adapters],
         "dataset": dataset_hash,
         "config": dict(config or {}),
     }
@@ -175,8 +172,18 @@ def model_record(
         strategy=strategy,
         dataset_hash=dataset_hash,
         config=dict(config or {}),
-        adapter=blob,
+        adapters=tuple(Blob.split(content, "safetensors") for content in adapters),
     )
+
+
+def adapter_file(member: int) -> str:
+    """Name of the file of a member's adapter, counted from 0."""
+    return ADAPTER_FILE if member == 0 else f"adapter-{member + 1}.safetensors"
+
+
+def read_adapters(record: ModelRecord) -> list[Adapter]:
+    """Return the adapters of a record, one a member; none for a foundation."""
+    return [Adapter.from_bytes(join_blobs(parts)) for parts in record.adapters]
 
 
 def read_model_directory(path: Path | str) -> ModelRecord:
@@ -190,12 +197,12 @@ def read_model_directory(path: Path | str) -> ModelRecord:
     directory = Path(path)
     try:
         content = json.loads((directory / MODEL_FILE).read_text(encoding="utf-8"))
-        adapter = (directory / ADAPTER_FILE).read_bytes()
-        found = hashlib.sha256(adapter).hexdigest()
+        members = range(content.get("members", 1))
+        adapters = [(directory / adapter_file(i)).read_bytes() for i in members]
         record = model_record(
             FoundationRecord.model_validate(content["foundation"]),
             content["strategy"],
-            Blob.from_bytes(adapter, "safetensors"),
+            adapters,
             content["dataset_hash"],
             content["config"],
         )
@@ -206,8 +213,8 @@ def read_model_directory(path: Path | str) -> ModelRecord:
         ) from error
     if record.model_id != content.get("model_id"):
         raise InputError(
-            f"{directory / ADAPTER_FILE} (sha256 {found[:12]}) does not belong to {MODEL_FILE}: "
-            "the model_id differs. Take both files from the same fine-tuning."
+            f"{directory / ADAPTER_FILE} does not belong to {MODEL_FILE}: the model_id differs. Take "
+            "both files from the same fine-tuning."
         )
     return record
 
@@ -241,9 +248,21 @@ def load_model(model: ModelRecord | str | Path, dtype: str = "float64") -> torch
     ------
     FoundationError
         The foundation cannot be had here, or is not the one that the model was tuned from.
+    InputError
+        The model is a committee.
     """
+    members = load_members(model, dtype)
+    if len(members) > 1:
+        raise InputError(
+            f"{find_model(model).label} is a committee of {len(members)} models, one is wanted. "
+            "Use its members one by one (`phonotune merge` writes one file a member)."
+        )
+    return members[0]
+
+
+def load_members(model: ModelRecord | str | Path, dtype: str = "float64") -> list[torch.nn.Module]:
+    """Load every member of a model as :func:`load_model` does; a model that is no committee has one."""
     record = find_model(model)
     foundation = load_foundation(record.foundation, dtype)
-    if record.adapter is None:
-        return foundation
-    return merge(foundation, Adapter.from_bytes(record.adapter.to_bytes()))
+    adapters = read_adapters(record)
+    return [merge(foundation, adapter) for adapter in adapters] if adapters else [foundation]

@@ -20,7 +20,7 @@ from e3nn import o3
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load_file, save_file
 
-from phonotune.errors import InputError
+from phonotune.errors import FoundationError, InputError
 from phonotune.units import Angstrom, Dimensionless, ElectronVolt
 
 WEIGHTS: Final[Path] = Path(__file__).parent / "weights"
@@ -106,6 +106,8 @@ def _mace_arguments(card: ArchitectureCard) -> dict[str, Any]:
         "heads": list(card.heads),
         "atomic_inter_scale": card.scale,
         "atomic_inter_shift": card.shift,
+        # MACE's default depends on whether cuequivariance is installed; the stored weights do not.
+        "use_reduced_cg": False,
     }
 
 
@@ -127,6 +129,50 @@ def build_mace(
         torch.manual_seed(seed)
         model: torch.nn.Module = mace.modules.ScaleShiftMACE(**_mace_arguments(card))
     return model.to(dtype)
+
+
+def fresh_like(model: torch.nn.Module, seed: int) -> torch.nn.Module:
+    """Return a model of the same architecture with random parameters, dtype and normalisation kept.
+
+    Parameters
+    ----------
+    model
+        A ScaleShiftMACE.
+    seed
+        Seed of the parameters; torch's own random state is left as it was.
+
+    Raises
+    ------
+    FoundationError
+        The model is of another class, whose architecture cannot be read off it.
+    """
+    from mace.tools.scripts_utils import extract_config_mace_model
+
+    arguments = extract_config_mace_model(model)
+    if "error" in arguments or type(model) is not mace.modules.ScaleShiftMACE:
+        raise FoundationError(
+            f"A {type(model).__name__} cannot be built anew from its file; only ScaleShiftMACE can. "
+            "Choose another foundation model, or a strategy that starts from the foundation."
+        )
+    arguments["atomic_numbers"] = model.get_buffer("atomic_numbers").tolist()
+    dtype = next(model.parameters()).dtype
+    with _default_dtype(dtype), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh: torch.nn.Module = mace.modules.ScaleShiftMACE(**arguments)
+        if _shapes(fresh) != _shapes(model):  # the symmetric product's basis: see _mace_arguments
+            torch.manual_seed(seed)
+            arguments["use_reduced_cg"] = not arguments["use_reduced_cg"]
+            fresh = mace.modules.ScaleShiftMACE(**arguments)
+    if _shapes(fresh) != _shapes(model):
+        raise FoundationError(
+            "The foundation's architecture could not be built anew: its weights have other shapes. "
+            "Install cuequivariance if it was trained with it, or choose another strategy."
+        )
+    return fresh.to(dtype)
+
+
+def _shapes(model: torch.nn.Module) -> dict[str, torch.Size]:
+    return {name: parameter.shape for name, parameter in model.named_parameters()}
 
 
 def _write_atomically(path: Path, text: str) -> None:

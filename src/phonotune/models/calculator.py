@@ -17,8 +17,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import FoundationError, StructureError
-from phonotune.models.adapter import find_model, load_model
-from phonotune.models.evaluate import ModelEvaluator
+from phonotune.models.adapter import find_model
+from phonotune.models.committee import AnyEvaluator, load_evaluator
 from phonotune.ports import Evaluator
 from phonotune.schemas.training import ModelRecord
 
@@ -104,8 +104,8 @@ class _Model:
 
 
 @lru_cache(maxsize=8)
-def _evaluator(model: _Model, device: str, dtype: str) -> ModelEvaluator:
-    return ModelEvaluator(load_model(model.record, dtype), device, dtype)
+def _evaluator(model: _Model, device: str, dtype: str) -> AnyEvaluator:
+    return load_evaluator(model.record, device, dtype)
 
 
 def _crystal(atoms: Atoms) -> Structure:

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import torch
 
-from phonotune.models.adapter import load_model
+from phonotune.models.adapter import load_members
 from phonotune.schemas.training import ModelRecord
 
 
-def export_model(model: ModelRecord | str | Path, path: Path, dtype: str = "float64") -> None:
+def export_model(
+    model: ModelRecord | str | Path, path: Path, dtype: str = "float64"
+) -> tuple[Path, ...]:
     """Write a model as the pickle that MACE's own tools read (``MACECalculator(model_paths=...)``).
 
     The adapter is merged, so the file needs no phonotune. It replaces `path` only once it is whole.
+    A committee of ``nacl.model`` is ``nacl-1.model``, ``nacl-2.model``, ...
 
     Parameters
     ----------
@@ -28,7 +31,19 @@ def export_model(model: ModelRecord | str | Path, path: Path, dtype: str = "floa
     ------
     FoundationError
         The foundation cannot be had.
+
+    Returns
+    -------
+    The files, one a member.
     """
-    partial = path.with_name(f"{path.name}.partial")
-    torch.save(load_model(model, dtype), partial)
-    partial.replace(path)
+    members = load_members(model, dtype)
+    alone = len(members) == 1
+    paths = [
+        path if alone else path.with_name(f"{path.stem}-{number}{path.suffix}")
+        for number in range(1, len(members) + 1)
+    ]
+    for member, file in zip(members, paths, strict=True):
+        partial = file.with_name(f"{file.name}.partial")
+        torch.save(member, partial)
+        partial.replace(file)
+    return tuple(paths)

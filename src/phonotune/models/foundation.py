@@ -206,8 +206,9 @@ def _download(key: str) -> Path:
             return Path(download_mace_mp_checkpoint(key))
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         url = _mace_urls()[key]
+        name = next((name for name, alias in ALIASES.items() if alias == key), key)
         raise FoundationError(
-            f"The foundation model {key!r} is not in mace-torch's cache and could not be "
+            f"The foundation model {name!r} is not in mace-torch's cache and could not be "
             f"downloaded from {url} ({error}). Download it elsewhere and save it as "
             f"{get_cache_dir() / cached_name(url)}, or give it with --foundation FILE."
         ) from error

@@ -64,6 +64,11 @@ class Block(Part):
         rest = self.selected_shape[0 if self.element_axis is None else 1 :]
         return (rest[0], rest[1]) if len(rest) == 2 else None
 
+    def values(self, parameter: torch.Tensor) -> torch.Tensor:
+        """Return the selected weights of the parameter, shape `selected_shape`; a copy."""
+        flat = parameter.detach().reshape(-1)
+        return flat[self.positions().to(flat.device)].reshape(self.selected_shape)
+
     def positions(self) -> torch.Tensor:
         """Return flat positions of the selected weights in the parameter, shape (size,), int64."""
         index = self.offset + torch.arange(prod(self.shape)).reshape(self.shape)

@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 from phonopy import Phonopy
 from phonopy.file_IO import parse_BORN, write_force_constants_to_hdf5
+from phonopy.harmonic.force_constants import compact_fc_to_full_fc
 from phonopy.interface.phonopy_yaml import PhonopyYaml
 from pymatgen.core import Structure
 
@@ -26,6 +27,7 @@ from phonotune.physics.phonon_cells import (
     to_structure,
 )
 from phonotune.physics.supercell import as_matrix
+from phonotune.ports import FloatArray
 from phonotune.schemas.base import Source
 from phonotune.schemas.phonon import PhononDocument
 
@@ -90,6 +92,42 @@ def read_phonopy_yaml(
     displaced = _fit_dataset(phonon, content.dataset, path)
     born = None if nac is None else BornCharges(nac["born"], nac["dielectric"])
     return analyse_force_constants(phonon, structure, settings, source, born, displaced)
+
+
+def read_force_constants(path: Path, symprec: float = 1e-5) -> tuple[Structure, FloatArray]:
+    """Read the second derivatives of a supercell off a phonopy yaml.
+
+    Parameters
+    ----------
+    path
+        A yaml with force constants, or with displacements and forces, which are then expanded by
+        symmetry (one-atom displacements) or fitted by symfc.
+    symprec
+        Tolerance of the symmetry search, Å.
+
+    Returns
+    -------
+    The undisplaced supercell, and its force constants, shape (n_atoms, n_atoms, 3, 3), eV/Å^2.
+
+    Raises
+    ------
+    InputError
+        The file is missing or is no phonopy yaml.
+    FramesError
+        It holds neither force constants nor forces.
+    """
+    content = _read(path)
+    structure = to_structure(content.unitcell)
+    matrix = as_matrix(np.asarray(content.supercell_matrix).T)
+    phonon = build_phonopy(structure, matrix, primitive_rows(structure, symprec), symprec)
+    if content.force_constants is not None:
+        phonon.force_constants = content.force_constants
+    else:
+        _fit_dataset(phonon, content.dataset, path)
+    constants = np.array(phonon.force_constants)
+    if constants.shape[0] != constants.shape[1]:
+        constants = compact_fc_to_full_fc(phonon.primitive, constants)
+    return to_structure(phonon.supercell), constants
 
 
 def _read(path: Path) -> Any:

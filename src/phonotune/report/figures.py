@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from phonotune.report.bundle import MaterialReport
+from phonotune.report.plots_forgetting import plot_hole_scan
 from phonotune.report.plots_mechanics import plot_elastic, plot_well, well_window
 from phonotune.report.plots_phonon import plot_bands, plot_bands_and_dos, plot_dos, plot_thermal
-from phonotune.report.plots_training import plot_history, plot_parity
+from phonotune.report.plots_training import plot_history, plot_parity, training_source
 from phonotune.report.style import NARROW, source_label
 from phonotune.report.svg import figure_svg
 from phonotune.report.tables import (
@@ -90,10 +91,16 @@ def material_sections(material: MaterialReport, prefix: str) -> list[Section]:
         table = elastic_table(material)
         sections.append(Section("elastic", "Elastic constants", (drawing,), table, caption))
     if material.trainings:
-        drawings = (_parity(material, prefix), _history(material, prefix))
+        drawings: tuple[Drawing, ...] = (_parity(material, prefix), _history(material, prefix))
         caption = (
             "Mean absolute errors before (offset of the energies refitted) and after training."
         )
+        if any(t.forgetting is not None for t in material.trainings):
+            drawings += (_holes(material, prefix),)
+            caption += (
+                " Forgetting: deviation from the foundation on a fixed probe of other crystals, zero "
+                "before training."
+            )
         table = error_table(material)
         sections.append(Section("training", "Training", drawings, table, caption))
     return sections
@@ -184,6 +191,18 @@ def _parity(material: MaterialReport, prefix: str) -> Drawing:
         "absolute error. On the line: no error."
     )
     return _drawing(prefix, "parity", "Force parity.", caption, (plot_parity(trainings),))
+
+
+def _holes(material: MaterialReport, prefix: str) -> Drawing:
+    caption = (
+        "Energy of two atoms against their distance, zero when apart; linear within 1 eV, then "
+        "logarithmic. A wall that falls again on going inwards is a hole."
+    )
+    found = [(t.forgetting, training_source(t)) for t in material.trainings]
+    probes = [probe for probe, _ in found if probe is not None]
+    sources = [source for probe, source in found if probe is not None]
+    figures = (plot_hole_scan(probes, sources),)
+    return _drawing(prefix, "holes", "Walls of the pairs.", caption, figures)
 
 
 def _history(material: MaterialReport, prefix: str) -> Drawing:

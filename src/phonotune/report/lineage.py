@@ -102,8 +102,8 @@ def _training_row(training: TrainingDocument) -> LineageRow:
         ("epochs", f"{training.epochs}, best {training.best_epoch}, {training.stop_reason}"),
         ("time", f"{training.seconds:.0f} s on {training.device}"),
     ]
-    if model.adapter is not None:
-        facts.insert(2, ("adapter sha256", model.adapter.sha256))
+    for parts in reversed(model.adapters):
+        facts.insert(2, ("adapter sha256", " ".join(part.sha256 for part in parts)))
     return LineageRow("Training", model.label, tuple(facts), model.config)
 
 

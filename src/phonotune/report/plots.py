@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from phonotune.report.plots_forgetting import plot_hole_scan
 from phonotune.report.plots_mechanics import plot_elastic, plot_well
 from phonotune.report.plots_phonon import plot_bands, plot_bands_and_dos, plot_dos, plot_thermal
 from phonotune.report.plots_training import plot_history, plot_parity
@@ -13,6 +14,7 @@ __all__ = [
     "plot_dos",
     "plot_elastic",
     "plot_history",
+    "plot_hole_scan",
     "plot_parity",
     "plot_thermal",
     "plot_well",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,7 @@ from phonotune.report.plots_mechanics import constant_label, distinct_constants,
 from phonotune.report.style import source_label
 from phonotune.schemas.base import Source
 from phonotune.schemas.comparison import Deviations, Properties
+from phonotune.schemas.forgetting import ForgettingProbe
 from phonotune.schemas.training import ErrorMetrics
 from phonotune.schemas.wells import WellDocument
 
@@ -241,14 +243,17 @@ def error_table(material: MaterialReport) -> Table:
     """Return errors on validation and training frames, before (once) and after each training."""
     heads: list[tuple[str, str]] = []
     columns: list[tuple[ErrorMetrics, ErrorMetrics]] = []
+    probes: list[ForgettingProbe | None] = []
     for training in material.trainings:
         model, metrics = training.model, training.metrics
         before = (metrics.valid_before, metrics.train_before)
         if before not in columns:
             heads.append(("untuned", model.foundation.name))
             columns.append(before)
+            probes.append(None)
         heads.append((model.strategy or "untuned", model.foundation.name))
         columns.append((metrics.valid_after, metrics.train_after))
+        probes.append(training.forgetting)
     rows = [
         Row(
             f"{name}, {part}",
@@ -258,7 +263,32 @@ def error_table(material: MaterialReport) -> Table:
         for index, part in enumerate(("validation", "training"))
         for name, unit, field in _ERRORS
     ]
-    return Table(tuple(heads), tuple(rows))
+    return Table(tuple(heads), tuple(rows + _forgetting_rows(probes)))
+
+
+def _forgetting_rows(probes: Sequence[ForgettingProbe | None]) -> list[Row]:
+    """Return the deviation from the foundation on its probe, and the deepest hole; None: untuned."""
+    found = next((probe for probe in probes if probe is not None), None)
+    if found is None:
+        return []
+
+    def deviation(probe: ForgettingProbe | None, field: str, note: bool) -> Cell:
+        if probe is None:
+            return Cell(ABSENT)
+        part = probe.overall
+        share = f"{number(part.forces_relative, 2)} % of the foundation's" if note else ""
+        return Cell(number(getattr(part, field)), share)
+
+    def hole(probe: ForgettingProbe | None) -> Cell:
+        depth = found.holes.deepest_before if probe is None else probe.holes.deepest_after
+        return Cell(number(depth), (probe.holes.worst_pair or "") if probe is not None else "")
+
+    return [
+        Row("Forgetting, energy", "meV/atom", tuple(deviation(p, "energy", False) for p in probes)),
+        Row("Forgetting, forces", "meV/Å", tuple(deviation(p, "forces", True) for p in probes)),
+        Row("Forgetting, stress", "meV/Å³", tuple(deviation(p, "stress", False) for p in probes)),
+        Row("Deepest hole in a pair's wall", "eV", tuple(hole(p) for p in probes)),
+    ]
 
 
 def overview_table(materials: list[MaterialReport]) -> Table:

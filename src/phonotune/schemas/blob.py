@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -50,6 +51,13 @@ class Blob(MSONable):
         return cls(payload, hashlib.sha256(content).hexdigest(), encoding)
 
     @classmethod
+    def split(cls, content: bytes, encoding: str) -> tuple[Blob, ...]:
+        """Wrap bytes of any size in blobs of at most MAX_BLOB_BYTES; :func:`join_blobs` undoes it."""
+        size = MAX_BLOB_BYTES // 4 * 3
+        starts = range(0, max(len(content), 1), size)
+        return tuple(cls.from_bytes(content[start : start + size], encoding) for start in starts)
+
+    @classmethod
     def pack(cls, **arrays: ArrayLike) -> Blob:
         """Compress named arrays; NaN or infinity raises PhonotuneError, naming the array."""
         checked: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
@@ -84,3 +92,8 @@ class Blob(MSONable):
 
     def __repr__(self) -> str:
         return f"Blob({self.encoding}, {len(self.payload)} characters, sha256 {self.sha256[:12]})"
+
+
+def join_blobs(blobs: Sequence[Blob]) -> bytes:
+    """Return the bytes that :meth:`Blob.split` wrapped, in their order."""
+    return b"".join(blob.to_bytes() for blob in blobs)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from phonotune.schemas.base import Document, Part
 from phonotune.schemas.blob import Blob
+from phonotune.schemas.forgetting import ForgettingProbe
 from phonotune.units import (
     MilliElectronVoltPerAngstrom,
     MilliElectronVoltPerAtom,
@@ -27,7 +28,7 @@ class ModelRecord(Part):
     """A model as stored: foundation plus adapter, never a pickle.
 
     ``model_id`` is the sha256 over foundation sha256, strategy, adapter sha256, dataset hash and resolved
-    config; an untuned foundation has ``adapter=None`` and ``strategy=None``.
+    config; an untuned foundation has no adapter and ``strategy=None``, a committee has an adapter a member.
     """
 
     model_id: str
@@ -35,16 +36,17 @@ class ModelRecord(Part):
     strategy: str | None = None
     dataset_hash: str | None = None
     config: dict[str, Any] = Field(default_factory=dict)
-    adapter: Blob | None = None
+    adapters: tuple[tuple[Blob, ...], ...] = Field(
+        default=(), description="one a member, as the parts of its bytes"
+    )
 
     @property
     def label(self) -> str:
         """Short name for tables and legends: ``mini`` or ``mini + lora``."""
-        return (
-            self.foundation.name
-            if self.strategy is None
-            else f"{self.foundation.name} + {self.strategy}"
-        )
+        if self.strategy is None:
+            return self.foundation.name
+        members = f" ({len(self.adapters)} members)" if len(self.adapters) > 1 else ""
+        return f"{self.foundation.name} + {self.strategy}{members}"
 
 
 class ErrorMetrics(Part):
@@ -75,11 +77,23 @@ class PlanSummary(Part):
     text: str = Field(description='e.g. "16 574 of 82 288 parameters, 31 tensors"')
 
 
+class MemberTraining(Part):
+    """How a further member of a committee was trained; fields as in :class:`TrainingDocument`."""
+
+    seed: int
+    best_epoch: int
+    epochs: int
+    seconds: Second
+    stop_reason: str
+    history: Blob
+
+
 class TrainingDocument(Document):
     """A finished training (output of FineTuneMaker); ``model`` is what the property Makers take.
 
     ``history`` holds arrays epoch, seconds, loss, valid_loss, valid_energy (meV/atom),
-    valid_forces (meV/Å), valid_stress (meV/Å^3), lr; epoch 0 is the foundation model.
+    valid_forces (meV/Å), valid_stress (meV/Å^3), lr; epoch 0 is the foundation model. Of a committee,
+    ``history``, ``epochs``, ``best_epoch`` and ``stop_reason`` are the first member's.
     """
 
     kind: Literal["training"] = "training"
@@ -94,6 +108,12 @@ class TrainingDocument(Document):
     stop_reason: str
     device: str
     history: Blob
-    parity: Blob = Field(
-        description="reference and predicted energies, forces of the validation frames"
+    forgetting: ForgettingProbe | None = Field(
+        default=None,
+        description="deviation from the foundation on a fixed probe",
     )
+    forgetting_error: str | None = Field(default=None, description="why there is no probe")
+    parity: Blob = Field(
+        description="reference, predicted and untuned energies and forces of the validation frames"
+    )
+    further_members: list[MemberTraining] = Field(default_factory=list)

@@ -122,16 +122,54 @@ class FrameSet:
         graph = collate([self.graphs[i] for i in indices], self.device, self.head)
         return LabelledBatch(graph, self._labels(indices))
 
-    def in_order(self, batch_size: int) -> list[LabelledBatch]:
+    def in_order(self, batch_size: int, batch_atoms: int | None = None) -> list[LabelledBatch]:
         """Return the whole set as batches in stored order."""
-        order = list(range(len(self)))
-        return [self.batch(part) for part in _parts(order, batch_size)]
+        parts = self._parts(list(range(len(self))), batch_size, batch_atoms)
+        return [self.batch(part) for part in parts]
 
-    def shuffled(self, batch_size: int, rng: np.random.Generator) -> Iterator[LabelledBatch]:
-        """Yield the whole set once in random order; the last, smaller batch is never dropped."""
+    def shuffled(
+        self, batch_size: int, rng: np.random.Generator, batch_atoms: int | None = None
+    ) -> Iterator[LabelledBatch]:
+        """Yield the whole set once in random order; the last, smaller batch is never dropped.
+
+        Parameters
+        ----------
+        batch_size
+            Most frames in a batch.
+        rng
+            Draws the order.
+        batch_atoms
+            Most atoms in a batch; a larger frame is a batch of its own.
+        """
         order = [int(i) for i in rng.permutation(len(self))]
-        for part in _parts(order, batch_size):
+        for part in self._parts(order, batch_size, batch_atoms):
             yield self.batch(part)
+
+    def resampled(self, rng: np.random.Generator) -> FrameSet:
+        """Return as many frames, drawn with replacement (bootstrap); graphs are shared."""
+        drawn = [int(i) for i in rng.integers(len(self), size=len(self))]
+        return replace(
+            self,
+            frames=tuple(self.frames[i] for i in drawn),
+            graphs=tuple(self.graphs[i] for i in drawn),
+            composition=self.composition[drawn],
+        )
+
+    def _parts(
+        self, order: Sequence[int], batch_size: int, batch_atoms: int | None
+    ) -> Iterator[list[int]]:
+        part: list[int] = []
+        atoms = 0
+        for index in order:
+            more = self.graphs[index].n_atoms
+            full = batch_atoms is not None and atoms + more > batch_atoms
+            if part and (full or len(part) == batch_size):
+                yield part
+                part, atoms = [], 0
+            part.append(index)
+            atoms += more
+        if part:
+            yield part
 
     def _labels(self, indices: Sequence[int]) -> Labels:
         frames = [self.frames[i] for i in indices]
@@ -166,8 +204,3 @@ class FrameSet:
 def _composition(frames: Sequence[Frame], elements: Sequence[int]) -> FloatArray:
     numbers = [np.asarray(frame.structure.atomic_numbers) for frame in frames]
     return np.array([[np.count_nonzero(z == n) for z in elements] for n in numbers], dtype=float)
-
-
-def _parts(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    for start in range(0, len(order), size):
-        yield order[start : start + size]

@@ -6,16 +6,17 @@ same call finds it, and ends bit-identical (CPU) to a training that was never in
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 
-from phonotune.errors import TrainingError
+from phonotune.errors import InputError, TrainingError
 from phonotune.schemas.base import hash_json
+from phonotune.training.options import Options
 from phonotune.training.state import FORMAT, TrainState
 
 
@@ -33,11 +34,25 @@ class Checkpoint:
 
     @classmethod
     def of(
-        cls, directory: Path, foundation_sha256: str, dataset_hash: str, options: dict[str, Any]
+        cls,
+        directory: Path,
+        foundation_sha256: str,
+        dataset_hash: str,
+        options: Options,
+        member: int = 0,
     ) -> Checkpoint:
-        """Name the file by foundation, dataset and options; ``max_seconds`` changes no result."""
-        lasting = {key: value for key, value in options.items() if key != "max_seconds"}
-        key = hash_json([FORMAT, foundation_sha256, dataset_hash, lasting])[:32]
+        """Name the file by foundation, dataset, options and what their files hold.
+
+        ``max_seconds`` changes no result and is left out.
+
+        Raises
+        ------
+        InputError
+            A file that the options name does not exist.
+        """
+        lasting = options.model_dump(mode="json", exclude={"max_seconds"})
+        files = [_sha256(f) for f in (options.replay.file, options.hessian.file) if f is not None]
+        key = hash_json([FORMAT, foundation_sha256, dataset_hash, lasting, files, member])[:32]
         return cls(directory.expanduser() / f"{key}.safetensors")
 
     def write(self, state: TrainState) -> None:
@@ -71,3 +86,13 @@ class Checkpoint:
     def remove(self) -> None:
         """Delete the file, if there is one."""
         self.path.unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}). Give an existing file."
+        ) from error

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import monotonic
 
-import numpy as np
-import torch
-
-from phonotune.errors import FramesError, TrainingError
+from phonotune.errors import FramesError, TrainingError, TrainingInterruptedError
 from phonotune.models.adapter import Adapter
-from phonotune.models.evaluate import choose_device, torch_dtype
 from phonotune.models.foundation import find_foundation, load_foundation
-from phonotune.models.terms import EffectiveWeights
 from phonotune.schemas.dataset import DatasetDocument, Frame
 from phonotune.schemas.training import FoundationRecord, TrainingDocument
 from phonotune.settings import get_settings
-from phonotune.training.batches import FrameSet
 from phonotune.training.checkpoint import Checkpoint
 from phonotune.training.config import FineTuneConfig
-from phonotune.training.energies import (
-    EnergyRefit,
-    interaction_energies,
-    no_refit,
-    refit_energies,
-)
-from phonotune.training.loop import Progress, Task, run
-from phonotune.training.losses import loss_terms
+from phonotune.training.directory import write_model_directory as write_model_directory
+from phonotune.training.interruption import Interruption, watch
+from phonotune.training.loop import Progress, run
 from phonotune.training.options import Options
-from phonotune.training.plan import TuningPlan
-from phonotune.training.results import Training, training_document
-from phonotune.training.results import write_model_directory as write_model_directory
+from phonotune.training.prepare import Prepared, prepare
+from phonotune.training.results import Member, Training, training_document
+from phonotune.training.schedule import best_epoch
 from phonotune.training.state import Row, TrainState, start_state
-from phonotune.training.strategies import find_strategy
 
 
 def finetune(
@@ -44,10 +30,11 @@ def finetune(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> TrainingDocument:
-    """Fine-tune a foundation model; the result is never worse on validation than the foundation.
+    """Fine-tune a foundation model; the result is never worse on validation than its start.
 
-    A killed call resumes from its checkpoint when it is made again (settings ``checkpoint_dir`` and
-    ``checkpoint_seconds``), and ends bit-identical on the CPU.
+    The start is the foundation, but for ``scratch``. A killed call resumes from its checkpoint when
+    it is made again (settings ``checkpoint_dir`` and ``checkpoint_seconds``), and ends bit-identical
+    on the CPU. SIGTERM and the end of a Slurm job's time write a checkpoint first.
 
     Parameters
     ----------
@@ -60,7 +47,7 @@ def finetune(
     device
         ``"auto"`` takes CUDA where there is one.
     progress
-        Called with the row of the history after every epoch, epoch 0 (the foundation) included.
+        Called with the row of the history after every epoch, epoch 0 (the start) included.
 
     Raises
     ------
@@ -69,34 +56,75 @@ def finetune(
     StructureError
         An element that the foundation does not know.
     TrainingError
-        The foundation itself gives no number on the validation frames.
+        The start gives no number on the validation frames, or training diverged at once.
+    TrainingInterruptedError
+        SIGTERM or the end of the walltime came first; the same call goes on.
     """
     train, valid = dataset.train_frames(), dataset.valid_frames()
     _check_frames(train, valid)
     record = foundation if isinstance(foundation, FoundationRecord) else find_foundation(foundation)
-    base = load_foundation(record, "float64")
-    options: Options = config.root
-    elements = sorted({int(z) for f in (*train, *valid) for z in f.structure.atomic_numbers})
-    plan = find_strategy(config.strategy).plan(base, elements, options)
-    prepared = _prepare(base, plan, train, valid, elements, options, choose_device(device))
-    checkpoint = Checkpoint.of(
-        get_settings().checkpoint_dir, record.sha256, dataset.dataset_hash, config.resolved()
+    shared = prepare(load_foundation(record, "float64"), train, valid, config.root, device)
+    checkpoints = checkpoints_of(dataset, record, config)
+    with watch(get_settings().walltime_margin) as interruption:
+        members = [
+            _train(shared, options, checkpoint, interruption, progress)
+            for options, checkpoint in zip(member_options(config.root), checkpoints, strict=True)
+        ]
+    training = Training(
+        dataset, record, shared.base, config, shared.plan, shared.refit, str(shared.like.device)
     )
-    state = start_state(plan, options, prepared.like)
-    checkpoint.read_into(state)
-    reason = run(prepared.task, state, options, _Watch(checkpoint, state, progress))
-    checkpoint.write(state)
-    document = training_document(
-        Training(
-            dataset, record, base, config, plan, prepared.refit.text, str(prepared.like.device)
-        ),
-        Adapter(plan.terms, state.best, prepared.refit.shifts),
-        state,
-        reason,
-    )
-    if not reason.startswith("max_seconds"):
-        checkpoint.remove()
+    document = training_document(training, members)
+    if all(member.stop.kind != "time" for member in members):
+        for checkpoint in checkpoints:
+            checkpoint.remove()
     return document
+
+
+def checkpoints_of(
+    dataset: DatasetDocument, foundation: FoundationRecord, config: FineTuneConfig
+) -> list[Checkpoint]:
+    """Return where each member of this very training keeps its state, whether it exists or not."""
+    folder = get_settings().checkpoint_dir
+    return [
+        Checkpoint.of(folder, foundation.sha256, dataset.dataset_hash, options, member)
+        for member, options in enumerate(member_options(config.root))
+    ]
+
+
+def member_options(options: Options) -> list[Options]:
+    """Return the options of every member of a committee: own seeds, the time shared out."""
+    seconds = options.max_seconds and options.max_seconds / options.committee
+    return [
+        options.model_copy(update={"seed": options.seed + i, "max_seconds": seconds})
+        for i in range(options.committee)
+    ]
+
+
+def _train(
+    shared: Prepared,
+    options: Options,
+    checkpoint: Checkpoint,
+    interruption: Interruption,
+    progress: Progress | None,
+) -> Member:
+    plan, task = shared.task(options)
+    state = start_state(plan, options, shared.base, shared.like)
+    checkpoint.read_into(state)
+    stop = run(task, state, options, _Watch(checkpoint, state, progress), interruption)
+    checkpoint.write(state)
+    if stop.kind == "interrupted":
+        raise TrainingInterruptedError(
+            f"Training stopped after {len(state.history) - 1} epochs: {stop.reason}. Its checkpoint "
+            f"is {checkpoint.path}; the same call goes on from there."
+        )
+    if stop.kind == "diverged" and best_epoch(state.valid_losses) == 0:
+        raise TrainingError(
+            f"Training {stop.reason}, and no epoch was better than the start. Lower lr (now "
+            f"{options.lr:g}) or set clip_norm, and look for absurd labels."
+        )
+    names = {name for term in plan.terms for name in term.shapes()}
+    kept = {name: tensor for name, tensor in state.best.items() if name in names}
+    return Member(Adapter(plan.terms, kept, shared.refit.shifts), state, stop, options.seed)
 
 
 def _check_frames(train: Sequence[Frame], valid: Sequence[Frame]) -> None:
@@ -111,50 +139,6 @@ def _check_frames(train: Sequence[Frame], valid: Sequence[Frame]) -> None:
                 f"None of the {len(frames)} {name} frames has forces; phonons cannot be learned "
                 "from energies alone. Label them with forces (REF_forces in extxyz)."
             )
-
-
-@dataclass(frozen=True, eq=False)
-class _Prepared:
-    task: Task
-    refit: EnergyRefit
-
-    @property
-    def like(self) -> torch.Tensor:
-        """A tensor with the dtype and device of the training."""
-        return next(self.task.model.parameters())
-
-
-def _prepare(
-    base: torch.nn.Module,
-    plan: TuningPlan,
-    train: Sequence[Frame],
-    valid: Sequence[Frame],
-    elements: Sequence[int],
-    options: Options,
-    device: torch.device,
-) -> _Prepared:
-    model = copy.deepcopy(base).to(device, torch_dtype(options.dtype)).requires_grad_(False)
-    sets = [FrameSet.build(frames, model, elements) for frames in (train, valid)]
-    refit = _refit(model, sets[0], options) if options.refit_energies else no_refit(elements)
-    fitted, held_out = (frames.shifted(refit.shifts) for frames in sets)
-    stress = fitted.has_stress or held_out.has_stress
-    weights = EffectiveWeights(model, plan.terms)
-    task = Task(model, weights, fitted, held_out, loss_terms(options.loss), stress)
-    return _Prepared(task, refit)
-
-
-def _refit(model: torch.nn.Module, train: FrameSet, options: Options) -> EnergyRefit:
-    labelled = [i for i, frame in enumerate(train.frames) if frame.energy is not None]
-    batches = train.in_order(options.batch_size)
-    predicted = interaction_energies(model, batches)
-    targets = np.concatenate([batch.labels.energy.cpu().double().numpy() for batch in batches])
-    residual = targets - predicted
-    if not np.isfinite(residual).all():
-        raise TrainingError(
-            "The foundation's energies of the training frames are not a number; nothing was trained. "
-            "Look for overlapping atoms or absurd labels in these frames."
-        )
-    return refit_energies(train.elements, train.composition[labelled], residual[labelled])
 
 
 class _Watch:

@@ -13,10 +13,12 @@ import torch
 from phonotune.errors import TrainingError
 from phonotune.models.terms import EffectiveWeights, Tensors
 from phonotune.training.batches import FrameSet, LabelledBatch
-from phonotune.training.losses import HuberTerm, Tally, total_loss
+from phonotune.training.interruption import NEVER, Interruption
+from phonotune.training.losses import LossTerm, Tally, total_loss
 from phonotune.training.options import Options
+from phonotune.training.penalties import LossPart
 from phonotune.training.prediction import predict
-from phonotune.training.schedule import learning_rate, stop_reason
+from phonotune.training.schedule import Stop, learning_rate, stop_after
 from phonotune.training.state import Row, TrainState
 
 Progress = Callable[[Row], None]
@@ -31,49 +33,77 @@ class Task:
     ----------
     model
         The foundation, its parameters constant.
+    penalties
+        Parts of the loss beside the frames: replay, second derivatives, L2-SP.
     stress
         Whether any frame has a stress label; if none has, none is computed.
+    anchors
+        What weight decay draws the tensors to, by name; None: to zero.
     """
 
     model: torch.nn.Module
     weights: EffectiveWeights
     train: FrameSet
     valid: FrameSet
-    terms: Sequence[HuberTerm]
+    terms: Sequence[LossTerm]
+    penalties: Sequence[LossPart]
     stress: bool
+    anchors: Tensors | None = None
 
 
-def run(task: Task, state: TrainState, options: Options, after_epoch: Progress) -> str:
-    """Train until there is a reason to stop; return the reason. The result is ``state.best``.
+def run(
+    task: Task,
+    state: TrainState,
+    options: Options,
+    after_epoch: Progress,
+    interruption: Interruption = NEVER,
+) -> Stop:
+    """Train until there is a reason to stop. The result is ``state.best``.
+
+    An epoch that is cut (by a signal, the end of the time, a loss that is no number) leaves no
+    trace: the state is that of the last whole epoch.
 
     Raises
     ------
     TrainingError
-        The foundation's own validation loss is not a number, so there is no good state to keep.
+        The first validation loss is not a number, so there is no good state to keep.
     """
-    valid = task.valid.in_order(options.batch_size)
+    valid = task.valid.in_order(options.batch_size, options.batch_atoms)
     if not state.history:
-        _record_foundation(task, state, options, valid)
+        _record_start(task, state, options, valid)
         after_epoch(state.history[0])
-    while (reason := stop_reason(options, state.valid_losses, state.seconds)) is None:
-        started, before = perf_counter(), state.seconds
+    while (stop := stop_after(options, state.valid_losses, state.seconds)) is None:
+        started, before, snapshot = perf_counter(), state.seconds, state.snapshot()
         rate = learning_rate(options, state.valid_losses)
-        deadline = started + (options.max_seconds or math.inf) - before
-        loss = _run_epoch(task, state, options, rate, deadline)
+        loss, stop = _run_epoch(task, state, options, rate, interruption.within(options, before))
         row = {"epoch": len(state.history), "loss": loss, "lr": rate}
-        row |= evaluate(task, state.judged, valid)
-        if not (math.isfinite(loss) and math.isfinite(row["valid_loss"])):
-            return f"diverged in epoch {row['epoch']} (loss not a number); the best state is kept"
+        if stop is None:
+            row |= evaluate(task, state.judged, valid)
+            stop = _divergence(row, state.history[0])
+        if stop is not None:
+            state.rewind(snapshot)
+            return stop
         state.record(row | {"seconds": before + perf_counter() - started})
         after_epoch(state.history[-1])
-    return reason
+    return stop
 
 
-def _record_foundation(
+def _divergence(row: Row, first: Row) -> Stop | None:
+    loss = max(row["loss"], row["valid_loss"])
+    if math.isfinite(loss) and loss <= 1e4 * max(first["loss"], first["valid_loss"], 1.0):
+        return None
+    return Stop(
+        "diverged",
+        f"diverged in epoch {row['epoch']:.0f} (loss {loss:.3g}); the best state is kept",
+    )
+
+
+def _record_start(
     task: Task, state: TrainState, options: Options, valid: Sequence[LabelledBatch]
 ) -> None:
     started = perf_counter()
-    train = evaluate(task, state.judged, task.train.in_order(options.batch_size))
+    batches = task.train.in_order(options.batch_size, options.batch_atoms)
+    train = evaluate(task, state.judged, batches)
     row = {"epoch": 0, "loss": train["valid_loss"], "lr": options.lr}
     row |= evaluate(task, state.judged, valid)
     if not math.isfinite(row["valid_loss"]):
@@ -85,41 +115,60 @@ def _record_foundation(
 
 
 def _run_epoch(
-    task: Task, state: TrainState, options: Options, rate: float, deadline: float
-) -> float:
+    task: Task, state: TrainState, options: Options, rate: float, ended: Callable[[], Stop | None]
+) -> tuple[float, Stop | None]:
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     rng = np.random.default_rng([options.seed, len(state.history)])
     losses = []
-    for batch in task.train.shuffled(options.batch_size, rng):
-        losses.append(_step(task, state, options, batch))
-        if not math.isfinite(losses[-1]) or perf_counter() >= deadline:
-            break
-    return float(np.mean(losses))
+    for batch in task.train.shuffled(options.batch_size, rng, options.batch_atoms):
+        losses.append(_step(task, state, options, rate, batch, rng))
+        if (stop := ended()) is not None:
+            return math.nan, stop
+    return float(torch.stack(losses).mean()), None
 
 
-def _step(task: Task, state: TrainState, options: Options, batch: LabelledBatch) -> float:
+def _step(
+    task: Task,
+    state: TrainState,
+    options: Options,
+    rate: float,
+    batch: LabelledBatch,
+    rng: np.random.Generator,
+) -> torch.Tensor:
     leaves = list(state.tensors.values())
     weights = task.weights(state.tensors)
     prediction = predict(task.model, weights, batch.graph, stress=task.stress, differentiable=True)
     loss = total_loss(task.terms, [term(prediction, batch.labels) for term in task.terms])
+    loss = loss + sum(penalty(state.tensors, rng) for penalty in task.penalties)
     gradients = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
     for leaf, gradient in zip(leaves, gradients, strict=True):
         leaf.grad = gradient
-    norm = torch.nn.utils.clip_grad_norm_(leaves, options.clip_norm or math.inf)
-    if not torch.isfinite(norm):
-        return math.nan
+    if options.clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(leaves, options.clip_norm)
+    _decay(state.tensors, task.anchors, rate * options.weight_decay)
     state.optimizer.step()
     state.steps += 1
     if state.average is not None and options.ema is not None:
         _update_average(state.average, state.tensors, options.ema, state.steps)
-    return float(loss.detach())
+    return loss.detach()
+
+
+@torch.no_grad()
+def _decay(tensors: Tensors, anchors: Tensors | None, share: float) -> None:
+    """Draw the tensors to their anchors by a share of the distance: AdamW's decoupled decay."""
+    if share == 0.0:
+        return
+    if anchors is None:
+        torch._foreach_mul_(list(tensors.values()), 1.0 - share)
+    else:
+        torch._foreach_lerp_(list(tensors.values()), [anchors[name] for name in tensors], share)
 
 
 def _update_average(average: Tensors, tensors: Tensors, decay: float, steps: int) -> None:
     warm = min(decay, (1 + steps) / (10 + steps))
-    for name, tensor in tensors.items():
-        average[name].lerp_(tensor.detach(), 1.0 - warm)
+    live = [tensor.detach() for tensor in tensors.values()]
+    torch._foreach_lerp_([average[name] for name in tensors], live, 1.0 - warm)
 
 
 def evaluate(task: Task, tensors: Tensors, batches: Sequence[LabelledBatch]) -> Row:

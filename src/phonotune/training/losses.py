@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch.nn.functional import huber_loss
+from torch.nn.functional import huber_loss, l1_loss, mse_loss
 
 from phonotune.training.batches import Labels
 from phonotune.training.options import LossOptions
@@ -56,23 +56,36 @@ def _masked_sum(values: torch.Tensor, mask: torch.Tensor) -> Tally:
     return Tally((per_row * mask[:, None]).sum(), mask.sum() * per_row.shape[1])
 
 
-@dataclass(frozen=True)
-class HuberTerm:
-    """``weight * mean(huber(error, delta))``: quadratic below delta, linear above.
+Penalty = Callable[[torch.Tensor], torch.Tensor]
+"""A deviation, any shape, to its penalty, same shape."""
 
-    Huber, Ann. Math. Stat. 35, 73 (1964).
-    """
+
+def huber(delta: float) -> Penalty:
+    """Quadratic below delta, linear above (Huber, Ann. Math. Stat. 35, 73 (1964))."""
+    return lambda error: huber_loss(error, torch.zeros_like(error), reduction="none", delta=delta)
+
+
+def find_penalty(options: LossOptions) -> Penalty:
+    """Return the penalty of that name: ``huber``, ``l2`` (squares) or ``l1`` (absolute values)."""
+    if options.penalty == "huber":
+        return huber(options.delta)
+    form = mse_loss if options.penalty == "l2" else l1_loss
+    return lambda error: form(error, torch.zeros_like(error), reduction="none")
+
+
+@dataclass(frozen=True)
+class LossTerm:
+    """``weight * mean(penalty(error))`` over the values that have a label."""
 
     name: str
     weight: float
-    delta: float
+    penalty: Penalty = field(repr=False)
     errors: Callable[[Prediction, Labels], Errors] = field(repr=False)
 
     def __call__(self, prediction: Prediction, labels: Labels) -> Tally:
         """Return the sum of the penalties of a batch and the number of labels."""
         error, mask = self.errors(prediction, labels)
-        penalty = huber_loss(error, torch.zeros_like(error), reduction="none", delta=self.delta)
-        return _masked_sum(penalty, mask)
+        return _masked_sum(self.penalty(error), mask)
 
     def mean_absolute(self, prediction: Prediction, labels: Labels) -> Tally:
         """Return the sum of the absolute errors of a batch and the number of labels."""
@@ -83,13 +96,14 @@ class HuberTerm:
 ERRORS = {"energy": energy_errors, "forces": force_errors, "stress": stress_errors}
 
 
-def loss_terms(options: LossOptions) -> list[HuberTerm]:
+def loss_terms(options: LossOptions) -> list[LossTerm]:
     """Return energy, forces and stress terms; a weight of 0 keeps the term for reporting only."""
     weights = {"energy": options.energy, "forces": options.forces, "stress": options.stress}
-    return [HuberTerm(name, weights[name], options.delta, error) for name, error in ERRORS.items()]
+    penalty = find_penalty(options)
+    return [LossTerm(name, weights[name], penalty, error) for name, error in ERRORS.items()]
 
 
-def total_loss(terms: Sequence[HuberTerm], tallies: Sequence[Tally]) -> torch.Tensor:
+def total_loss(terms: Sequence[LossTerm], tallies: Sequence[Tally]) -> torch.Tensor:
     """Return the weighted sum of the terms' means."""
     parts = [
         term.weight * tally.mean()

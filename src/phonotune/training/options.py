@@ -2,29 +2,73 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from phonotune.schemas.base import Part
 from phonotune.units import Dimensionless, Second
 
+Schedule = Literal["cosine", "plateau", "constant"]
+
 
 class LossOptions(Part):
-    """Weights of the loss terms, and the Huber threshold that they share."""
+    """Weights of the loss terms, and the form of the penalty that they share."""
 
     energy: Dimensionless = Field(default=10.0, ge=0, description="weight of the energy per atom")
     forces: Dimensionless = Field(default=100.0, ge=0, description="weight of the forces")
     stress: Dimensionless = Field(default=1000.0, ge=0, description="weight of the stress")
+    l2sp: Dimensionless = Field(
+        default=0.0,
+        ge=0,
+        description="weight of half the squared change of the weights (L2-SP as a loss term)",
+    )
+    penalty: Literal["huber", "l2", "l1"] = "huber"
     delta: Dimensionless = Field(
         default=0.01, gt=0, description="Huber threshold in eV, eV/Å and eV/Å^3"
     )
 
 
+class ReplayOptions(Part):
+    """Frames with the foundation's own labels, trained beside the material's."""
+
+    file: Path | None = Field(default=None, description="labelled extxyz; none: frames are made")
+    frames: int = Field(
+        default=0,
+        ge=0,
+        description="prototype cells that the foundation labels if there is no file",
+    )
+    weight: Dimensionless = Field(default=1.0, gt=0, description="of the replay loss")
+    batch_size: int = Field(default=16, ge=1, description="replay frames in a step")
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to replay."""
+        return self.file is not None or self.frames > 0
+
+
+class HessianOptions(Part):
+    """Second derivatives: one random column of the force constants a step (PFT, arXiv 2601.07742)."""
+
+    file: Path | None = Field(
+        default=None, description="phonopy yaml of displacements with forces, or force constants"
+    )
+    weight: Dimensionless = Field(default=1.0, gt=0, description="of the Hessian loss")
+    delta: Dimensionless = Field(default=0.1, gt=0, description="Huber threshold in eV/Å^2")
+
+
 class Options(Part):
-    """How a training runs; frozen, unknown keys are refused, stored with the result."""
+    """How a training runs; frozen, unknown keys are refused, stored with the result.
+
+    A recipe is a named set of defaults; what is given beside it goes before it.
+    """
+
+    RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     strategy: str
+    recipe: str = Field(default="default", description="named set of defaults")
     max_epochs: int = Field(ge=0, description="0 keeps the foundation model")
     max_seconds: Second | None = Field(
         default=None,
@@ -34,11 +78,17 @@ class Options(Part):
     batch_size: int = Field(
         default=2, ge=1, description="frames in a step; the last step may hold fewer"
     )
-    lr: Dimensionless = Field(gt=0, description="learning rate of AdamW")
-    weight_decay: Dimensionless = Field(
-        ge=0, description="decoupled decay of the change, not of the weights"
+    batch_atoms: int | None = Field(
+        default=None, ge=1, description="most atoms in a step, beside batch_size"
     )
-    schedule: Literal["cosine", "plateau", "constant"]
+    lr: Dimensionless = Field(gt=0, description="learning rate of AdamW")
+    weight_decay: Dimensionless = Field(default=0.0, ge=0, description="decoupled decay, see decay")
+    decay: Literal["change", "weights"] = Field(
+        default="change",
+        description="what weight_decay draws to zero: the change of the weights (that is, towards "
+        "the foundation) or the weights themselves",
+    )
+    schedule: Schedule = "cosine"
     plateau_factor: Dimensionless = Field(default=0.5, gt=0, lt=1)
     plateau_patience: int = Field(
         default=2, ge=0, description="epochs without progress before a cut"
@@ -56,8 +106,39 @@ class Options(Part):
     refit_energies: bool = Field(
         default=True, description="fit atomic energies to the labels before the first step"
     )
+    committee: int = Field(default=1, ge=1, description="models trained, each from its own seed")
+    bootstrap: bool = Field(
+        default=True, description="members of a committee see frames drawn with replacement"
+    )
     dtype: Literal["float32", "float64"] = Field(
         default="float32", description="of the training; models are evaluated in float64"
     )
     seed: int = Field(default=0, ge=0)
     loss: LossOptions = Field(default_factory=LossOptions)
+    replay: ReplayOptions = Field(default_factory=ReplayOptions)
+    hessian: HessianOptions = Field(default_factory=HessianOptions)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_recipe(cls, given: Any) -> Any:
+        name = given.get("recipe", "default") if isinstance(given, dict) else "default"
+        if name == "default":
+            return given
+        if name not in cls.RECIPES:
+            known = ", ".join(["default", *cls.RECIPES])
+            raise ValueError(f"recipe {name!r} is unknown; this strategy knows {known}")
+        return _merged(cls.RECIPES[name], given)
+
+    @model_validator(mode="after")
+    def _check_decay(self) -> Options:
+        if self.decay == "weights" and getattr(self, "rank", None) is not None:
+            raise ValueError("decay 'weights' needs a full change; low-rank factors have 'change'")
+        return self
+
+
+def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(defaults)
+    for key, value in given.items():
+        inner = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = _merged(result[key], value) if inner else value
+    return result

@@ -6,8 +6,8 @@ Configurations are read where no torch is needed (a login node), so torch is imp
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from phonotune.training.options import Options
 if TYPE_CHECKING:
     import torch
 
-    from phonotune.models.terms import Term
+    from phonotune.models.terms import Block, Term
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,24 @@ class TuningPlan:
     Attributes
     ----------
     terms
-        Changes of disjoint blocks of the foundation's parameters.
+        Changes of disjoint blocks of the foundation's parameters: the adapter.
     total
         Number of foundation weights that the material's elements use.
+    replay_head
+        Changes of the second head, which only replay frames see; trained, not kept.
+    origin
+        The model whose weights the change starts from; None: the foundation, a change of zero.
     """
 
     terms: tuple[Term, ...]
     total: int
+    replay_head: tuple[Term, ...] = ()
+    origin: torch.nn.Module | None = field(default=None, repr=False, compare=False)
 
     @property
     def moved(self) -> int:
         """Number of trained numbers."""
-        return sum(prod(shape) for term in self.terms for shape in term.shapes().values())
+        return _count(self.terms)
 
     @property
     def reached(self) -> int:
@@ -55,6 +61,10 @@ class TuningPlan:
         text = (
             f"{_spaced(self.reached)} of {_spaced(self.total)} parameters, {self.tensors} tensors"
         )
+        if self.origin is not None:
+            text += ", from random values"
+        if self.replay_head:
+            text += f"; a second head of {_spaced(_count(self.replay_head))} for replay frames"
         low = [term for term in self.terms if term.rank is not None]
         if not low:
             return text
@@ -77,17 +87,25 @@ class TuningPlan:
 
 
 def plan_terms(
-    model: torch.nn.Module, elements: Iterable[int], terms: Iterable[Term]
+    blocks: Sequence[Block],
+    terms: Iterable[Term],
+    replay_head: Iterable[Term] = (),
+    origin: torch.nn.Module | None = None,
 ) -> TuningPlan:
     """Check terms and count what they move.
+
+    Parameters
+    ----------
+    blocks
+        Every block of the material, from ``models.terms.weight_blocks``.
+    terms, replay_head, origin
+        Of the plan.
 
     Raises
     ------
     ConfigError
         Nothing moves, or two terms change the same block.
     """
-    from phonotune.models.terms import weight_blocks
-
     chosen = tuple(terms)
     if not chosen:
         raise ConfigError(
@@ -99,7 +117,41 @@ def plan_terms(
         raise ConfigError(
             f"The plan changes {twice[0]!r} twice; a block belongs to one term. Correct the plan."
         )
-    return TuningPlan(chosen, sum(block.size for block in weight_blocks(model, elements)))
+    return TuningPlan(chosen, sum(block.size for block in blocks), tuple(replay_head), origin)
+
+
+def full_change(
+    model: torch.nn.Module,
+    elements: Iterable[int],
+    moves: Callable[[str], bool] = lambda _: True,
+    replay_head: Callable[[str], bool] = lambda _: False,
+    origin: torch.nn.Module | None = None,
+) -> TuningPlan:
+    """Plan a full Δ of the blocks of a material.
+
+    Parameters
+    ----------
+    model, elements
+        The foundation and the atomic numbers of the material.
+    moves, replay_head
+        Whether a parameter of this name moves, and whether the replay head has its own.
+    origin
+        Model whose weights the change starts from; None: the foundation.
+
+    Raises
+    ------
+    ConfigError
+        Nothing moves.
+    """
+    from phonotune.models.terms import Term, weight_blocks
+
+    blocks = weight_blocks(model, elements)
+    return plan_terms(
+        blocks,
+        (Term(block=block) for block in blocks if moves(block.parameter)),
+        (Term(block=block) for block in blocks if replay_head(block.parameter)),
+        origin,
+    )
 
 
 @dataclass(frozen=True)
@@ -120,3 +172,7 @@ class Strategy:
 
 def _spaced(number: int) -> str:
     return f"{number:,}".replace(",", " ")
+
+
+def _count(terms: Iterable[Term]) -> int:
+    return sum(prod(shape) for term in terms for shape in term.shapes().values())

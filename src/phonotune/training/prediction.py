@@ -62,6 +62,29 @@ def predict(
     return result if differentiable else _detached(result)
 
 
+def forces_along(
+    model: torch.nn.Module, weights: Tensors, graph: Batch, direction: torch.Tensor
+) -> torch.Tensor:
+    """Return the derivative of the forces along a displacement, differentiable in the weights.
+
+    Parameters
+    ----------
+    direction
+        shape (n_atoms, 3): the displacement.
+
+    Returns
+    -------
+    shape (n_atoms, 3), eV/Å^2: ``-H @ direction``, H the second derivatives of the energy; one
+    Hessian-vector product, no column of H is ever stored.
+    """
+    inputs = fresh(graph)
+    positions = inputs["positions"]
+    flags = {"training": True, "compute_force": True, "compute_stress": False}
+    forces = functional_call(model, dict(weights), (inputs,), flags)["forces"]
+    (result,) = torch.autograd.grad((forces * direction).sum(), positions, create_graph=True)
+    return result
+
+
 def _detached(prediction: Prediction) -> Prediction:
     stress = prediction.stress
     return Prediction(

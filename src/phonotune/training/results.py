@@ -1,33 +1,34 @@
-"""What a training leaves behind: errors before and after, the document, the model directory."""
+"""What a training leaves behind: errors before and after, the document."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from phonotune.errors import InputError
-from phonotune.models.adapter import ADAPTER_FILE, MODEL_FILE, Adapter, merge, model_record
+from phonotune.errors import PhonotuneError
+from phonotune.models.adapter import Adapter, merge, model_record
+from phonotune.models.committee import as_evaluator
 from phonotune.models.evaluate import ModelEvaluator
-from phonotune.ports import Evaluation
+from phonotune.models.foundation import cutoff_of, elements_of
+from phonotune.ports import Evaluation, Evaluator
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.dataset import DatasetDocument, Frame
+from phonotune.schemas.forgetting import ForgettingProbe
 from phonotune.schemas.training import (
     ErrorMetrics,
     FoundationRecord,
+    MemberTraining,
     TrainingDocument,
     TrainingMetrics,
 )
 from phonotune.training.config import FineTuneConfig
+from phonotune.training.energies import EnergyRefit
+from phonotune.training.forgetting import forgetting
 from phonotune.training.plan import TuningPlan
-from phonotune.training.schedule import best_epoch
+from phonotune.training.schedule import Stop, best_epoch
 from phonotune.training.state import Row, TrainState
 
 
@@ -40,52 +41,95 @@ class Training:
     base: torch.nn.Module
     config: FineTuneConfig
     plan: TuningPlan
-    energy_refit: str
+    refit: EnergyRefit
     device: str
 
 
-def training_document(
-    training: Training, adapter: Adapter, state: TrainState, reason: str
-) -> TrainingDocument:
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One trained model: its adapter, how it came about and why it ended."""
+
+    adapter: Adapter
+    state: TrainState
+    stop: Stop
+    seed: int
+
+
+def training_document(training: Training, members: Sequence[Member]) -> TrainingDocument:
     """Evaluate the foundation and the tuned model (float64, merged) and gather the document."""
-    dataset = training.dataset
-    shifted = merge(training.base, Adapter((), {}, adapter.energy_shifts))
-    metrics, parity = _errors(dataset, shifted, merge(training.base, adapter), training.device)
+    dataset, (first, *others) = training.dataset, members
+    tuned = as_evaluator(
+        [ModelEvaluator(merge(training.base, m.adapter), training.device) for m in members]
+    )
+    metrics, parity = _errors(training, tuned)
+    probe, failure = _forgetting(training, tuned)
     return TrainingDocument(
         formula=dataset.formula,
         model=model_record(
             training.foundation,
             training.config.strategy,
-            adapter,
+            [member.adapter.to_bytes() for member in members],
             dataset.dataset_hash,
             training.config.resolved(),
         ),
         plan=training.plan.summary(),
         metrics=metrics,
-        energy_refit=training.energy_refit,
-        best_epoch=best_epoch(state.valid_losses),
-        epochs=len(state.history) - 1,
-        seconds=state.seconds,
-        stop_reason=reason,
+        energy_refit=training.refit.text,
+        best_epoch=best_epoch(first.state.valid_losses),
+        epochs=len(first.state.history) - 1,
+        seconds=sum(member.state.seconds for member in members),
+        stop_reason=first.stop.reason,
         device=training.device,
-        history=history_blob(state.history),
+        history=history_blob(first.state.history),
         parity=parity,
+        forgetting=probe,
+        forgetting_error=failure,
+        further_members=[_member_training(member) for member in others],
     )
 
 
-def _errors(
-    dataset: DatasetDocument, before: torch.nn.Module, after: torch.nn.Module, device: str
-) -> tuple[TrainingMetrics, Blob]:
-    train, valid = dataset.train_frames(), dataset.valid_frames()
-    old, new = ModelEvaluator(before, device), ModelEvaluator(after, device)
-    answers = new([frame.structure for frame in valid])
+def _member_training(member: Member) -> MemberTraining:
+    return MemberTraining(
+        seed=member.seed,
+        best_epoch=best_epoch(member.state.valid_losses),
+        epochs=len(member.state.history) - 1,
+        seconds=member.state.seconds,
+        stop_reason=member.stop.reason,
+        history=history_blob(member.state.history),
+    )
+
+
+def _forgetting(training: Training, tuned: Evaluator) -> tuple[ForgettingProbe | None, str | None]:
+    """Return the probe, or why a model that is good on its material gives none (NaN far away)."""
+    base = training.base
+    frames = training.dataset.train_frames()
+    try:
+        probe = forgetting(
+            ModelEvaluator(base, training.device),
+            tuned,
+            elements_of(base),
+            sorted({symbol for frame in frames for symbol in frame.structure.symbol_set}),
+            cutoff=cutoff_of(base),
+            energy_shifts=training.refit.shifts,
+            foundation_sha256=training.foundation.sha256,
+        )
+    except PhonotuneError as error:
+        return None, str(error)
+    return probe, None
+
+
+def _errors(training: Training, new: Evaluator) -> tuple[TrainingMetrics, Blob]:
+    train, valid = training.dataset.train_frames(), training.dataset.valid_frames()
+    shifted = merge(training.base, Adapter((), {}, training.refit.shifts))
+    old = ModelEvaluator(shifted, training.device)
+    before, after = (evaluator([frame.structure for frame in valid]) for evaluator in (old, new))
     metrics = TrainingMetrics(
         train_before=frame_errors(train, old([frame.structure for frame in train])),
         train_after=frame_errors(train, new([frame.structure for frame in train])),
-        valid_before=frame_errors(valid, old([frame.structure for frame in valid])),
-        valid_after=frame_errors(valid, answers),
+        valid_before=frame_errors(valid, before),
+        valid_after=frame_errors(valid, after),
     )
-    return metrics, _parity(valid, answers)
+    return metrics, _parity(valid, before, after)
 
 
 def frame_errors(frames: Sequence[Frame], answers: Sequence[Evaluation]) -> ErrorMetrics:
@@ -106,95 +150,27 @@ def frame_errors(frames: Sequence[Frame], answers: Sequence[Evaluation]) -> Erro
     )
 
 
-def _parity(frames: Sequence[Frame], answers: Sequence[Evaluation]) -> Blob:
-    pairs = list(zip(frames, answers, strict=True))
+def _parity(
+    frames: Sequence[Frame], before: Sequence[Evaluation], after: Sequence[Evaluation]
+) -> Blob:
+    rows = list(zip(frames, after, before, strict=True))
     energies = [
-        (frame.energy / len(frame.structure), answer.energy / len(frame.structure))
-        for frame, answer in pairs
+        [value / len(frame.structure) for value in (frame.energy, new.energy, old.energy)]
+        for frame, new, old in rows
         if frame.energy is not None
     ]
     forces = [
-        np.stack([frame.forces, answer.forces])
-        for frame, answer in pairs
+        np.stack([frame.forces, new.forces, old.forces])
+        for frame, new, old in rows
         if frame.forces is not None
     ]
-    energy = np.array(energies, dtype=float).reshape(-1, 2)
+    energy = np.array(energies, dtype=float).reshape(-1, 3)
     force = np.concatenate(forces, axis=1)
-    return Blob.pack(
-        energy_reference=energy[:, 0],
-        energy_predicted=energy[:, 1],
-        forces_reference=force[0],
-        forces_predicted=force[1],
-    )
+    names = ("reference", "predicted", "untuned")
+    columns = {f"energy_{name}": energy[:, i] for i, name in enumerate(names)}
+    return Blob.pack(**columns, **{f"forces_{name}": force[i] for i, name in enumerate(names)})
 
 
 def history_blob(history: Sequence[Row]) -> Blob:
     """Pack the history; a quantity without any label has no array."""
     return Blob.pack(**{key: np.array([row[key] for row in history]) for key in history[0]})
-
-
-def write_model_directory(document: TrainingDocument, out_dir: Path | str) -> Path:
-    """Write ``adapter.safetensors``, ``model.json``, ``history.csv`` and ``metrics.json``.
-
-    Parameters
-    ----------
-    document
-        A finished training.
-    out_dir
-        The directory; it is made if need be, the four files are replaced one by one, atomically.
-
-    Raises
-    ------
-    InputError
-        The directory cannot be written.
-    """
-    directory, adapter = Path(out_dir), document.model.adapter
-    files = {
-        ADAPTER_FILE: b"" if adapter is None else adapter.to_bytes(),
-        MODEL_FILE: _model_json(document),
-        "history.csv": _history_csv(document),
-        "metrics.json": (document.metrics.model_dump_json(indent=1) + "\n").encode(),
-    }
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            partial = directory / f".{name}.{os.getpid()}.partial"
-            partial.write_bytes(content)
-            partial.replace(directory / name)
-    except OSError as error:
-        raise InputError(
-            f"{directory} cannot be written ({error}). Choose another output directory."
-        ) from error
-    return directory
-
-
-def _model_json(document: TrainingDocument) -> bytes:
-    model = document.model
-    content = {
-        "model_id": model.model_id,
-        "formula": document.formula,
-        "foundation": model.foundation.model_dump(),
-        "strategy": model.strategy,
-        "config": model.config,
-        "dataset_hash": model.dataset_hash,
-        "plan": document.plan.model_dump(),
-        "energy_refit": document.energy_refit,
-        "best_epoch": document.best_epoch,
-        "epochs": document.epochs,
-        "seconds": document.seconds,
-        "stop_reason": document.stop_reason,
-        "device": document.device,
-        "versions": document.versions,
-    }
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _history_csv(document: TrainingDocument) -> bytes:
-    arrays = document.history.arrays()
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(arrays)
-    for values in zip(*arrays.values(), strict=True):
-        row = dict(zip(arrays, (float(value) for value in values), strict=True))
-        writer.writerow([int(row[k]) if k == "epoch" else f"{row[k]:.8g}" for k in arrays])
-    return text.getvalue().encode()

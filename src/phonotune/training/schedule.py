@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from phonotune.training.options import Options
 
 PROGRESS = 1e-4
 """A validation loss counts as better for the plateau schedule if it falls by this share."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why a training stopped.
+
+    Attributes
+    ----------
+    kind
+        ``"done"`` for good; ``"time"``: ``max_seconds`` is over, more time goes on from here;
+        ``"interrupted"`` from outside, the same call goes on; ``"diverged"``: no number any more.
+    reason
+        The same in words.
+    """
+
+    kind: Literal["done", "time", "interrupted", "diverged"]
+    reason: str
 
 
 def learning_rate(options: Options, valid_losses: Sequence[float]) -> float:
@@ -46,7 +65,7 @@ def best_epoch(valid_losses: Sequence[float]) -> int:
     return min(range(len(valid_losses)), key=valid_losses.__getitem__)
 
 
-def stop_reason(options: Options, valid_losses: Sequence[float], seconds: float) -> str | None:
+def stop_after(options: Options, valid_losses: Sequence[float], seconds: float) -> Stop | None:
     """Return why to stop before the next epoch, or None.
 
     Parameters
@@ -58,9 +77,14 @@ def stop_reason(options: Options, valid_losses: Sequence[float], seconds: float)
     """
     done = len(valid_losses) - 1
     if done >= options.max_epochs:
-        return f"all {options.max_epochs} epochs done"
-    if options.max_seconds is not None and seconds >= options.max_seconds:
-        return f"max_seconds={options.max_seconds:g} reached after {done} epochs"
+        return Stop("done", f"all {options.max_epochs} epochs done")
     if options.patience is not None and done - best_epoch(valid_losses) >= options.patience:
-        return f"no better validation loss for {options.patience} epochs"
+        return Stop("done", f"no better validation loss for {options.patience} epochs")
+    if options.max_seconds is not None and seconds >= options.max_seconds:
+        return out_of_time(options.max_seconds)
     return None
+
+
+def out_of_time(max_seconds: float) -> Stop:
+    """Return the stop of a training that used up its time."""
+    return Stop("time", f"max_seconds={max_seconds:g} reached")

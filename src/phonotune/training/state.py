@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 import torch
 from safetensors.torch import load, save
 
+from phonotune.models.terms import Tensors, Term
 from phonotune.training.options import Options
 from phonotune.training.plan import TuningPlan
 from phonotune.training.schedule import best_epoch
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+REPLAY: Final = "replay:"
+"""Prefix of the names of the replay head's tensors."""
+
 Row = dict[str, float]
 """One epoch: epoch, seconds, loss, valid_loss, valid_energy, ... (keys as in history.csv)."""
 
@@ -29,9 +34,10 @@ class TrainState:
     Attributes
     ----------
     tensors
-        The change that is trained, by name; leaves that require a gradient.
+        The change that is trained, by name; leaves that require a gradient. Names of the replay
+        head begin with :data:`REPLAY`.
     optimizer
-        AdamW over `tensors`.
+        AdamW over `tensors`, without decay.
     average
         Exponential moving average of `tensors`, or None; never written back to them.
     best
@@ -70,13 +76,20 @@ class TrainState:
         if best_epoch(self.valid_losses) == len(self.history) - 1:
             self.best = {name: t.detach().clone() for name, t in self.judged.items()}
 
+    def snapshot(self) -> Snapshot:
+        """Return a copy of all that a step changes, to :meth:`rewind` an epoch that was cut."""
+        live = {**self._moving(), **self._moments()}
+        return Snapshot({name: t.detach().clone() for name, t in live.items()}, self.steps)
+
+    def rewind(self, snapshot: Snapshot) -> None:
+        """Take back every step since the snapshot."""
+        self._take(snapshot.tensors)
+        self.steps = snapshot.steps
+
     def to_bytes(self) -> bytes:
         """Return the state as safetensors."""
-        groups = {"live": self.tensors, "average": self.average or {}, "best": self.best}
-        tensors = {f"{g}/{name}": t for g, members in groups.items() for name, t in members.items()}
-        for name, tensor in self.tensors.items():
-            for entry, value in self.optimizer.state.get(tensor, {}).items():
-                tensors[f"adam.{entry}/{name}"] = value
+        kept = {f"best/{name}": t for name, t in self.best.items()}
+        tensors = {**self._moving(), **self._moments(), **kept}
         content = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
         header = {"format": FORMAT, "steps": self.steps, "history": self.history}
         return save(content, metadata={"state": json.dumps(header)})
@@ -86,42 +99,76 @@ class TrainState:
         (size,) = struct.unpack("<Q", content[:8])
         header = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["state"])
         stored = load(content)
+        self._take(stored)
+        self.best = {n: stored[f"best/{n}"].to(t.detach()) for n, t in self.tensors.items()}
         self.steps, self.history = header["steps"], header["history"]
-        with torch.no_grad():
-            for name, tensor in self.tensors.items():
-                tensor.copy_(stored[f"live/{name}"])
-                self.best[name] = stored[f"best/{name}"].to(tensor)
-                if self.average is not None:
-                    self.average[name].copy_(stored[f"average/{name}"])
-                adam = {
-                    key.partition("/")[0].removeprefix("adam."): value
-                    for key, value in stored.items()
-                    if key.startswith("adam.") and key.partition("/")[2] == name
-                }
-                if adam:
-                    self.optimizer.state[tensor] = {
-                        entry: value if entry == "step" else value.to(tensor)
-                        for entry, value in adam.items()
-                    }
+
+    def _moving(self) -> dict[str, torch.Tensor]:
+        groups = {"live": self.tensors, "average": self.average or {}}
+        return {f"{g}/{name}": t for g, members in groups.items() for name, t in members.items()}
+
+    def _moments(self) -> dict[str, torch.Tensor]:
+        return {
+            f"adam.{entry}/{name}": value
+            for name, tensor in self.tensors.items()
+            for entry, value in self.optimizer.state.get(tensor, {}).items()
+        }
+
+    @torch.no_grad()
+    def _take(self, stored: Tensors) -> None:
+        for name, tensor in self._moving().items():
+            tensor.copy_(stored[name])
+        self.optimizer.state.clear()
+        for key, value in stored.items():
+            group, _, name = key.partition("/")
+            if group.startswith("adam."):
+                entry = group.removeprefix("adam.")
+                tensor = self.tensors[name]
+                moved = value.clone() if entry == "step" else value.to(tensor, copy=True)
+                self.optimizer.state[tensor][entry] = moved
 
 
-def start_state(plan: TuningPlan, options: Options, like: torch.Tensor) -> TrainState:
-    """Return the state of epoch 0, in which the model is exactly the foundation.
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A copy of what an optimiser step changes."""
+
+    tensors: dict[str, torch.Tensor]
+    steps: int
+
+
+def start_state(
+    plan: TuningPlan, options: Options, base: torch.nn.Module, like: torch.Tensor
+) -> TrainState:
+    """Return the state of epoch 0; the model is exactly the foundation, or the plan's origin.
 
     Parameters
     ----------
+    base
+        The foundation, float64.
     like
         A tensor with the dtype and device of the training.
     """
     rng = torch.Generator().manual_seed(options.seed)
-    tensors = {
-        name: value.to(like).requires_grad_()
-        for term in plan.terms
-        for name, value in term.initial(rng).items()
+    start = {name: t for term in plan.terms for name, t in term.initial(rng).items()}
+    if plan.origin is not None:
+        start |= _difference(plan.terms, plan.origin, base)
+    for term in plan.replay_head:
+        start |= {REPLAY + name: t for name, t in term.initial(rng).items()}
+    tensors = {name: value.to(like).requires_grad_() for name, value in start.items()}
+    optimizer = torch.optim.AdamW(list(tensors.values()), lr=options.lr, weight_decay=0.0)
+    first = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    average = None if options.ema is None else {n: t.clone() for n, t in first.items()}
+    return TrainState(tensors, optimizer, average, first)
+
+
+def _difference(
+    terms: Iterable[Term], origin: torch.nn.Module, base: torch.nn.Module
+) -> dict[str, torch.Tensor]:
+    """Full changes that lead from the foundation to the origin."""
+    return {
+        name: block.values(origin.get_parameter(block.parameter))
+        - block.values(base.get_parameter(block.parameter))
+        for term in terms
+        for block in (term.block,)
+        for name in term.shapes()
     }
-    optimizer = torch.optim.AdamW(
-        list(tensors.values()), lr=options.lr, weight_decay=options.weight_decay
-    )
-    start = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-    average = None if options.ema is None else {n: t.clone() for n, t in start.items()}
-    return TrainState(tensors, optimizer, average, start)

@@ -7,10 +7,23 @@ from typing import Final
 
 from phonotune.errors import unknown_name
 from phonotune.training.plan import Strategy
-from phonotune.training.strategies import equitrain, lora
+from phonotune.training.strategies import (
+    delta,
+    equitrain,
+    freeze,
+    lora,
+    multihead,
+    scratch,
+    transfer,
+)
 
 STRATEGIES: Final[Mapping[str, Strategy]] = {
+    "scratch": scratch.STRATEGY,
+    "transfer": transfer.STRATEGY,
+    "freeze": freeze.STRATEGY,
+    "multihead": multihead.STRATEGY,
     "equitrain": equitrain.STRATEGY,
+    "delta": delta.STRATEGY,
     "lora": lora.STRATEGY,
 }
 

@@ -7,12 +7,12 @@ Weights are w = w0 + Δw with Δw on the node embedding and the first interactio
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from phonotune.training.options import Options
-from phonotune.training.plan import Strategy, TuningPlan, plan_terms
+from phonotune.training.options import Options, Schedule
+from phonotune.training.plan import Strategy, TuningPlan, full_change
 from phonotune.units import Dimensionless
 
 if TYPE_CHECKING:
@@ -22,29 +22,22 @@ EARLY_LAYERS: Final = ("node_embedding.", "interactions.0.")
 
 
 class EquitrainOptions(Options):
-    """The paper's numbers; the pull is too strong for a foundation that is far from the target."""
+    """The pull of the paper is too strong for a foundation that is far from the target."""
+
+    RECIPES: ClassVar = {
+        "paper": {"max_epochs": 200, "lr": 0.01, "weight_decay": 10.0, "schedule": "plateau"}
+    }
 
     strategy: Literal["equitrain"] = "equitrain"
     max_epochs: int = Field(default=200, ge=0)
     lr: Dimensionless = Field(default=0.01, gt=0)
     weight_decay: Dimensionless = Field(default=10.0, ge=0)
-    schedule: Literal["cosine", "plateau", "constant"] = "plateau"
+    schedule: Schedule = "plateau"
 
 
 def plan(model: torch.nn.Module, elements: Iterable[int], options: EquitrainOptions) -> TuningPlan:
     """Move the early layers in full."""
-    from phonotune.models.terms import Term, weight_blocks
-
-    numbers = list(elements)
-    return plan_terms(
-        model,
-        numbers,
-        (
-            Term(block=block)
-            for block in weight_blocks(model, numbers)
-            if block.parameter.startswith(EARLY_LAYERS)
-        ),
-    )
+    return full_change(model, elements, lambda name: name.startswith(EARLY_LAYERS))
 
 
 STRATEGY: Final = Strategy(EquitrainOptions, plan)

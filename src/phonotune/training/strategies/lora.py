@@ -8,7 +8,7 @@ for the elements of the material.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -23,12 +23,17 @@ if TYPE_CHECKING:
 class LoraOptions(Options):
     """Rank 4 is enough for one crystal; paths where it would not save anything change in full."""
 
+    RECIPES: ClassVar = {
+        "mace": {"rank": 4, "lr": 0.01, "weight_decay": 0.0, "clip_norm": 10.0, "ema": 0.99}
+    }
+
     strategy: Literal["lora"] = "lora"
-    rank: int = Field(default=4, ge=1)
+    rank: int = Field(default=4, ge=1, description="of the change of every path")
+    alpha: Dimensionless | None = Field(
+        default=None, gt=0, description="the change is alpha / rank * A B; none: alpha = rank"
+    )
     max_epochs: int = Field(default=100, ge=0)
     lr: Dimensionless = Field(default=0.01, gt=0)
-    weight_decay: Dimensionless = Field(default=0.0, ge=0)
-    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     clip_norm: Dimensionless | None = Field(default=10.0, gt=0)
 
 
@@ -36,13 +41,15 @@ def plan(model: torch.nn.Module, elements: Iterable[int], options: LoraOptions) 
     """Move every weight that the elements use, through low-rank factors where these are smaller."""
     from phonotune.models.terms import Term, low_rank, weight_blocks
 
-    numbers = list(elements)
+    blocks = weight_blocks(model, elements)
+    scale = 1.0 if options.alpha is None else options.alpha / options.rank
     return plan_terms(
-        model,
-        numbers,
+        blocks,
         (
-            Term(block=block) if _is_contraction(block.parameter) else low_rank(block, options.rank)
-            for block in weight_blocks(model, numbers)
+            Term(block=block)
+            if _is_contraction(block.parameter)
+            else low_rank(block, options.rank, scale)
+            for block in blocks
         ),
     )
 

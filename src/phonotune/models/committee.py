@@ -1,0 +1,101 @@
+"""Committees: the mean of several models, and how far they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from phonotune.models.adapter import load_members
+from phonotune.models.evaluate import ModelEvaluator
+from phonotune.ports import Evaluation, FloatArray, Spread
+from phonotune.schemas.base import Source
+from phonotune.schemas.training import ModelRecord
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+
+class CommitteeEvaluator:
+    """Answers with the mean of the members, and their standard deviation as ``spread``.
+
+    Implements :class:`phonotune.ports.Evaluator`.
+
+    Parameters
+    ----------
+    members
+        At least two evaluators of the same elements; each may be asked alone.
+    """
+
+    def __init__(self, members: Sequence[ModelEvaluator]) -> None:
+        self.members = tuple(members)
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols that the models know."""
+        return self.members[0].elements
+
+    def __call__(self, structures: Sequence[Structure]) -> list[Evaluation]:
+        """Evaluate structures, in order; raises what :class:`ModelEvaluator` raises."""
+        answers = [member(structures) for member in self.members]
+        return [_mean(several) for several in zip(*answers, strict=True)]
+
+    def source(self, role: str, name: str, model_id: str | None) -> Source:
+        """Describe this evaluator for a Document, as :meth:`ModelEvaluator.source`."""
+        return self.members[0].source(role, name, model_id)
+
+
+AnyEvaluator = ModelEvaluator | CommitteeEvaluator
+"""What :func:`load_evaluator` returns."""
+
+
+def load_evaluator(
+    model: ModelRecord | str | Path, device: str = "auto", dtype: str = "float64"
+) -> AnyEvaluator:
+    """Load a model, or all members of a committee, ready to evaluate.
+
+    Parameters
+    ----------
+    model
+        A record, a model directory, a foundation's name or a foundation's file.
+    device, dtype
+        See :class:`ModelEvaluator`.
+
+    Raises
+    ------
+    InputError
+        Nothing of that name is known, or it must not be loaded.
+    """
+    return as_evaluator(
+        [ModelEvaluator(member, device, dtype) for member in load_members(model, dtype)]
+    )
+
+
+def as_evaluator(members: Sequence[ModelEvaluator]) -> AnyEvaluator:
+    """Return the only member itself, or the committee of several."""
+    return members[0] if len(members) == 1 else CommitteeEvaluator(members)
+
+
+def _mean(answers: Sequence[Evaluation]) -> Evaluation:
+    energies = np.array([answer.energy for answer in answers])
+    forces = np.array([answer.forces for answer in answers])
+    stresses = [answer.stress for answer in answers if answer.stress is not None]
+    complete = len(stresses) == len(answers)
+    stress = np.array(stresses) if complete else None
+    return Evaluation(
+        float(energies.mean()),
+        forces.mean(axis=0),
+        None if stress is None else stress.mean(axis=0),
+        Spread(
+            float(energies.std(ddof=1)),
+            _deviation(forces),
+            None if stress is None else _deviation(stress),
+        ),
+    )
+
+
+def _deviation(values: FloatArray) -> FloatArray:
+    deviation: FloatArray = values.std(axis=0, ddof=1)
+    return deviation

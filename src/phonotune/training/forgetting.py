@@ -1,0 +1,295 @@
+"""What tuning forgot: a fixed probe of foundation-labelled frames, and a scan for short-range holes.
+
+Errors on the target do not show forgetting (arXiv 2606.12704).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from ase.data import atomic_numbers, covalent_radii
+from numpy.typing import NDArray
+from pymatgen.core import Lattice, Structure
+
+from phonotune.errors import InputError, TrainingError
+from phonotune.schemas.blob import Blob
+from phonotune.schemas.dataset import Frame
+from phonotune.schemas.forgetting import ForgettingProbe, HoleScan, ProbeDeviation
+from phonotune.training.replay import Recipe, check_elements, pseudolabel
+
+if TYPE_CHECKING:
+    from phonotune.ports import Evaluation, Evaluator, FloatArray, IntArray
+
+PROBE_VERSION: Final = 1
+"""Counts up when the frames of the probe change."""
+
+PROBE_SIZE: Final = 48
+"""Frames of the probe; a foundation with more elements has one frame an element."""
+
+SHORTEST: Final = 0.4
+"""Shortest distance of the hole scan, Å."""
+LONGEST: Final = 1.3
+"""Longest distance of the hole scan, in sums of covalent radii."""
+BOND: Final = 0.6
+"""The pair's minimum is looked for from here outwards, in sums of covalent radii (Cr2, 1.68 Å)."""
+SHIFT: Final = 0.1
+"""How far tuning may move a pair's minimum, in sums of covalent radii."""
+N_DISTANCES: Final = 40
+
+_STREAM: Final = 0x70726F62
+_labelled: dict[tuple[str, int, tuple[str, ...]], list[Frame]] = {}
+
+
+def probe_frames(evaluator: Evaluator, elements: Sequence[str]) -> list[Frame]:
+    """Return the fixed probe of a foundation: it depends on nothing else.
+
+    Prototype crystals near the foundation's equilibrium, strained and rattled as replay frames are
+    (:func:`phonotune.training.replay.replay_frames`) but from another stream of random numbers.
+    Every element is asked for in turn, so that none is missed.
+
+    Parameters
+    ----------
+    evaluator
+        The foundation; gives the labels.
+    elements
+        Chemical symbols that it knows; order does not matter.
+
+    Returns
+    -------
+    list of Frame
+        48 frames of 4 to 6 atoms (one an element if those are more); fewer where an element makes
+        no crystal that the foundation holds together.
+
+    Raises
+    ------
+    TrainingError
+        Not half of the frames could be made.
+    """
+    known = tuple(sorted(set(elements)))
+    count = max(PROBE_SIZE, len(known)) if known else 0
+    recipes = [
+        Recipe(known, (known[i % len(known)],), (_STREAM, PROBE_VERSION, i)) for i in range(count)
+    ]
+    frames = [frame for frame in pseudolabel(evaluator, recipes, "probe") if frame is not None]
+    if not frames or 2 * len(frames) < count:
+        raise TrainingError(
+            f"Only {len(frames)} of {count} frames of the forgetting probe could be made: the model "
+            "holds too few prototype crystals together. Check the foundation."
+        )
+    return frames
+
+
+def forgetting(
+    before: Evaluator,
+    after: Evaluator,
+    elements: Sequence[str],
+    material: Sequence[str],
+    *,
+    cutoff: float,
+    energy_shifts: Mapping[int, float] | None = None,
+    foundation_sha256: str | None = None,
+) -> ForgettingProbe:
+    """Compare a tuned model with its foundation away from the training frames.
+
+    Only the deviation after tuning is reported: before it is zero by construction.
+
+    Parameters
+    ----------
+    before, after
+        The foundation and the tuned model (float64).
+    elements
+        Chemical symbols that the foundation knows.
+    material
+        Chemical symbols of the material.
+    cutoff
+        Cutoff radius of the models, Å: the hole scan keeps images out of its reach.
+    energy_shifts
+        Shifts of the atomic energies, eV by atomic number, that `after` has and `before` has not.
+    foundation_sha256
+        If given, the labelled probe is kept in this process for the next model of this foundation.
+
+    Raises
+    ------
+    StructureError
+        The material holds an element that the foundation does not know.
+    TrainingError
+        As :func:`probe_frames`.
+    """
+    known, own = check_elements(elements, material)
+    frames = _probe(before, known, foundation_sha256)
+    answers = after([frame.structure for frame in frames])
+    touching = [not set(own).isdisjoint(frame.structure.symbol_set) for frame in frames]
+    pairs = list(zip(frames, answers, strict=True))
+    shifts = energy_shifts or {}
+    return ForgettingProbe(
+        version=PROBE_VERSION,
+        elements=own,
+        overall=_required(_deviation(pairs, shifts)),
+        touching=_deviation([p for p, t in zip(pairs, touching, strict=True) if t], shifts),
+        others=_deviation([p for p, t in zip(pairs, touching, strict=True) if not t], shifts),
+        holes=hole_scan(before, after, own, cutoff),
+    )
+
+
+def hole_scan(
+    before: Evaluator, after: Evaluator, elements: Sequence[str], cutoff: float
+) -> HoleScan:
+    """Look for holes inside the repulsive walls of all pairs of elements.
+
+    Learned potentials have artificial minima at distances that no frame shows them; stretching and
+    squeezing single bonds finds them (the idea: Liu et al., arXiv 2602.04861). Two atoms in a box
+    whose images are out of reach, at 40 distances from 0.4 Å to 1.3 times the sum R of their
+    covalent radii, in one call of each evaluator. With E(r) the energy on that grid (a depth is
+    therefore a lower bound):
+
+    * the pair's minimum r_0 is where the foundation is lowest at r >= 0.6 R; a curve's own minimum
+      is its lowest point within 0.1 R of r_0;
+    * the wall is all r up to the own minimum;
+    * the depth of a hole is the largest E(r_j) - E(r_i) with r_i < r_j on the wall, 0 if there is no
+      fall: how far the pair can slide on going inwards, from wherever it got to;
+    * the pair is "below" if some E(r_i) on the wall is lower than at the own minimum.
+
+    Parameters
+    ----------
+    before, after
+        The foundation and the tuned model.
+    elements
+        Chemical symbols of the material.
+    cutoff
+        Cutoff radius of the models, Å.
+
+    Raises
+    ------
+    InputError
+        The cutoff is not positive.
+    """
+    if cutoff <= 0.0:
+        raise InputError(f"The cutoff of the models is {cutoff:g} Å; a positive length is needed.")
+    pairs = list(combinations_with_replacement(sorted(set(elements)), 2))
+    sums = np.array([sum(covalent_radii[atomic_numbers[s]] for s in pair) for pair in pairs])
+    distances = np.linspace(SHORTEST, LONGEST * sums, N_DISTANCES, axis=1)
+    box = 2.0 * cutoff + float(distances.max())
+    cells = [
+        _pair(symbols, float(r), box)
+        for symbols, row in zip(pairs, distances, strict=True)
+        for r in (*row, 0.5 * box)
+    ]
+    curves = [_binding(evaluator(cells), len(pairs)) for evaluator in (before, after)]
+    found, left = (_Holes.of(distances, curve, curves[0], sums) for curve in curves)
+    arrays = {
+        "pairs": np.array(["-".join(pair) for pair in pairs]),
+        "distances": distances,
+        "energies_before": curves[0],
+        "energies_after": curves[1],
+    }
+    return _summary(arrays, found, left)
+
+
+def _probe(evaluator: Evaluator, known: tuple[str, ...], sha256: str | None) -> list[Frame]:
+    if sha256 is None:
+        return probe_frames(evaluator, known)
+    key = (sha256, PROBE_VERSION, known)
+    if key not in _labelled:
+        _labelled[key] = probe_frames(evaluator, known)
+    return _labelled[key]
+
+
+def _required(deviation: ProbeDeviation | None) -> ProbeDeviation:
+    if deviation is None:
+        raise TrainingError("The forgetting probe holds no frame. Check the foundation.")
+    return deviation
+
+
+def _deviation(
+    pairs: Sequence[tuple[Frame, Evaluation]], shifts: Mapping[int, float]
+) -> ProbeDeviation | None:
+    if not pairs:
+        return None
+    energy, forces, labels, stress = [], [], [], []
+    for frame, answer in pairs:
+        if frame.energy is None or frame.forces is None:
+            raise TrainingError(
+                "A frame of the forgetting probe has no label. Check the foundation."
+            )
+        numbers = frame.structure.atomic_numbers
+        added = sum(shifts.get(int(z), 0.0) for z in numbers)
+        energy.append(abs(answer.energy - added - frame.energy) / len(numbers))
+        forces.append(np.abs(answer.forces - frame.forces).ravel())
+        labels.append(np.abs(frame.forces).ravel())
+        if frame.stress is not None and answer.stress is not None:
+            stress.append(np.abs(answer.stress - frame.stress).ravel())
+    moved, size = float(np.concatenate(forces).mean()), float(np.concatenate(labels).mean())
+    return ProbeDeviation(
+        n_frames=len(pairs),
+        energy=1000.0 * float(np.mean(energy)),
+        forces=1000.0 * moved,
+        forces_relative=100.0 * moved / size if size > 0.0 else 0.0,
+        stress=1000.0 * float(np.concatenate(stress).mean()) if stress else None,
+    )
+
+
+def _pair(symbols: tuple[str, str], distance: float, box: float) -> Structure:
+    positions = [[0.0, 0.0, 0.0], [distance, 0.0, 0.0]]
+    return Structure(Lattice.cubic(box), list(symbols), positions, coords_are_cartesian=True)
+
+
+def _binding(answers: Sequence[Evaluation], n_pairs: int) -> FloatArray:
+    """Energies (n_pairs, n_distances), eV, against the same two atoms out of each other's reach."""
+    energies = np.array([answer.energy for answer in answers]).reshape(n_pairs, -1)
+    return np.asarray(energies[:, :-1] - energies[:, -1:], dtype=np.float64)
+
+
+def _summary(arrays: dict[str, NDArray[Any]], before: _Holes, after: _Holes) -> HoleScan:
+    worst = int(np.argmax(after.depths))
+    deepest = float(after.depths[worst])
+    return HoleScan(
+        n_pairs=len(after.depths),
+        deepest_before=float(before.depths.max()),
+        deepest_after=deepest,
+        worst_pair=str(arrays["pairs"][worst]) if deepest > 0.0 else None,
+        pairs_below_before=int(before.below.sum()),
+        pairs_below_after=int(after.below.sum()),
+        data=Blob.pack(
+            **arrays,
+            depths_before=before.depths,
+            depths_after=after.depths,
+            below_before=before.below,
+            below_after=after.below,
+        ),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Holes:
+    """Depth, eV, and whether it ends below the pair's minimum; both (n_pairs,)."""
+
+    depths: FloatArray
+    below: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls, distances: FloatArray, curves: FloatArray, foundation: FloatArray, sums: FloatArray
+    ) -> _Holes:
+        """Find the holes of `curves`; the pairs' minima come from `foundation`."""
+        minima = _minima(distances, curves, foundation, sums)
+        depths, below = [], []
+        for curve, minimum in zip(curves, minima, strict=True):
+            inwards = curve[minimum::-1]
+            depths.append(float((np.maximum.accumulate(inwards) - inwards).max()))
+            below.append(bool(inwards.min() < inwards[0]))
+        return cls(np.array(depths), np.array(below, dtype=np.bool_))
+
+
+def _minima(
+    distances: FloatArray, curves: FloatArray, foundation: FloatArray, sums: FloatArray
+) -> IntArray:
+    """Return the place of each curve's own minimum, (n_pairs,)."""
+    reduced = distances / sums[:, None]
+    outer = np.where(reduced >= BOND, foundation, np.inf)
+    common = np.take_along_axis(reduced, outer.argmin(axis=1)[:, None], axis=1)
+    near = np.where(np.abs(reduced - common) <= SHIFT, curves, np.inf)
+    return np.asarray(near.argmin(axis=1), dtype=np.int64)

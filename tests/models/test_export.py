@@ -1,5 +1,7 @@
 """Merged models in other programs: MACE's calculator, TorchScript, cuequivariance."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -73,7 +75,7 @@ def test_a_committee_is_a_file_a_member(tmp_path, salt):
 
 
 def test_merged_models_compile_to_torchscript(merged, salt, expected):
-    compiled = jit.script(merged)
+    compiled = jit.script(copy.deepcopy(merged))
     batch = collate([build_graph(salt, GraphSpec.of(merged))])
     output = compiled(fresh(batch), training=False, compute_force=True)
     assert float(output["energy"].detach()) == pytest.approx(expected.energy, abs=CLOSE)

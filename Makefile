@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+PEERS  ?= .venv-peers
 # TORCH=cpu installs the pinned CPU build; TORCH=cuda keeps or takes the build that pip finds for your GPU.
 TORCH  ?= cpu
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -45,12 +46,22 @@ lint: dev
 test: dev lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=85 $(PYTEST_ARGS)
 
-bench: dev
+# Equitrain and mace_run_train get an environment of their own, with the same torch.
+$(PEERS)/.installed: constraints.txt | $(VENV)/.installed
+	$(BIN)/python -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip --disable-pip-version-check --quiet install -c $(CONSTRAINTS) torch
+	$(PEERS)/bin/python -m pip --disable-pip-version-check --quiet install -c $(CONSTRAINTS) \
+		'equitrain[torch]==1.0.0' mace-torch==0.3.16
+	touch $@
+
+bench: dev $(PEERS)/.installed
 	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/kernels.py
+	$(BIN)/python benchmarks/finetune.py --peers-python $(PEERS)/bin/python $(BENCH_ARGS)
 
 docs: dev
 	$(PIP) install -c $(CONSTRAINTS) -e '.[docs]'
 	$(BIN)/sphinx-build -nW -b html docs docs/_build/html
 
 clean:
-	rm -rf $(VENV) docs/_build build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) docs/_build build dist .pytest_cache .mypy_cache .ruff_cache

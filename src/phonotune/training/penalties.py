@@ -127,7 +127,7 @@ def find_penalties(
     model
         What is trained, its parameters constant, on its device and in its dtype.
     plain
-        The same without accelerated modules, which differentiates more than twice.
+        The same with MACE's own forward, for what is differentiated more than twice.
     plan
         What moves.
     replay

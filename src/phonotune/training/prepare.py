@@ -11,6 +11,8 @@ import torch
 
 from phonotune.errors import TrainingError
 from phonotune.models.evaluate import ModelEvaluator, choose_device, torch_dtype
+from phonotune.models.fast import accelerate
+from phonotune.models.memory import reuse_memory
 from phonotune.models.terms import EffectiveWeights, Tensors
 from phonotune.schemas.dataset import Frame
 from phonotune.training.batches import FrameSet
@@ -38,8 +40,9 @@ class Prepared:
     ----------
     base
         The foundation, float64, on the CPU.
-    model
-        Its copy that trains, parameters constant, on the device and in the dtype of the training.
+    plain, model
+        Its copy that trains, parameters constant, on the device and in the dtype of the training;
+        `model` has the faster forward, `plain` can be differentiated any number of times.
     train, valid
         Frames with their graphs, atomic energies refitted.
     replay
@@ -47,6 +50,7 @@ class Prepared:
     """
 
     base: torch.nn.Module
+    plain: torch.nn.Module
     model: torch.nn.Module
     elements: tuple[int, ...]
     options: Options
@@ -83,7 +87,7 @@ class Prepared:
             train=self._frames(options),
             valid=self.valid,
             terms=loss_terms(options.loss),
-            penalties=find_penalties(self.model, self.model, plan, options, self.replay),
+            penalties=find_penalties(self.model, self.plain, plan, options, self.replay),
             stress=self.train.has_stress or self.valid.has_stress,
             anchors=_anchors(self.base, plan, self.like) if options.decay == "weights" else None,
         )
@@ -111,14 +115,16 @@ def prepare(
     TrainingError
         The foundation gives no number on the training frames.
     """
-    model = copy.deepcopy(base).to(choose_device(device), torch_dtype(options.dtype))
-    model.requires_grad_(requires_grad=False)
+    reuse_memory()
+    plain = copy.deepcopy(base).to(choose_device(device), torch_dtype(options.dtype))
+    plain.requires_grad_(requires_grad=False)
+    model = accelerate(plain)
     elements = sorted({int(z) for f in (*train, *valid) for z in f.structure.atomic_numbers})
     sets = [FrameSet.build(frames, model, elements) for frames in (train, valid)]
     refit = _refit(model, sets[0], options) if options.refit_energies else no_refit(elements)
     fitted, held_out = (frames.shifted(refit.shifts) for frames in sets)
     replay = _replay(base, options, train, device)
-    return Prepared(base, model, tuple(elements), options, fitted, held_out, refit, replay)
+    return Prepared(base, plain, model, tuple(elements), options, fitted, held_out, refit, replay)
 
 
 def _refit(model: torch.nn.Module, train: FrameSet, options: Options) -> EnergyRefit:

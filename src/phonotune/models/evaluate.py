@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from phonotune.errors import FoundationError, PhonotuneError
+from phonotune.models.fast import accelerate
 from phonotune.models.graphs import Batch, Graph, GraphSpec, build_graph, collate
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
@@ -95,8 +96,8 @@ class ModelEvaluator:
     ) -> None:
         self.device = choose_device(device)
         self.dtype = dtype
-        self._model = copy.deepcopy(model).to(self.device, torch_dtype(dtype)).eval()
-        self._model.requires_grad_(requires_grad=False)
+        own = copy.deepcopy(model).to(self.device, torch_dtype(dtype)).eval()
+        self._model = accelerate(own, share=True).requires_grad_(requires_grad=False)
         self._spec = GraphSpec.of(self._model)
         self._head = readout_head(self._model)
         self._limit = atoms_per_batch or _atoms_per_batch(self.device)

@@ -124,7 +124,8 @@ class TrainState:
             if group.startswith("adam."):
                 entry = group.removeprefix("adam.")
                 tensor = self.tensors[name]
-                moved = value.clone() if entry == "step" else value.to(tensor, copy=True)
+                kind = value.dtype if entry == "step" else tensor.dtype
+                moved = value.to(device=tensor.device, dtype=kind, copy=True)
                 self.optimizer.state[tensor][entry] = moved
 
 
@@ -155,7 +156,9 @@ def start_state(
     for term in plan.replay_head:
         start |= {REPLAY + name: t for name, t in term.initial(rng).items()}
     tensors = {name: value.to(like).requires_grad_() for name, value in start.items()}
-    optimizer = torch.optim.AdamW(list(tensors.values()), lr=options.lr, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        list(tensors.values()), lr=options.lr, weight_decay=0.0, fused=True
+    )
     first = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     average = None if options.ema is None else {n: t.clone() for n, t in first.items()}
     return TrainState(tensors, optimizer, average, first)

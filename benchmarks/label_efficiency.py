@@ -1,0 +1,261 @@
+"""Errors of the phonons by number of labels, for every way to choose the frames: toy labels, six crystals.
+
+    python benchmarks/label_efficiency.py [--crystals NAME ...] [--methods NAME ...] [--frames 2 4 8 12 16]
+        [--seeds 0 1 2] [--small] [--set KEY=VALUE ...] [--jobs 2] [--out runs/label_efficiency.jsonl]
+        [--figure FILE.svg]
+
+The pool is what the pipeline makes: relaxations of five rattled cells with ``mini``, of which the one of
+unchanged volume validates (4 frames). A method chooses N of the other frames, ``teacher`` labels them,
+``mini`` is tuned (lora) and its frequencies are compared with finite displacements of ``teacher``. The seed
+draws rattles, random frames and the training's random numbers. With --small the two small rattles are
+among the N. Every finished training is a line of OUT, and a second call goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from common import ROOT, markdown, middle
+
+from phonotune.errors import PhonotuneError
+from phonotune.training.config import parse_overrides
+
+Result = dict[str, Any]
+METHODS = ("random", "energy", "fps", "doptimal")
+CRYSTALS = ("BaTiO3", "KNbO3", "NaCl", "MgO", "Si", "K3Sb")
+BASELINE, TARGET, WANTED = "random", 16, 8
+"""The error of TARGET frames by BASELINE should be reached with WANTED."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training on chosen frames."""
+
+    crystal: str
+    method: str
+    frames: int
+    seed: int
+    small: bool
+    overrides: tuple[str, ...]
+    folder: str
+
+    @property
+    def key(self) -> str:
+        """Name of the run in the file of results; other defaults of the training are another run."""
+        options = parse_overrides("lora", self.overrides).resolved()
+        content = {k: v for k, v in asdict(self).items() if k != "folder"} | {"config": options}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--crystals", nargs="+", default=list(CRYSTALS), choices=CRYSTALS)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--frames", type=int, nargs="+", default=[2, 4, 8, 12, 16])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--small", action="store_true", help="two of the frames are small rattles")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--jobs", type=int, default=2, help="processes of one thread")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "label_efficiency.jsonl")
+    parser.add_argument(
+        "--figure", type=Path, default=ROOT / "docs" / "_static" / "label_efficiency.svg"
+    )
+    return parser.parse_args()
+
+
+def runs(given: argparse.Namespace) -> list[Run]:
+    folder = str(given.out.parent / f"{given.out.stem}-pools")
+    return [
+        Run(crystal, method, n, seed, given.small, tuple(given.set), folder)
+        for seed in given.seeds
+        for crystal in given.crystals
+        for n in given.frames
+        for method in given.methods
+    ]
+
+
+def prepare(crystal: str, seed: int, methods: Sequence[str], small: bool, folder: str) -> str:
+    """Relax the cells and choose the frames of one crystal and seed; kept in files."""
+    import pools
+    import torch
+
+    torch.set_num_threads(1)
+    for method in methods:
+        pools.chosen_frames(crystal, method, pools.LARGEST, seed, small, Path(folder))
+    return f"{crystal} seed {seed}: frames chosen"
+
+
+def train(run: Run) -> Result:
+    """Label, tune, compute phonons, compare; one thread."""
+    import pools
+    import torch
+
+    from phonotune.data.assemble import assemble_given
+    from phonotune.training.finetune import finetune
+
+    torch.set_num_threads(1)
+    sides = pools.chosen_frames(
+        run.crystal, run.method, run.frames, run.seed, run.small, Path(run.folder)
+    )
+    dataset = assemble_given(*map(pools.labelled, sides), labeller=pools.REFERENCE)
+    options = parse_overrides("lora", [*run.overrides, f"seed={run.seed}"])
+    document = finetune(dataset, pools.FOUNDATION, options, "cpu")
+    return asdict(run) | {
+        "key": run.key,
+        "zone_mae": pools.zone_mae(run.crystal, document.model, "lora"),
+        "untuned": pools.zone_mae(run.crystal, pools.FOUNDATION, "untuned"),
+        "valid_forces": document.metrics.valid_after.forces_mae,
+        "epochs": document.epochs,
+        "seconds": document.seconds,
+        "groups": sorted(frame.group for frame in sides[0]),
+    }
+
+
+def run_all(wanted: Sequence[Run], path: Path, jobs: int) -> list[Result]:
+    """Run what ``path`` does not hold yet and return the results asked for."""
+    keys = {run.key: run for run in wanted}
+    done = {result["key"] for result in read(path)}
+    waiting = [run for key, run in keys.items() if key not in done]
+    print(f"{len(keys) - len(waiting)} of {len(keys)} done already", flush=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["PHONOTUNE_CHECKPOINT_DIR"] = str(path.parent / f"{path.stem}-checkpoints")
+    pairs = dict.fromkeys((run.crystal, run.seed) for run in waiting)
+    methods = sorted({run.method for run in waiting})
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool, path.open("a") as stream:
+        prepared = [
+            pool.submit(prepare, *pair, methods, waiting[0].small, waiting[0].folder)
+            for pair in pairs
+        ]
+        for future in as_completed(prepared):
+            print(future.result(), flush=True)
+        running = {pool.submit(train, run): run for run in waiting}
+        for future in as_completed(running):
+            _record(running[future], future, stream)
+    return [result for result in read(path) if result["key"] in keys]
+
+
+def _record(run: Run, future: Any, stream: Any) -> None:
+    name = f"{run.crystal} {run.method} {run.frames} frames seed {run.seed}"
+    try:
+        result = future.result()
+    except PhonotuneError as error:
+        print(f"{name}: failed: {error}", flush=True)
+        return
+    stream.write(json.dumps(result) + "\n")
+    stream.flush()
+    print(f"{name}: {result['zone_mae']:.4f} THz, {result['seconds']:.0f} s", flush=True)
+
+
+def read(path: Path) -> list[Result]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def errors(results: list[Result], **where: object) -> list[float]:
+    """Return the zone errors of all results that agree with ``where``, THz, ascending."""
+    return sorted(
+        r["zone_mae"] for r in results if all(r[name] == value for name, value in where.items())
+    )
+
+
+def needed(results: list[Result], crystal: str, method: str, frames: Sequence[int]) -> int | None:
+    """Return the fewest frames whose median error is not above that of the baseline's target."""
+    goal = errors(results, crystal=crystal, method=BASELINE, frames=TARGET)
+    for n in sorted(frames):
+        found = errors(results, crystal=crystal, method=method, frames=n)
+        if goal and found and median(found) <= median(goal):
+            return n
+    return None
+
+
+def table(results: list[Result], given: argparse.Namespace) -> str:
+    """Return crystals and methods by frames, median (range) over the seeds, and the frames needed."""
+    rows = []
+    for crystal in given.crystals:
+        for method in given.methods:
+            cells = [
+                middle(errors(results, crystal=crystal, method=method, frames=n), 4)
+                for n in given.frames
+            ]
+            enough = needed(results, crystal, method, given.frames)
+            rows.append([crystal, f"`{method}`", *cells, f"{enough or '-'}"])
+    header = ["zone MAE (THz)", "method", *(f"{n} frames" for n in given.frames), "needed"]
+    return markdown(header, rows)
+
+
+def verdict(results: list[Result], given: argparse.Namespace) -> str:
+    """Return the median over the crystals of the frames needed; not reached counts as infinite."""
+    lines = []
+    for method in given.methods:
+        found = [needed(results, crystal, method, given.frames) for crystal in given.crystals]
+        typical = median(n or float("inf") for n in found)
+        lines.append(
+            f"{method}: {typical:g} frames in the median reach the error of {TARGET} {BASELINE} "
+            f"ones (at most {WANTED} wanted)"
+        )
+    return "\n".join(lines)
+
+
+def draw(results: list[Result], given: argparse.Namespace) -> None:
+    """Write the figure: one panel a crystal, one line a method, bars from lowest to highest."""
+    import matplotlib
+
+    from phonotune.report.style import MUTED, WIDE, dress, legend_above, looks, new_figure
+    from phonotune.schemas.base import Source
+
+    columns = min(3, len(given.crystals))
+    lines = -(-len(given.crystals) // columns)
+    figure = new_figure(WIDE, 0.6 + 2.6 * lines)
+    axes = figure.subplots(lines, columns, squeeze=False, sharex=True).ravel()
+    styles = looks([Source(role=method, evaluator="mini") for method in given.methods])
+    for crystal, axis in zip(given.crystals, axes, strict=False):
+        dress(axis, "labelled frames", f"{crystal}: zone MAE (THz)")
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:g}")
+        axis.set_xticks(given.frames)
+        for method, look in zip(given.methods, styles, strict=True):
+            found = {
+                n: errors(results, crystal=crystal, method=method, frames=n) for n in given.frames
+            }
+            points = {n: values for n, values in found.items() if values}
+            middles = [median(values) for values in points.values()]
+            spread = [
+                [m - v[0] for m, v in zip(middles, points.values(), strict=True)],
+                [v[-1] - m for m, v in zip(middles, points.values(), strict=True)],
+            ]
+            bars = {"marker": look.marker, "markersize": 4, "elinewidth": 0.7}
+            axis.errorbar(list(points), middles, yerr=spread, label=method, **bars, **look.line)
+        goal = errors(results, crystal=crystal, method=BASELINE, frames=TARGET)
+        if goal:
+            axis.axhline(median(goal), color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+    legend_above(figure, axes[0], columns=len(given.methods))
+    given.figure.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context({"svg.hashsalt": "label_efficiency"}):
+        figure.savefig(given.figure, format="svg", facecolor="white", metadata={"Date": None})
+
+
+def main() -> None:
+    given = arguments()
+    results = run_all(runs(given), given.out, given.jobs)
+    if not results:
+        raise SystemExit("No training finished; nothing to show.")
+    print("\n" + table(results, given) + "\n\n" + verdict(results, given))
+    draw(results, given)
+    print(given.figure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Candidate frames as the pipeline makes them, ``teacher`` labels, and phonons: what selection is judged by."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from monty.json import MontyDecoder, MontyEncoder
+from pymatgen.core import Lattice, Structure
+
+from phonotune.jobs.sample import RattleMaker, TrajectoryMaker, trajectory_pool
+from phonotune.models.committee import load_evaluator
+from phonotune.models.relax import RelaxSettings, relax_batch
+from phonotune.physics.compare import PropertySet, compare
+from phonotune.physics.phonon import PhononSettings, analyse_forces, plan_displacements
+from phonotune.sampling.pool import Pool
+from phonotune.sampling.rattle import RattleSettings
+from phonotune.sampling.select import METHODS, SelectSettings, choose
+from phonotune.sampling.select_energy import spread_by_energy
+from phonotune.schemas.dataset import Frame, TrajectoryDocument
+from phonotune.schemas.phonon import PhononDocument
+from phonotune.schemas.training import ModelRecord
+
+FOUNDATION: Final = "mini"
+REFERENCE: Final = "teacher"
+LENGTH: Final = 7.5
+"""Shortest supercell vector, Å, of rattled cells and phonons: that of the demo."""
+LARGEST: Final = 16
+"""Training frames that are chosen in one go; greedy methods give the smaller sets as its beginnings."""
+
+_ROCKSALT = [[0, 0, 0], [0.5, 0.5, 0.5]]
+_PEROVSKITE = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0]]
+CRYSTALS: Final[dict[str, tuple[str, float, list[str], list[list[float]]]]] = {
+    "BaTiO3": ("Pm-3m", 4.00, ["Ba", "Ti", "O"], _PEROVSKITE),
+    "KNbO3": ("Pm-3m", 4.03, ["K", "Nb", "O"], _PEROVSKITE),
+    "NaCl": ("Fm-3m", 5.64, ["Na", "Cl"], _ROCKSALT),
+    "MgO": ("Fm-3m", 4.21, ["Mg", "O"], _ROCKSALT),
+    "Si": ("Fd-3m", 5.43, ["Si"], [[0, 0, 0]]),
+    "K3Sb": ("Fm-3m", 8.47, ["Sb", "K", "K"], [[0, 0, 0], [0.25, 0.25, 0.25], [0.5, 0.5, 0.5]]),
+}
+"""Space group, lattice constant (Å, before the reference relaxes it), elements and their sites."""
+
+
+@cache
+def crystal(name: str) -> Structure:
+    """Return the crystal, relaxed by the reference within its space group."""
+    group, constant, elements, sites = CRYSTALS[name]
+    start = Structure.from_spacegroup(group, Lattice.cubic(constant), elements, sites)
+    return relax_batch(load_evaluator(REFERENCE), [start], RelaxSettings())[0].final
+
+
+def trajectories(name: str, seed: int, folder: Path) -> TrajectoryDocument:
+    """Return the relaxations of the rattled cells, kept in a file of ``folder``."""
+    path = folder / f"trajectories-{name}-{seed}.json"
+    if path.exists():
+        return MontyDecoder().decode(path.read_text(encoding="utf-8"))
+    phonon = PhononSettings(min_length=LENGTH)
+    rattle = RattleMaker(settings=RattleSettings(min_length=LENGTH), phonon=phonon, seed=seed)
+    cells = RattleMaker.make.original(rattle, crystal(name))
+    document = TrajectoryMaker.make.original(TrajectoryMaker(), cells, FOUNDATION)
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, cls=MontyEncoder), encoding="utf-8")
+    return document
+
+
+def chosen_frames(
+    name: str, method: str, n: int, seed: int, small: bool, folder: Path
+) -> tuple[list[Frame], list[Frame]]:
+    """Return ``n`` training frames by a method, and the validation frames of the 0 % trajectory.
+
+    With ``small`` the two small rattles are among the ``n``.
+    """
+    settings = SelectSettings(method=method)
+    document = trajectories(name, seed, folder)
+    plain = trajectory_pool(document, SelectSettings(method="random"))
+    pool = (plain if small else Pool(plain.frames)).sorted()
+    valid, rest = pool.split(settings.valid_group)
+    validating = spread_by_energy(valid.frames, settings.n_valid, settings.span)
+    fixed = list(rest.fixed)
+    order = _order(rest, document, settings, n - len(fixed), seed, folder / f"order-{name}-{seed}")
+    train = [rest.frames[i] for i in order] + fixed
+    return train, [valid.frames[c.index] for c in validating]
+
+
+def _order(
+    rest: Pool,
+    document: TrajectoryDocument,
+    settings: SelectSettings,
+    n: int,
+    seed: int,
+    stem: Path,
+) -> list[int]:
+    """Return the chosen frames of ``rest``, in the order of the choice; greedy orders are kept."""
+    rng = np.random.default_rng(seed)
+    if METHODS[settings.method][1] is None:
+        return [c.index for c in choose(rest, n, settings, rng)]
+    path = stem.with_name(f"{stem.name}-{settings.method}{'-small' if rest.fixed else ''}.json")
+    if not path.exists():
+        full = trajectory_pool(document, settings, FOUNDATION)
+        bare = full if rest.fixed else _without_fixed(full)
+        _, described = bare.sorted().split(settings.valid_group)
+        found = choose(described, LARGEST, settings, rng)
+        path.write_text(json.dumps([[c.index, c.score] for c in found]), encoding="utf-8")
+    return [index for index, _ in json.loads(path.read_text(encoding="utf-8"))[:n]]
+
+
+def _without_fixed(pool: Pool) -> Pool:
+    return Pool(pool.frames, descriptors=pool.descriptors, features=pool.features)
+
+
+def labelled(frames: list[Frame]) -> list[Frame]:
+    """Return the frames with the labels of the reference."""
+    answers = load_evaluator(REFERENCE)([f.structure for f in frames])
+    return [
+        Frame(f.structure, a.energy, a.forces, a.stress, f.group, f.origin)
+        for f, a in zip(frames, answers, strict=True)
+    ]
+
+
+def phonons(name: str, model: ModelRecord | str, role: str) -> PhononDocument:
+    """Return the phonons of a model at the reference's crystal."""
+    plan = plan_displacements(crystal(name), PhononSettings(min_length=LENGTH))
+    evaluator = load_evaluator(model, "cpu")
+    identity = None if isinstance(model, str) else model.model_id
+    label = model if isinstance(model, str) else FOUNDATION
+    return analyse_forces(plan, evaluator(plan.structures), evaluator.source(role, label, identity))
+
+
+@cache
+def reference_phonons(name: str) -> PhononDocument:
+    return phonons(name, REFERENCE, "reference")
+
+
+def zone_mae(name: str, model: ModelRecord | str, role: str) -> float:
+    """Return the mean absolute error of the frequencies over the whole zone, THz."""
+    documents = (reference_phonons(name), phonons(name, model, role))
+    reference, tuned = (PropertySet(source=d.source, phonon=d) for d in documents)
+    return float(compare(reference, [tuned]).rows[0].deviations.frequency_mae)

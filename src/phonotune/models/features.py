@@ -1,0 +1,240 @@
+"""What a model sees in a structure: invariant descriptors of its atoms, derivatives of its forces."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from e3nn import o3
+
+from phonotune.errors import FoundationError, PhonotuneError
+from phonotune.models.evaluate import ATOMS_PER_BATCH, choose_device, readout_head, torch_dtype
+from phonotune.models.graphs import Batch, Graph, GraphSpec, build_graph, collate
+from phonotune.ports import FloatArray
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+
+class FeatureExtractor:
+    """Computes per-structure features of a MACE model, in batches of atoms.
+
+    Parameters
+    ----------
+    model
+        A plain MACE module; it is copied.
+    device
+        ``"auto"`` or a torch device.
+    dtype
+        ``"float64"`` or ``"float32"``.
+    atoms_per_batch
+        Most atoms in one batch; None takes what suits the device. Batches that do not fit the memory
+        of a GPU are halved.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        device: str = "auto",
+        dtype: str = "float64",
+        atoms_per_batch: int | None = None,
+    ) -> None:
+        self.device = choose_device(device)
+        self._model: Any = copy.deepcopy(model).to(self.device, torch_dtype(dtype)).eval()
+        self._model.requires_grad_(requires_grad=False)
+        self._spec = GraphSpec.of(self._model)
+        self._head = readout_head(self._model)
+        self._limit = atoms_per_batch or ATOMS_PER_BATCH.get(self.device.type, 80)
+
+    def descriptors(self, structures: Sequence[Structure]) -> list[FloatArray]:
+        """Return the invariant node features after every interaction, side by side.
+
+        Returns
+        -------
+        list of FloatArray
+            One a structure, shape (n_atoms, n_features), without unit; unchanged by rotation,
+            translation and exchange of like atoms.
+
+        Raises
+        ------
+        StructureError
+            An element is unknown to the model.
+        PhonotuneError
+            One structure alone does not fit the memory.
+        """
+        return self._in_batches(structures, self._descriptors)
+
+    def force_features(self, structures: Sequence[Structure]) -> list[FloatArray]:
+        """Return the derivatives of the forces with respect to the last-layer weights.
+
+        The energy is linear in the weights of the last linear map of each readout, E = Σ w_k φ_k; so
+        the derivative of the forces with respect to w_k is -∂φ_k/∂x, exactly, whatever the weights
+        are. One backward pass a weight.
+
+        Returns
+        -------
+        list of FloatArray
+            One a structure, shape (3 n_atoms, n_weights), 1/Å times eV: the change of each force
+            component (atom by atom, x y z) for a unit change of a weight.
+
+        Raises
+        ------
+        StructureError
+            An element is unknown to the model.
+        FoundationError
+            A readout whose last linear map is not known.
+        PhonotuneError
+            One structure alone does not fit the memory.
+        """
+        return self._in_batches(structures, self._force_features)
+
+    def _in_batches(
+        self,
+        structures: Sequence[Structure],
+        action: Callable[[Batch], list[FloatArray]],
+    ) -> list[FloatArray]:
+        found: list[FloatArray] = []
+        for part in _parts(structures, self._limit):
+            found += self._halving([build_graph(s, self._spec) for s in part], action)
+        return found
+
+    def _halving(
+        self, graphs: Sequence[Graph], action: Callable[[Batch], list[FloatArray]]
+    ) -> list[FloatArray]:
+        try:
+            return action(collate(graphs, self.device, self._head))
+        except torch.cuda.OutOfMemoryError as error:
+            if len(graphs) == 1:
+                raise PhonotuneError(
+                    f"A structure of {graphs[0].n_atoms} atoms does not fit the memory of "
+                    f"{self.device}. Use a smaller supercell or PHONOTUNE_DEVICE=cpu."
+                ) from error
+        torch.cuda.empty_cache()
+        half = len(graphs) // 2
+        return self._halving(graphs[:half], action) + self._halving(graphs[half:], action)
+
+    def _descriptors(self, batch: Batch) -> list[FloatArray]:
+        with torch.no_grad(), _outputs_of(self._model.products) as captured:
+            self._forward(batch)
+        columns = [
+            _scalars(values, product.linear.irreps_out)
+            for values, product in zip(captured, self._model.products, strict=True)
+        ]
+        return _split(torch.cat(columns, dim=1), batch)
+
+    def _force_features(self, batch: Batch) -> list[FloatArray]:
+        batch["positions"].requires_grad_(True)
+        last = [_last_linear(readout) for readout in self._model.readouts]
+        with _inputs_of(last) as captured:
+            self._forward(batch)
+        scale = self._scale()
+        columns = [
+            _scalars(values, linear.irreps_in)
+            for values, linear in zip(captured, last, strict=True)
+        ]
+        total = scale * torch.cat(columns, dim=1).sum(dim=0)
+        gradients = [
+            -torch.autograd.grad(value, batch["positions"], retain_graph=True)[0] for value in total
+        ]
+        per_atom = torch.stack(gradients, dim=-1)
+        return [rows.reshape(-1, len(total)) for rows in _split(per_atom, batch)]
+
+    def _scale(self) -> float:
+        """Return what the model multiplies the readout with, eV."""
+        if not hasattr(self._model, "scale_shift"):
+            return 1.0
+        return float(torch.as_tensor(self._model.scale_shift.scale).reshape(-1)[self._head])
+
+    def _forward(self, batch: Batch) -> None:
+        self._model(batch, training=False, compute_force=False)
+
+
+def _last_linear(readout: Any) -> Any:
+    """Return the linear map that a readout ends with."""
+    for name in ("linear_2", "linear"):
+        linear = getattr(readout, name, None)
+        if isinstance(linear, o3.Linear):
+            return linear
+    raise FoundationError(
+        f"The last layer of a {type(readout).__name__} is not known, so the model gives no force "
+        "features. Choose another selection method: energy, fps or random."
+    )
+
+
+@contextmanager
+def _outputs_of(modules: Sequence[torch.nn.Module]) -> Iterator[list[torch.Tensor]]:
+    captured: list[torch.Tensor] = []
+    hooks = [m.register_forward_hook(lambda _, __, out: captured.append(out)) for m in modules]
+    try:
+        yield captured
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def _inputs_of(modules: Sequence[torch.nn.Module]) -> Iterator[list[torch.Tensor]]:
+    captured: list[torch.Tensor] = []
+    hooks = [m.register_forward_pre_hook(lambda _, args: captured.append(args[0])) for m in modules]
+    try:
+        yield captured
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _scalars(values: torch.Tensor, irreps: o3.Irreps) -> torch.Tensor:
+    """Return the columns of the even scalars, shape (n_atoms, n_scalars)."""
+    parts = [
+        values[:, s] for s, (_, ir) in zip(irreps.slices(), irreps, strict=True) if ir.is_scalar()
+    ]
+    return torch.cat(parts, dim=1)
+
+
+def _split(values: torch.Tensor, batch: Batch) -> list[FloatArray]:
+    bounds = batch["ptr"].tolist()[1:-1]
+    array = values.detach().to("cpu", torch.float64).numpy()
+    return [np.ascontiguousarray(part) for part in np.split(array, bounds)]
+
+
+def _parts(structures: Sequence[Structure], limit: int) -> Iterator[list[Structure]]:
+    part: list[Structure] = []
+    for structure in structures:
+        if part and sum(map(len, part)) + len(structure) > limit:
+            yield part
+            part = []
+        part.append(structure)
+    if part:
+        yield part
+
+
+def pool_features(
+    model: torch.nn.Module, needs: str | None, structures: Sequence[Structure], device: str = "auto"
+) -> list[FloatArray] | None:
+    """Return what a selection method needs of a model (float32), one array a structure, or None.
+
+    Parameters
+    ----------
+    model
+        A plain MACE module.
+    needs
+        ``"descriptors"``, ``"force features"`` or None.
+    structures
+        What to describe.
+    device
+        ``"auto"`` or a torch device.
+
+    Raises
+    ------
+    PhonotuneError
+        As :class:`FeatureExtractor`.
+    """
+    if needs is None:
+        return None
+    extractor = FeatureExtractor(model, device, dtype="float32")
+    found = extractor.descriptors if needs == "descriptors" else extractor.force_features
+    return found(structures)

@@ -48,7 +48,7 @@ class PhonotuneSettings(BaseSettings):
         default=None,
         gt=0,
         description="most atoms in one evaluation batch (memory, not physics); "
-        "default is 80 on a CPU, 4096 on a GPU",
+        "default is 160 on a CPU, 4096 on a GPU",
     )
 
     @property

@@ -25,7 +25,7 @@ def test_overrides_reach_the_options_with_their_types():
 
 
 def test_overrides_leave_other_defaults_of_the_strategy():
-    options = parse_overrides("equitrain", ["loss.energy=1"]).root
+    options = parse_overrides("equitrain", ["recipe=paper", "loss.energy=1"]).root
     assert (options.lr, options.weight_decay, options.max_epochs) == (0.01, 10.0, 200)
     assert (options.loss.energy, options.loss.forces, options.loss.stress) == (1.0, 100.0, 1000.0)
 

@@ -12,6 +12,7 @@ import torch
 from phonotune.errors import FoundationError, PhonotuneError
 from phonotune.models.fast import accelerate
 from phonotune.models.graphs import Batch, Graph, GraphSpec, build_graph, collate
+from phonotune.models.memory import reuse_memory
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
 from phonotune.settings import get_settings
@@ -19,7 +20,7 @@ from phonotune.settings import get_settings
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-ATOMS_PER_BATCH: Final = {"cpu": 80, "cuda": 4096}
+ATOMS_PER_BATCH: Final = {"cpu": 160, "cuda": 4096}
 """Most atoms in one batch by device: on a CPU a larger batch leaves the caches and is slower."""
 
 DTYPES: Final[dict[str, torch.dtype]] = {"float64": torch.float64, "float32": torch.float32}
@@ -94,6 +95,7 @@ class ModelEvaluator:
         dtype: str = "float64",
         atoms_per_batch: int | None = None,
     ) -> None:
+        reuse_memory()
         self.device = choose_device(device)
         self.dtype = dtype
         own = copy.deepcopy(model).to(self.device, torch_dtype(dtype)).eval()

@@ -27,7 +27,7 @@ class DeltaOptions(Options):
 
     strategy: Literal["delta"] = "delta"
     max_epochs: int = Field(default=100, ge=0)
-    lr: Dimensionless = Field(default=0.003, gt=0)
+    lr: Dimensionless = Field(default=0.01, gt=0)
     weight_decay: Dimensionless = Field(default=1e-4, ge=0)
     clip_norm: Dimensionless | None = Field(default=10.0, gt=0)
 

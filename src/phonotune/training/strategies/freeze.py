@@ -30,7 +30,7 @@ class FreezeOptions(Options):
         description="blocks that stay: early, late, or names with commas, e.g. interactions.0,readouts",
     )
     max_epochs: int = Field(default=100, ge=0)
-    lr: Dimensionless = Field(default=0.003, gt=0)
+    lr: Dimensionless = Field(default=0.01, gt=0)
     clip_norm: Dimensionless | None = Field(default=10.0, gt=0)
 
 

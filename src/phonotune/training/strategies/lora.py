@@ -33,7 +33,7 @@ class LoraOptions(Options):
         default=None, gt=0, description="the change is alpha / rank * A B; none: alpha = rank"
     )
     max_epochs: int = Field(default=100, ge=0)
-    lr: Dimensionless = Field(default=0.01, gt=0)
+    lr: Dimensionless = Field(default=0.02, gt=0)
     clip_norm: Dimensionless | None = Field(default=10.0, gt=0)
 
 

@@ -26,6 +26,7 @@ class MultiheadReplay(ReplayOptions):
     """Without replay there is no second head, so frames are made unless a file is given."""
 
     frames: int = Field(default=100, ge=1, description="prototype cells that the foundation labels")
+    weight: Dimensionless = Field(default=0.01, gt=0, description="of the replay loss")
 
 
 class MultiheadOptions(Options):
@@ -38,20 +39,20 @@ class MultiheadOptions(Options):
             "weight_decay": 5e-7,
             "schedule": "plateau",
             "clip_norm": None,
-            "replay": {"frames": 100},
+            "replay": {"frames": 100, "weight": 1.0},
         },
         "mace": {
             "lr": 1e-4,
             "weight_decay": 0.0,
             "clip_norm": 1.0,
             "ema": 0.9999,
-            "replay": {"frames": 10_000},
+            "replay": {"frames": 10_000, "weight": 1.0},
         },
     }
 
     strategy: Literal["multihead"] = "multihead"
     max_epochs: int = Field(default=100, ge=0)
-    lr: Dimensionless = Field(default=0.003, gt=0)
+    lr: Dimensionless = Field(default=0.01, gt=0)
     decay: Literal["change", "weights"] = "weights"
     clip_norm: Dimensionless | None = Field(default=10.0, gt=0)
     replay: MultiheadReplay = Field(default_factory=MultiheadReplay)

@@ -35,7 +35,7 @@ class TransferOptions(Options):
 
     strategy: Literal["transfer"] = "transfer"
     max_epochs: int = Field(default=100, ge=0)
-    lr: Dimensionless = Field(default=0.003, gt=0)
+    lr: Dimensionless = Field(default=0.01, gt=0)
     decay: Literal["change", "weights"] = "weights"
     clip_norm: Dimensionless | None = Field(default=10.0, gt=0)
 

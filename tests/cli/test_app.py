@@ -14,7 +14,13 @@ from phonotune.cli.app import app
 COMMANDS = (
     "demo",
     "run",
+    "sample",
+    "label",
     "import",
+    "dataset info",
+    "dataset split",
+    "dataset append",
+    "dataset export",
     "finetune",
     "merge",
     "phonons",
@@ -56,6 +62,14 @@ def test_every_command_has_help_json_and_debug(command: str) -> None:
     assert result.exit_code == 0
     assert "--json" in result.stdout
     assert "--debug" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "command", ["sample", "label", "import", "dataset info", "dataset split", "dataset export"]
+)
+def test_help_of_a_command_on_frames_shows_an_example(command: str) -> None:
+    result = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200"})
+    assert f"Example: phonotune {command} " in result.stdout
 
 
 def test_version_is_the_package_s() -> None:

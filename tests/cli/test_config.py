@@ -34,9 +34,22 @@ def test_the_command_line_replaces_the_file(tmp_path: Path) -> None:
     assert (maker.foundation, maker.seed) == ("teacher", 3)
 
 
+def test_a_file_chooses_how_frames_are_made_and_selected(tmp_path: Path) -> None:
+    text = (
+        "rattle: {method: mc, small: [0.02], supercell: small}\n"
+        "select: {method: doptimal, budget: 12}\n"
+    )
+    maker = build_maker(write(tmp_path, text), {})
+    assert (maker.rattle.method, maker.rattle.small) == ("mc", (0.02,))
+    assert (maker.select.method, maker.select.budget, maker.select.n_valid) == ("doptimal", 12, 4)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("select: {method: dopt}", r"Unknown selection method 'dopt'\. Did you mean 'doptimal'"),
+        ("select: {buget: 3}", "Did you mean 'budget'"),
+        ("rattle: {supercell: huge}", r"rattle\.supercell = 'huge' is not allowed"),
         ("foundatoin: mini", "Did you mean 'foundation'"),
         ("phonon: {displacment: 0.02}", "Did you mean 'displacement'"),
         ("seed: many", r"seed = 'many' is not allowed"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pymatgen.core import Structure
 
 from phonotune.data.assemble import assemble, assemble_given, dataset_hash
 from phonotune.data.extxyz import read_frames, write_frames
@@ -142,3 +143,75 @@ def test_nan_is_refused_with_its_side_and_number(frames: list[Frame]) -> None:
     bad = replace(frames[7], forces=np.full((8, 3), np.nan))
     with pytest.raises(FramesError, match=r"Validation frame 2 .*NaN"):
         assemble_given(frames[:6], [frames[6], bad], labeller="vasp")
+
+
+def test_a_copy_in_disguise_is_a_duplicate_and_its_labels_are_compared_atom_by_atom(
+    frames: list[Frame],
+) -> None:
+    order = np.random.default_rng(0).permutation(8)
+    sites = [frames[0].structure[int(i)] for i in order]
+    structure = Structure.from_sites(sites)
+    structure.translate_sites([0, 1], [1, 0, -2], to_unit_cell=False)
+    forces = np.random.default_rng(1).normal(size=(8, 3))
+    frames = [replace(frames[0], forces=forces), *frames[1:]]
+    copy = replace(frames[0], structure=structure, forces=forces[order])
+    dataset = assemble([*frames, copy], labeller="teacher", valid_groups=["volume 1"])
+    assert dataset.n_duplicates == 1
+    with pytest.raises(FramesError, match="forces of"):
+        assemble(
+            [*frames, replace(copy, forces=forces)], labeller="teacher", valid_groups=["volume 1"]
+        )
+
+
+def test_a_richer_copy_keeps_the_group_of_the_first(frames: list[Frame]) -> None:
+    poor = replace(frames[2], energy=None)
+    rich = replace(frames[2], group="volume 3")
+    given = [*frames[:2], poor, *frames[3:], rich]
+    dataset = assemble(given, labeller="teacher", valid_groups=["volume 1"])
+    assert len(dataset.valid) == 2
+    assert dataset.valid_frames()[0].energy == frames[2].energy
+
+
+def test_a_dataset_says_how_it_was_split_and_what_it_holds(
+    frames: list[Frame], rng: np.random.Generator
+) -> None:
+    named = assemble(frames, labeller="teacher", valid_groups=["volume 1"])
+    assert named.split is not None
+    assert (named.split.how, named.split.reason) == ("named", "named: volume 1")
+    assert (named.split.train_groups, named.split.valid_groups) == (3, 1)
+    drawn = assemble(frames, labeller="t", valid_fraction=0.25, rng=rng, reason="why")
+    assert drawn.split is not None
+    assert drawn.split.reason == "drawn, 25% of the frames by whole groups (why)"
+    assert drawn.statistics is not None
+    assert (drawn.statistics.n_frames, drawn.statistics.n_groups) == (8, 4)
+    assert (drawn.version, drawn.parent_hash, drawn.mixed) == (1, None, False)
+
+
+def test_mixed_protocols_are_refused_unless_allowed_and_then_recorded(frames: list[Frame]) -> None:
+    mixed = [replace(f, labeller="vasp", protocol="ab"[i // 4]) for i, f in enumerate(frames)]
+    with pytest.raises(FramesError, match="Mixed protocols"):
+        assemble(mixed, labeller="vasp", valid_groups=["volume 1"])
+    with pytest.raises(FramesError, match="Mixed protocols"):
+        assemble_given(mixed[:4], mixed[4:], labeller="vasp")
+    dataset = assemble(mixed, labeller="vasp", valid_groups=["volume 1"], allow_mixed=True)
+    assert dataset.mixed
+    assert dataset.statistics is not None
+    assert dataset.statistics.protocols == {"vasp a": 4, "vasp b": 4}
+
+
+def test_a_group_that_somebody_tore_is_recorded(frames: list[Frame]) -> None:
+    dataset = assemble_given(frames[:5], frames[5:], labeller="vasp")
+    assert dataset.split is not None
+    assert dataset.split.torn_groups == ["volume 2"]
+
+
+def test_a_dataset_larger_than_a_document_is_stored_in_several_blobs(
+    frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phonotune.schemas.dataset.CHUNK_BYTES", 4000)
+    dataset = assemble(frames, labeller="teacher", valid_groups=["volume 1"])
+    assert len(dataset.more) == 2
+    assert [frame.energy for frame in dataset.frames()] == [frame.energy for frame in frames]
+    assert dataset_hash(dataset.train_frames(), dataset.valid_frames(), "teacher") == (
+        dataset.dataset_hash
+    )

@@ -6,12 +6,24 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 from pymatgen.core import Structure
 
-from phonotune.data.extxyz import LabelKeys, frames_of, read_frames, read_images, write_frames
+from phonotune.data.extxyz import (
+    LabelKeys,
+    frames_of,
+    header_keys,
+    read_frames,
+    read_images,
+    write_frames,
+)
+from phonotune.data.identity import frame_key
+from phonotune.data.importers import import_frames
 from phonotune.errors import FramesError
 from phonotune.schemas.base import structure_hash
-from phonotune.schemas.dataset import Frame
+from phonotune.schemas.dataset import Frame, pack_frames, unpack_frames
 
 MakeFrame = Callable[..., Frame]
 
@@ -184,3 +196,94 @@ def test_nothing_to_write_and_a_place_that_cannot_be_written_are_refused(
     (tmp_path / "file").write_text("")
     with pytest.raises(FramesError, match="cannot be written"):
         write_frames(tmp_path / "file" / "f.extxyz", [make_frame()])
+
+
+TEXTS = st.text(st.characters(blacklist_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=12)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=64)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_file_and_document_lose_nothing_of_any_frame(
+    tmp_path: Path, make_frame: MakeFrame, data: st.DataObject
+) -> None:
+    half = data.draw(npst.arrays(float, (3, 3), elements=st.floats(-1, 1)))
+    magmoms = data.draw(st.none() | npst.arrays(float, 8, elements=NUMBERS))
+    frame = make_frame(
+        energy=data.draw(st.none() | NUMBERS),
+        forces=data.draw(npst.arrays(float, (8, 3), elements=NUMBERS)),
+        stress=data.draw(st.none() | st.just(half + half.T)),
+        magmoms=magmoms,
+        **{name: data.draw(TEXTS) for name in ("group", "origin", "labeller", "protocol")},
+    )
+    path = tmp_path / "f.extxyz"
+    try:
+        write_frames(path, [frame])
+    except FramesError as error:
+        assert "cannot be written" in str(error)  # noqa: PT017
+        return
+    (document,) = unpack_frames(pack_frames([frame]))
+    (again,) = read_frames(path)
+    for other in (document, again):
+        assert other.energy == frame.energy
+        for label in ("forces", "stress", "magmoms"):
+            one, two = getattr(frame, label), getattr(other, label)
+            assert (one is None) == (two is None)
+            assert one is None or np.array_equal(one, two)
+        for text in ("group", "origin", "labeller", "protocol"):
+            assert getattr(other, text) == getattr(frame, text)
+        assert np.array_equal(other.structure.lattice.matrix, frame.structure.lattice.matrix)
+        assert other.structure.lattice.pbc == (True, True, True)
+        assert frame_key(other.structure) == frame_key(frame.structure)
+
+
+def test_the_sign_of_a_stress_is_ases(tmp_path: Path) -> None:
+    atoms = bulk("Cu", cubic=True)
+    atoms.set_cell(0.97 * atoms.cell, scale_atoms=True)
+    atoms.calc = EMT()
+    assert atoms.get_stress()[0] < 0
+    ase.io.write(tmp_path / "a.extxyz", atoms)
+    (frame,) = import_frames([tmp_path / "a.extxyz"])
+    write_frames(tmp_path / "b.extxyz", [frame])
+    (again,) = read_frames(tmp_path / "b.extxyz")
+    np.testing.assert_allclose(again.stress, atoms.get_stress(voigt=False), atol=1e-8)
+
+
+def test_other_names_of_labels_can_be_written(tmp_path: Path, make_frame: MakeFrame) -> None:
+    frame = make_frame()
+    keys = LabelKeys("energy", "forces", "stress")
+    assert write_frames(tmp_path / "f.extxyz", [frame], keys) == {
+        "frames": 1,
+        "energy": 1,
+        "forces": 1,
+        "stress": 1,
+    }
+    atoms = ase.io.read(tmp_path / "f.extxyz")
+    assert atoms.get_potential_energy() == frame.energy
+    assert np.array_equal(atoms.get_forces(), frame.forces)
+    np.testing.assert_allclose(atoms.get_stress(voigt=False), frame.stress, rtol=0, atol=1e-17)
+
+
+def test_a_file_that_could_not_be_written_to_its_end_leaves_the_old_one(
+    tmp_path: Path, make_frame: MakeFrame
+) -> None:
+    path = tmp_path / "f.extxyz"
+    write_frames(path, [make_frame()])
+    before = path.read_bytes()
+    with pytest.raises(FramesError, match="Frame 2"):
+        write_frames(path, [make_frame(), make_frame(energy=np.nan)])
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_header_tells_the_keys_without_reading_atoms(
+    tmp_path: Path, make_frame: MakeFrame
+) -> None:
+    write_frames(tmp_path / "f.extxyz", [make_frame(stress=None), make_frame(magmoms=np.ones(8))])
+    found = header_keys(tmp_path / "f.extxyz")
+    assert found == {"REF_energy", "REF_forces", "REF_stress", "REF_magmoms", "group", "origin"}
+    (tmp_path / "bad").write_text("three\n")
+    with pytest.raises(FramesError, match="cannot be read as extxyz"):
+        header_keys(tmp_path / "bad")

@@ -1,3 +1,4 @@
+import gzip
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 
+from phonotune.data.assemble import without_duplicates
 from phonotune.data.extxyz import LabelKeys, read_frames, write_frames
-from phonotune.data.importers import import_frames
+from phonotune.data.importers import Importer, import_frames
 from phonotune.errors import FramesError
 from phonotune.schemas.dataset import Frame
 
@@ -94,8 +97,9 @@ def test_wrong_paths_are_refused_before_anything_is_read(
 ) -> None:
     with pytest.raises(FramesError, match="does not exist"):
         import_frames([*two_runs, tmp_path / "typo"])
-    with pytest.raises(FramesError, match="is a folder"):
-        import_frames([*two_runs, tmp_path])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FramesError, match=r"is a folder without vasprun\.xml or OUTCAR"):
+        import_frames([*two_runs, tmp_path / "empty"])
     with pytest.raises(FramesError, match="Nothing to import"):
         import_frames([])
 
@@ -129,6 +133,119 @@ def test_keys_of_any_name_can_be_given(tmp_path: Path, make_frame: MakeFrame) ->
     assert np.array_equal(found.stress, frame.stress)
     with pytest.raises(FramesError, match=r"forces under the key REF_forces; keys found: .*dft_f"):
         import_frames([path])
+
+
+def test_a_folder_gives_its_vasprun_or_else_its_outcar_also_compressed(
+    tmp_path: Path, write_vasprun: Write, write_outcar: Write, vasp_steps: list[Any]
+) -> None:
+    runs = tmp_path / "runs"
+    for number, step in enumerate(vasp_steps):
+        write_vasprun(runs / f"disp-{number}" / "vasprun.xml", [step])
+    (runs / "disp-0" / "OUTCAR").write_text("not looked at")
+    (runs / "old").mkdir()
+    outcar = write_outcar(runs / "old" / "OUTCAR", vasp_steps[:1])
+    with gzip.open(f"{outcar}.gz", "wb") as file:
+        file.write(outcar.read_bytes())
+    outcar.unlink()
+    imported = import_frames([runs], allow_mixed=True)
+    assert imported.refused == ()
+    assert [frame.origin for frame in imported] == [
+        "disp-0/vasprun.xml",
+        "disp-1/vasprun.xml",
+        "old/OUTCAR.gz",
+    ]
+
+
+def test_a_run_and_its_outcar_are_one_frame_for_a_dataset(
+    tmp_path: Path, write_vasprun: Write, write_outcar: Write, vasp_steps: list[Any]
+) -> None:
+    files = [write_vasprun(tmp_path / "vasprun.xml", vasp_steps[:1])]
+    files.append(write_outcar(tmp_path / "OUTCAR", vasp_steps[:1]))
+    imported = import_frames(files, allow_mixed=True)
+    assert len(imported) == 2
+    assert len(without_duplicates(imported)) == 1
+
+
+def test_runs_of_other_settings_are_refused_unless_allowed(two_runs: list[Path]) -> None:
+    text = two_runs[1].read_text()
+    other = '<parameters><i name="ENMAX">400.0</i>'
+    two_runs[1].write_text(text.replace("<parameters>", other))
+    with pytest.raises(FramesError, match=r"Mixed protocols: .*\(ENMAX unset and 400\)"):
+        import_frames(two_runs)
+    imported = import_frames(two_runs, allow_mixed=True)
+    assert len({frame.protocol for frame in imported}) == 2
+    assert {frame.labeller for frame in imported} == {"vasp"}
+
+
+def test_magnetic_moments_of_an_outcar_and_of_extxyz_are_kept(tmp_path: Path) -> None:
+    atoms = bulk("Fe", cubic=True)
+    atoms.calc = SinglePointCalculator(
+        atoms, energy=-16.0, forces=np.zeros((2, 3)), magmoms=np.array([2.2, -2.2])
+    )
+    ase.io.write(tmp_path / "fe.extxyz", atoms)
+    (frame,) = import_frames([tmp_path / "fe.extxyz"])
+    assert frame.magmoms is not None
+    write_frames(tmp_path / "again.extxyz", [frame])
+    (again,) = read_frames(tmp_path / "again.extxyz")
+    assert np.array_equal(again.magmoms, [2.2, -2.2])
+
+
+def test_one_key_can_be_given_and_the_others_are_found(
+    tmp_path: Path, make_frame: MakeFrame
+) -> None:
+    frame = make_frame()
+    path = tmp_path / "a.extxyz"
+    write_frames(path, [frame])
+    path.write_text(path.read_text().replace("REF_energy", "dft_energy"))
+    (found,) = Importer([path], {"energy": "dft_energy"})
+    assert found.energy == frame.energy
+    assert np.array_equal(found.forces, frame.forces)
+    with pytest.raises(FramesError, match=r"energy under the key dft; keys found: .*dft_energy"):
+        list(Importer([path], {"energy": "dft"}))
+
+
+def test_a_bad_frame_of_a_file_is_refused_and_the_others_go_on(
+    tmp_path: Path, make_frame: MakeFrame
+) -> None:
+    path = tmp_path / "a.extxyz"
+    write_frames(path, [make_frame(energy=1.0), make_frame(), make_frame()])
+    path.write_text(path.read_text().replace("REF_energy=1.0", "REF_energy=nan"))
+    imported = import_frames([path])
+    assert len(imported) == 2
+    assert [refusal.origin for refusal in imported.refused] == ["a.extxyz, frame 1"]
+
+
+def test_a_protocol_can_be_named_for_files_that_do_not_tell_it(
+    tmp_path: Path, make_frame: MakeFrame
+) -> None:
+    write_frames(tmp_path / "a.extxyz", [make_frame(), make_frame(protocol="own")])
+    found = list(Importer([tmp_path / "a.extxyz"], protocol="ours", allow_mixed=True))
+    assert [frame.protocol for frame in found] == ["ours", "own"]
+
+
+def test_frames_come_one_by_one(tmp_path: Path, two_runs: list[Path]) -> None:
+    read = []
+    importer = Importer(two_runs, progress=lambda number, name: read.append((number, name)))
+    frames = iter(importer)
+    assert read == []
+    next(frames)
+    assert read == [(0, "disp-1/vasprun.xml")]
+    assert len(list(frames)) == 1
+    assert read[-1] == (2, "")
+
+
+@pytest.mark.real_data
+def test_real_folders_are_imported_each_with_its_protocol(real_data_dir: Path) -> None:
+    numbers = {"nacl-vasp": 10, "catio3-vasp": 4, "mgo-vasp": 2}
+    imported = {name: import_frames([real_data_dir / name]) for name in numbers}
+    assert {name: len(frames) for name, frames in imported.items()} == numbers
+    protocols = {name: {frame.protocol for frame in frames} for name, frames in imported.items()}
+    assert {len(found) for found in protocols.values()} == {1}
+    assert len(set.union(*protocols.values())) == 3
+    with pytest.raises(FramesError, match="ENMAX 500 and 300"):
+        import_frames([real_data_dir / "mgo-vasp", real_data_dir / "nacl-vasp"])
+    forces = import_frames([real_data_dir / "srtio3-vasp" / "phonopy_SrTiO3.yaml.xz"])
+    assert len(forces) == 4
 
 
 @pytest.mark.real_data

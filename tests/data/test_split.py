@@ -3,15 +3,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phonotune.data.split import split_by_group
-from phonotune.errors import ConfigError, FramesError
+from phonotune.data.split import check_whole_groups, split_by_group, torn_groups
+from phonotune.errors import ConfigError, FramesError, PhonotuneError
 
 LAYOUTS = st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=40).filter(
     lambda groups: len(set(groups)) > 1
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(groups=LAYOUTS, fraction=st.floats(0.01, 0.99), seed=st.integers(0, 2**32 - 1))
 def test_groups_are_never_torn_apart_and_every_frame_is_used_once(
     groups: list[str], fraction: float, seed: int
@@ -71,3 +71,19 @@ def test_a_split_that_is_not_possible_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         split_by_group(groups, **how)
+
+
+def test_a_torn_group_is_named_and_never_passes() -> None:
+    groups = ["a", "a", "b", "c"]
+    assert torn_groups(groups, [0, 3], [1, 2]) == ["a"]
+    with pytest.raises(PhonotuneError, match=r"tore the groups \['a'\]"):
+        check_whole_groups(groups, [0, 3], [1, 2])
+    with pytest.raises(PhonotuneError, match="lost frames"):
+        check_whole_groups(groups, [0, 1], [2])
+    check_whole_groups(groups, [3, 0, 1], [2])
+
+
+def test_an_unknown_group_among_very_many_names_only_some() -> None:
+    with pytest.raises(FramesError, match=r"groups found: 0, 1, .*9 and 990 more\.") as error:
+        split_by_group([str(i) for i in range(1000)], valid_groups=["x"])
+    assert len(str(error.value)) < 200

@@ -12,6 +12,7 @@ from phonotune.flows.pipeline import PhonotuneMaker
 from phonotune.models.relax import RelaxSettings
 from phonotune.physics.phonon import PhononSettings
 from phonotune.sampling.rattle import RattleSettings
+from phonotune.sampling.select import SelectSettings
 from phonotune.store import ResultStore, open_store
 
 MAKER = PhonotuneMaker(
@@ -97,6 +98,24 @@ def test_every_job_knows_its_role_and_keeps_its_childrens_routing(aluminium):
     for made, _ in flow.iterflow():
         assert made.metadata["phonotune"]["role"] in {"light", "dft", "gpu_eval", "gpu_train"}
         assert made.config.pass_manager_config is False
+
+
+def test_a_selection_by_the_model_gets_the_foundation_and_a_worker_for_it(aluminium):
+    chosen = SelectSettings(method="fps", budget=8)
+    flow = PhonotuneMaker(foundation="mini", labeller="emt", select=chosen).make(aluminium)
+    (job,) = [made for made, _ in flow.iterflow() if made.name == "select"]
+    assert job.metadata["phonotune"]["role"] == "gpu_eval"
+    assert job.function_args[1].foundation.name == "mini"
+
+
+def test_small_rattles_train_beside_the_relaxations(finished):
+    store, *_ = finished
+    (selected,) = [d for d in ResultStore(store).query(kind="structures") if d.scores]
+    assert len(selected.groups) <= SelectSettings().budget
+    assert [selected.groups[i] for i in selected.fixed] == ["small rattle", "small rattle #2"]
+    (dataset,) = ResultStore(store).query(kind="dataset")
+    groups = {frame.group for frame in dataset.train_frames()}
+    assert {"small rattle", "small rattle #2"} < groups
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from phonotune.errors import InputError
-from phonotune.sampling.rattle import RattleSettings, closest_pair, rattle
+from phonotune.errors import ConfigError, InputError
+from phonotune.sampling.rattle import RattleSettings, closest_pair, rattle, small_rattles
 
 
 @pytest.fixture
@@ -146,3 +146,51 @@ def test_reasons_are_words_and_numbers(supercell: Structure, rng: np.random.Gene
     assert reason.startswith(
         "volume -5.0 %, lengths and angles within ±2 %, atoms displaced by 0.1"
     )
+
+
+def test_small_rattles_move_every_atom_equally_far_in_the_undeformed_cell(
+    supercell: Structure, rng: np.random.Generator
+) -> None:
+    candidates = small_rattles(supercell, RattleSettings(small=(0.02, 0.03)), rng)
+    assert [c.group for c in candidates] == ["small rattle", "small rattle #2"]
+    assert all(c.fixed for c in candidates)
+    for candidate, length in zip(candidates, (0.02, 0.03), strict=True):
+        after = candidate.structure
+        np.testing.assert_allclose(after.lattice.matrix, supercell.lattice.matrix, atol=1e-12)
+        lengths = np.linalg.norm(_displacements(supercell, after), axis=1)
+        np.testing.assert_allclose(lengths, length, atol=1e-10)
+    assert "every atom displaced by 0.03 Å" in candidates[1].reason
+
+
+def test_directions_of_small_rattles_are_uniform(
+    rocksalt: Structure, rng: np.random.Generator
+) -> None:
+    (candidate,) = small_rattles(rocksalt * (5, 5, 5), RattleSettings(small=(0.03,)), rng)
+    moves = _displacements(rocksalt * (5, 5, 5), candidate.structure) / 0.03
+    np.testing.assert_allclose(moves.T @ moves / len(moves), np.eye(3) / 3, atol=0.05)
+
+
+def test_the_defaults_are_five_cells_and_two_small_rattles() -> None:
+    settings = RattleSettings()
+    assert (settings.method, settings.n_cells, len(settings.small)) == ("recipe", 5, 2)
+    assert all(0.02 <= length <= 0.03 for length in settings.small)
+
+
+def test_an_unknown_method_is_refused_with_the_nearest() -> None:
+    with pytest.raises(
+        ConfigError, match=r"Unknown rattle method 'phonons'\. Did you mean 'phonon'"
+    ):
+        RattleSettings(method="phonons")
+
+
+@pytest.mark.parametrize(
+    ("settings", "shortest"),
+    [
+        ({}, 10.0),
+        ({"supercell": "small"}, 5.0),
+        ({"supercell": "primitive"}, None),
+        ({"min_length": 7.5}, 7.5),
+    ],
+)
+def test_sizes_of_supercells_have_names(settings: dict, shortest: float | None) -> None:
+    assert RattleSettings(**settings).shortest_vector == shortest

@@ -3,6 +3,7 @@
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
+from phonotune.schemas.blob import Blob
 from phonotune.schemas.dataset import (
     Candidate,
     Frame,
@@ -34,6 +35,21 @@ def test_frames_keep_labels_masks_groups_and_order():
         assert (new.group, new.origin, new.energy) == (old.group, old.origin, old.energy)
     assert back[1].stress is None
     assert np.array_equal(back[0].stress, frames[0].stress)
+
+
+def test_labeller_protocol_and_moments_survive_and_old_blobs_are_read():
+    structure = random_structure(0, ["Fe", "O"])
+    frame = Frame(structure, -1.0, labeller="vasp", protocol="p", magmoms=np.array([2.5, -0.1]))
+    bare = Frame(structure, -2.0)
+    first, second = unpack_frames(pack_frames([frame, bare]))
+    assert (first.labeller, first.protocol) == ("vasp", "p")
+    assert np.array_equal(first.magmoms, frame.magmoms)
+    assert second.magmoms is None
+    arrays = pack_frames([frame]).arrays()
+    for name in ("labeller", "protocol", "magmoms", "has_magmoms"):
+        del arrays[name]
+    (old,) = unpack_frames(Blob.pack(**arrays))
+    assert (old.energy, old.labeller, old.protocol, old.magmoms) == (-1.0, "", "", None)
 
 
 def test_a_structure_set_returns_its_candidates():

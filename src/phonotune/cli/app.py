@@ -11,17 +11,20 @@ from typer.core import TyperGroup
 
 from phonotune.cli import (
     compare,
+    dataset,
     demo,
     doctor,
     elastic,
     finetune,
     importing,
+    label,
     merge,
     models,
     phonons,
     report,
     results,
     run,
+    sample,
     wells,
 )
 from phonotune.cli.console import USAGE_ERROR, print_error
@@ -93,7 +96,10 @@ def _add(name: str, function: Callable[..., None], panel: str, *, supercell: boo
 
 _add("demo", demo.demo, PIPELINE)
 _add("run", run.run, PIPELINE)
+_add("sample", sample.sample, PIECES)
+_add("label", label.label, PIECES)
 _add("import", importing.import_labels, PIECES)
+app.add_typer(dataset.app, name="dataset", rich_help_panel=PIECES)
 _add("finetune", finetune.finetune, PIECES)
 _add("merge", merge.merge, PIECES)
 _add("phonons", phonons.phonons, PIECES, supercell=True)

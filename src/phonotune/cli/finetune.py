@@ -9,7 +9,7 @@ import typer
 
 from phonotune.cli.console import Session, session
 from phonotune.cli.documents import summary_of
-from phonotune.cli.options import AsJson, Debug, OutputFolder, check_output_folder
+from phonotune.cli.options import AllowMixed, AsJson, Debug, OutputFolder, check_output_folder
 from phonotune.cli.tables import training_table
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def finetune(
             help="Say so if there is nothing to go on with; an interrupted training always goes on.",
         ),
     ] = False,
+    allow_mixed: AllowMixed = False,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -97,7 +98,10 @@ def finetune(
 
         limit = [] if max_seconds is None else [f"max_seconds={max_seconds}"]
         config = parse_overrides(strategy, [*(overrides or ()), *limit])
-        dataset = assemble_given(read_frames(train), read_frames(valid), labeller=LABELLER)
+        dataset = assemble_given(
+            read_frames(train), read_frames(valid), labeller=LABELLER, allow_mixed=allow_mixed
+        )
+        note_dataset(dataset, out)
         document = _train(dataset, foundation, config, resume, out)
         write_model_directory(document, output)
         files = directory_files(document)
@@ -106,6 +110,20 @@ def finetune(
             training_table(document),
             f"{output}: {', '.join(files)}",
         )
+
+
+def note_dataset(dataset: DatasetDocument, out: Session) -> None:
+    """Tell what is doubtful about a dataset: torn groups, mixed protocols, odd units."""
+    torn = dataset.split.torn_groups if dataset.split else []
+    if torn:
+        out.note(
+            f"Note: frames of {len(torn)} group(s) both train and validate ({', '.join(torn[:3])}); the "
+            "validation error may be too small. `phonotune dataset split` keeps groups whole."
+        )
+    if dataset.mixed:
+        out.note("Note: the frames are of several protocols; their labels may not agree.")
+    for warning in dataset.statistics.warnings if dataset.statistics else ():
+        out.note(f"Note: {warning}")
 
 
 def _train(

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from phonotune.cli.console import session
-from phonotune.cli.options import AsJson, Debug, check_output_file
+from phonotune.cli.options import (
+    AllowMixed,
+    AsJson,
+    Debug,
+    EnergyKey,
+    ForcesKey,
+    StressKey,
+    check_output_file,
+    given_keys,
+)
 
 
 def import_labels(
@@ -16,7 +25,8 @@ def import_labels(
         list[Path],
         typer.Argument(
             metavar="PATH",
-            help="vasprun.xml[.gz], OUTCAR, extxyz, or a phonopy yaml[.xz] with forces.",
+            help="vasprun.xml[.gz], OUTCAR[.gz], folders of VASP runs, extxyz, or a phonopy yaml[.xz] "
+            "with forces.",
             show_default=False,
         ),
     ],
@@ -24,34 +34,60 @@ def import_labels(
         Path,
         typer.Option("--output", "-o", metavar="FILE", help="extxyz to write.", show_default=False),
     ],
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="Name of the set-up, for frames of files that do not tell it.",
+            show_default=False,
+        ),
+    ] = "",
+    allow_mixed: AllowMixed = False,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Gather labelled frames from finished calculations into one extxyz file.
 
     Labels: REF_energy (eV), REF_forces (eV/Å), REF_stress (eV/Å³, 9 numbers, ASE's sign). A missing
-    label is absent, never zero.
+    label is absent, never zero. Runs of VASP that did not converge are refused with their reason, and so
+    are files of different settings (cutoff, functional, smearing, POTCARs).
 
     Example: phonotune import disp-0*/vasprun.xml -o nacl.extxyz
+
+    Example: phonotune import other.extxyz --energy-key dft_energy --forces-key dft_forces -o
+    mine.extxyz
     """
     with session(as_json=json, debug=debug) as out:
         check_output_file(output)
         from phonotune.data.extxyz import write_frames
-        from phonotune.data.importers import import_frames
+        from phonotune.data.importers import Importer
+        from phonotune.data.statistics import Tally
 
-        with out.progress(f"Reading {len(paths)} files"):
-            frames = import_frames(paths)
-        for refusal in frames.refused:
-            out.note(f"Refused: {refusal.origin}: {refusal.reason}")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write_frames(output, frames)
-        labels = {
-            name: sum(getattr(frame, name) is not None for frame in frames)
-            for name in ("energy", "forces", "stress")
-        }
+        keys = given_keys(energy_key, forces_key, stress_key)
+        tally = Tally()
+        importer = Importer(paths, keys, protocol=protocol, allow_mixed=allow_mixed)
+        with out.progress(f"Reading {len(importer.files)} files", len(importer.files)) as advance:
+            importer.progress = advance
+            labels = write_frames(output, map(tally.counted, importer))
+        for refusal in importer.refused:
+            out.note(f"Refused: {refusal}")
+        statistics = tally.result()
+        for warning in statistics.warnings:
+            out.note(f"Note: {warning}")
+        frames = labels.pop("frames")
         counts = ", ".join(f"{count} with {name}" for name, count in labels.items())
-        refused = [{"origin": r.origin, "reason": r.reason} for r in frames.refused]
+        refused = [{"origin": r.origin, "reason": r.reason} for r in importer.refused]
         out.finish(
-            {"output": str(output), "frames": len(frames), "labels": labels, "refused": refused},
-            f"{output}: {len(frames)} frames, {counts}",
+            {
+                "output": str(output),
+                "frames": frames,
+                "labels": labels,
+                "protocols": statistics.protocols,
+                "refused": refused,
+                "warnings": statistics.warnings,
+            },
+            f"{output}: {frames} frames, {counts}",
         )

@@ -77,6 +77,30 @@ Store = Annotated[
     ),
 ]
 
+AllowMixed = Annotated[
+    bool,
+    typer.Option(
+        "--allow-mixed",
+        help="Take frames of several labellers or set-ups; the dataset records it.",
+    ),
+]
+EnergyKey = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="Name of the energy (eV) in extxyz.", show_default=False),
+]
+ForcesKey = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="Name of the forces (eV/Å) in extxyz.", show_default=False),
+]
+StressKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="Name of the stress (eV/Å³, nine numbers, ASE's sign) in extxyz.",
+        show_default=False,
+    ),
+]
+
 _INTEGER: Final = re.compile(r"[-+]?\d+")
 
 
@@ -132,6 +156,12 @@ def parse_supercell(text: str | None) -> Matrix3 | None:
     from phonotune.physics.supercell import as_matrix
 
     return as_matrix([int(word) for word in words])
+
+
+def given_keys(energy: str | None, forces: str | None, stress: str | None) -> dict[str, str]:
+    """Return the names of labels that were given, by label."""
+    given = {"energy": energy, "forces": forces, "stress": stress}
+    return {name: key for name, key in given.items() if key is not None}
 
 
 def check_output_folder(folder: Path) -> None:

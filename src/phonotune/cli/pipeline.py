@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from phonotune.cli.console import Session
     from phonotune.flows.local import FailedJob, Progress
     from phonotune.flows.pipeline import PhonotuneMaker
+    from phonotune.jobs.protocol import LabelProtocol
     from phonotune.schemas.base import Document
 
 REPORT: Final = "report.html"
@@ -57,8 +58,8 @@ def run_pipeline(
     from phonotune.jobs.labellers import WARNINGS
     from phonotune.store import open_store
 
-    maker = replace(maker, foundation=_check_foundation(maker.foundation, crystals))
-    _check_labeller(maker.labeller)
+    maker = replace(maker, foundation=check_foundation(maker.foundation, crystals))
+    check_labeller(maker.labeller, crystals.values(), maker.vasp)
     flows = {name: maker.make(crystal) for name, crystal in crystals.items()}
     job_store = open_store(store)
     warning = WARNINGS.get(maker.labeller)
@@ -89,8 +90,8 @@ def write_report(documents: Sequence[Document], path: Path) -> bool:
     return bool(materials)
 
 
-def _check_labeller(labeller: str) -> None:
-    """Refuse VASP where its program or its POTCARs are missing; nothing has started yet."""
+def check_labeller(labeller: str, crystals: Iterable[Structure], protocol: LabelProtocol) -> None:
+    """Refuse VASP where its program or a POTCAR of the crystals is missing; nothing has started yet."""
     from phonotune.cli.doctor import check_potcars, check_vasp
 
     if labeller == "vasp":
@@ -100,9 +101,11 @@ def _check_labeller(labeller: str) -> None:
                 f"Labeller 'vasp' cannot run here: {'; '.join(missing)}. Set what is missing (`phonotune "
                 "doctor` shows it) or choose another labeller with --labeller."
             )
+        elements = {element.symbol for crystal in crystals for element in crystal.elements}
+        protocol.check_potcars(sorted(elements))
 
 
-def _check_foundation(foundation: str, crystals: Mapping[str, Structure]) -> str:
+def check_foundation(foundation: str, crystals: Mapping[str, Structure]) -> str:
     """Return the foundation's name or absolute path; raise where an element is unknown to it."""
     from phonotune.models.adapter import load_model
     from phonotune.models.evaluate import ModelEvaluator

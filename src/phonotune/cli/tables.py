@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from phonotune.schemas.comparison import ComparisonDocument, Deviations, Properties
     from phonotune.schemas.elastic import ElasticDocument
     from phonotune.schemas.phonon import PhononDocument
+    from phonotune.schemas.statistics import DatasetStatistics
     from phonotune.schemas.training import ErrorMetrics, TrainingDocument
     from phonotune.schemas.wells import WellDocument
 
@@ -186,6 +187,7 @@ def result_row(document: Document) -> tuple[str, ...]:
 def _headline(document: Document) -> str:
     """Return the number or two that a document is looked up for."""
     forms = {
+        "atom": "{d.element} {d.energy:.4f} eV",
         "phonon": "{d.lowest_frequency:.2f} to {d.highest_frequency:.2f} THz",
         "elastic": "bulk {d.bulk_modulus:.1f} GPa, shear {d.shear_modulus:.1f} GPa",
         "well": "depth {d.depth:.2f} meV/f.u.",
@@ -197,3 +199,46 @@ def _headline(document: Document) -> str:
         "comparison": "reference {d.reference.evaluator}",
     }
     return forms[document.kind].format(d=document)
+
+
+def dataset_table(
+    title: str,
+    statistics: DatasetStatistics,
+    n_duplicates: int,
+    groups: Sequence[tuple[str, int]],
+) -> Group:
+    """Return what a dataset holds, one line a fact; ``groups`` are those to show, with their frames."""
+    s = statistics
+    atoms = str(s.smallest) if s.smallest == s.largest else f"{s.smallest} to {s.largest}"
+    labels = (
+        f"{s.with_energy} energy, {s.with_forces} forces, {s.with_stress} stress, "
+        f"{s.with_magmoms} magnetic moments"
+    )
+    hidden = s.n_groups - len(groups)
+    rows = [
+        ("frames", str(s.n_frames)),
+        ("atoms a frame", atoms),
+        ("frames by composition", _counts(s.compositions.items())),
+        ("frames by labeller and protocol", _counts(s.protocols.items())),
+        (
+            f"frames by group ({s.n_groups})",
+            _counts(groups) + (f" and {hidden} more" if hidden else ""),
+        ),
+        ("labels", labels),
+        ("energy, eV/atom", _range(s.energy_lowest, s.energy_highest, 4)),
+        ("force component, rms, eV/Å", number(s.force_rms, 4)),
+        ("largest force on an atom, eV/Å", number(s.force_largest, 4)),
+        ("pressure, GPa", _range(s.pressure_lowest, s.pressure_highest, 2)),
+        ("duplicates", str(n_duplicates)),
+    ]
+    return new_table(title, ("", ""), rows, numbers=False)
+
+
+def _counts(pairs: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{name}: {count}" for name, count in pairs) or ABSENT
+
+
+def _range(lowest: float | None, highest: float | None, digits: int) -> str:
+    if lowest is None or highest is None:
+        return ABSENT
+    return f"{number(lowest, digits)} to {number(highest, digits)}"

@@ -1,18 +1,21 @@
-"""Assemble labelled frames into a dataset: checked, without duplicates, split, hashed."""
+"""Assemble labelled frames into a dataset: checked, without duplicates, split, hashed, versioned."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from phonotune.data.checks import check_frame
-from phonotune.data.split import split_by_group
+from phonotune.data.identity import Snapshot, dataset_hash, find_duplicates, match_atoms
+from phonotune.data.mixing import check_one_protocol
+from phonotune.data.split import check_whole_groups, some_of, split_by_group, torn_groups
+from phonotune.data.statistics import describe, protocol_name
 from phonotune.errors import FramesError
-from phonotune.schemas.base import hash_json, structure_hash
-from phonotune.schemas.dataset import DatasetDocument, Frame, pack_frames
+from phonotune.schemas.dataset import DatasetDocument, Frame, pack_frame_blobs
+from phonotune.schemas.statistics import SplitRecord
 
 if TYPE_CHECKING:
     from phonotune.ports import FloatArray
@@ -25,42 +28,6 @@ SAME_STRESS: Final = 1e-4
 """eV/Å^3: as SAME_ENERGY, for any stress component."""
 
 
-def frame_hash(frame: Frame) -> str:
-    """Return the sha256 of one frame: its structure_hash and the exact float64 bytes of its labels.
-
-    ``group`` and ``origin`` do not enter: they say where a frame came from, not what it is.
-    """
-    return hash_json(
-        {
-            "structure": structure_hash(frame.structure),
-            "energy": None if frame.energy is None else _bytes_hash(np.array(frame.energy)),
-            "forces": None if frame.forces is None else _bytes_hash(frame.forces),
-            "stress": None if frame.stress is None else _bytes_hash(frame.stress),
-        }
-    )
-
-
-def dataset_hash(train: Sequence[Frame], valid: Sequence[Frame], labeller: str) -> str:
-    """Return the sha256 of a dataset: which frames train, which validate, and who labelled them.
-
-    The order of the frames and the file they were kept in do not matter; every bit of a label does.
-
-    Parameters
-    ----------
-    train, valid
-        Frames of the two sides.
-    labeller
-        Name of the labeller; the same numbers by another name are another dataset.
-    """
-    return hash_json(
-        {
-            "train": sorted(frame_hash(frame) for frame in train),
-            "valid": sorted(frame_hash(frame) for frame in valid),
-            "labeller": labeller,
-        }
-    )
-
-
 def assemble(
     frames: Sequence[Frame],
     *,
@@ -68,11 +35,14 @@ def assemble(
     valid_groups: Sequence[str] | None = None,
     valid_fraction: float | None = None,
     rng: np.random.Generator | None = None,
+    reason: str = "",
+    allow_mixed: bool = False,
 ) -> DatasetDocument:
     """Make a dataset from labelled frames and split it by group.
 
-    A structure that occurs twice is kept once, with the more complete labels. Missing labels stay
-    missing; at least one frame on each side must have forces.
+    A structure that occurs twice (:func:`phonotune.data.identity.find_duplicates`) is kept once, with
+    the more complete labels and the group of its first frame. Missing labels stay missing; at least
+    one frame on each side must have forces.
 
     Parameters
     ----------
@@ -82,30 +52,51 @@ def assemble(
         Name of the labeller.
     valid_groups, valid_fraction, rng
         As in :func:`phonotune.data.split.split_by_group`.
+    reason
+        Why this split, recorded in the document beside what was asked for.
+    allow_mixed
+        Take frames of several protocols, and record it.
 
     Raises
     ------
     FramesError
         Bad frames (:func:`phonotune.data.checks.check_frame`), a frame without any label,
-        contradicting labels of one structure, a side without forces, or a split that is not
-        possible.
+        contradicting labels of one structure, mixed protocols, a side without forces, or a split
+        that is not possible.
     ConfigError
         Contradicting split settings.
     """
-    kept = _without_duplicates(_checked(frames, "Frame"))
+    mixed = check_one_protocol(check_labelled(frames, "Frame"), allow_mixed)
+    kept = without_duplicates(frames)
+    groups = [frame.group for frame in kept]
     train, valid = split_by_group(
-        [frame.group for frame in kept],
-        valid_groups=valid_groups,
-        valid_fraction=valid_fraction,
-        rng=rng,
+        groups, valid_groups=valid_groups, valid_fraction=valid_fraction, rng=rng
     )
-    return _document(kept, train, valid, labeller, n_duplicates=len(frames) - len(kept))
+    asked = (
+        f"named: {some_of(valid_groups)}"
+        if valid_groups is not None
+        else f"drawn, {valid_fraction:.0%} of the frames by whole groups"
+    )
+    split = SplitRecord(
+        how="drawn" if valid_groups is None else "named",
+        reason=f"{asked} ({reason})" if reason else asked,
+        valid_fraction=valid_fraction,
+        **count_groups(groups, train, valid),
+    )
+    return make_document(kept, train, valid, labeller, split, mixed, len(frames) - len(kept))
 
 
 def assemble_given(
-    train_frames: Sequence[Frame], valid_frames: Sequence[Frame], *, labeller: str
+    train_frames: Sequence[Frame],
+    valid_frames: Sequence[Frame],
+    *,
+    labeller: str,
+    allow_mixed: bool = False,
 ) -> DatasetDocument:
     """Make a dataset from frames that somebody has split already.
+
+    A group on both sides is kept there, since groups of files that other programs wrote may mean
+    nothing, and recorded as torn.
 
     Parameters
     ----------
@@ -113,32 +104,60 @@ def assemble_given(
         Labelled frames of the two sides; within a side duplicates are dropped.
     labeller
         Name of the labeller.
+    allow_mixed
+        Take frames of several protocols, and record it.
 
     Raises
     ------
     FramesError
         As :func:`assemble`; also a structure that is on both sides (a leak).
     """
-    train = _without_duplicates(_checked(train_frames, "Training frame"))
-    valid = _without_duplicates(_checked(valid_frames, "Validation frame"))
-    leaks = {structure_hash(f.structure): f for f in train}
+    train = without_duplicates(check_labelled(train_frames, "Training frame"))
+    valid = without_duplicates(check_labelled(valid_frames, "Validation frame"))
+    mixed = check_one_protocol([*train, *valid], allow_mixed)
+    frames = [*train, *valid]
+    first = find_duplicates([Snapshot.of(frame.structure) for frame in frames])
     for number, frame in enumerate(valid, start=1):
-        twin = leaks.get(structure_hash(frame.structure))
-        if twin is not None:
+        twin = first[len(train) + number - 1]
+        if twin < len(train):
             raise FramesError(
                 f"A leak: validation frame {number} ({frame.origin}) is also a training frame "
-                f"({twin.origin}); remove it from one of the two files."
+                f"({train[twin].origin}); remove it from one of the two files."
             )
-    return _document(
-        [*train, *valid],
-        list(range(len(train))),
-        list(range(len(train), len(train) + len(valid))),
-        labeller,
-        n_duplicates=len(train_frames) + len(valid_frames) - len(train) - len(valid),
+    sides = list(range(len(train))), list(range(len(train), len(frames)))
+    groups = [frame.group for frame in frames]
+    split = SplitRecord(
+        how="given",
+        reason="two sets of frames were given",
+        torn_groups=torn_groups(groups, *sides)[:20],
+        **count_groups(groups, *sides),
     )
+    dropped = len(train_frames) + len(valid_frames) - len(frames)
+    return make_document(frames, *sides, labeller, split, mixed, dropped)
 
 
-def _checked(frames: Sequence[Frame], what: str) -> Sequence[Frame]:
+def without_duplicates(frames: Sequence[Frame]) -> list[Frame]:
+    """Return frames of different structures, in order: of equal ones the one with most labels.
+
+    Raises
+    ------
+    FramesError
+        Labels of one structure that contradict each other.
+    """
+    first = find_duplicates([Snapshot.of(frame.structure) for frame in frames])
+    kept: dict[int, Frame] = {}
+    for index, frame in enumerate(frames):
+        known = kept.setdefault(first[index], frame)
+        if known is frame:
+            continue
+        _check_agreement(known, frame)
+        if _n_labels(frame) > _n_labels(known):
+            kept[first[index]] = replace(frame, group=known.group)
+    return list(kept.values())
+
+
+def check_labelled(frames: Sequence[Frame], what: str) -> Sequence[Frame]:
+    """Return the frames after checking each; FramesError names ``what``, the number and the origin."""
     if not frames:
         raise FramesError(f"{what}s are needed and none was given; label at least one.")
     for number, frame in enumerate(frames, start=1):
@@ -149,22 +168,9 @@ def _checked(frames: Sequence[Frame], what: str) -> Sequence[Frame]:
     return frames
 
 
-def _without_duplicates(frames: Sequence[Frame]) -> list[Frame]:
-    kept: dict[str, Frame] = {}
-    for frame in frames:
-        key = structure_hash(frame.structure)
-        known = kept.get(key)
-        if known is None:
-            kept[key] = frame
-            continue
-        _check_agreement(known, frame)
-        if _n_labels(frame) > _n_labels(known):
-            kept[key] = frame
-    return list(kept.values())
-
-
 def _n_labels(frame: Frame) -> int:
-    return sum(label is not None for label in (frame.energy, frame.forces, frame.stress))
+    labels = (frame.energy, frame.forces, frame.stress, frame.magmoms)
+    return sum(label is not None for label in labels)
 
 
 def _check_agreement(first: Frame, second: Frame) -> None:
@@ -173,50 +179,65 @@ def _check_agreement(first: Frame, second: Frame) -> None:
         per_atom = abs(first.energy - second.energy) / len(first.structure)
         off["energies"] = (per_atom, SAME_ENERGY, "eV/atom")
     if first.forces is not None and second.forces is not None:
-        off["forces"] = (_largest(first.forces - second.forces), SAME_FORCE, "eV/Å")
+        order = match_atoms(Snapshot.of(first.structure), Snapshot.of(second.structure))
+        again = second.forces if order is None else second.forces[order]
+        off["forces"] = (_largest(first.forces - again), SAME_FORCE, "eV/Å")
     if first.stress is not None and second.stress is not None:
         off["stresses"] = (_largest(first.stress - second.stress), SAME_STRESS, "eV/Å^3")
     for name, (difference, allowed, unit) in off.items():
         if difference > allowed:
             raise FramesError(
-                f"One structure has two labels: the {name} of {first.origin or 'one frame'} and "
-                f"{second.origin or 'another'} differ by {difference:.3g} {unit} (at most "
-                f"{allowed:g}). Keep the frames of one labeller and one set-up."
+                f"One structure has two labels: the {name} of {_who(first)} and {_who(second)} differ "
+                f"by {difference:.3g} {unit} (at most {allowed:g}). Keep the frames of one labeller "
+                "and one set-up."
             )
 
 
-def _document(
+def _who(frame: Frame) -> str:
+    return f"{frame.origin or 'a frame'} ({protocol_name(frame)})"
+
+
+def make_document(
     frames: Sequence[Frame],
     train: list[int],
     valid: list[int],
     labeller: str,
+    split: SplitRecord,
+    mixed: bool,
     n_duplicates: int,
 ) -> DatasetDocument:
+    """Make the document of checked frames and a split; FramesError where a side has no forces."""
     for side, indices in (("training", train), ("validation", valid)):
         if all(frames[i].forces is None for i in indices):
             raise FramesError(
                 f"No {side} frame has forces ({len(indices)} frames); phonons need forces on both "
                 "sides of the split. Label at least one frame with forces."
             )
-    formulas = sorted({f.structure.composition.reduced_formula for f in frames})
-    with_stress = sum(f.stress is not None for f in frames)
+    if not split.torn_groups:
+        check_whole_groups([frame.group for frame in frames], train, valid)
+    statistics = describe(frames)
+    first, *more = pack_frame_blobs(frames)
     return DatasetDocument(
-        formula=", ".join(formulas),
+        formula=", ".join(sorted(statistics.compositions)),
         dataset_hash=dataset_hash([frames[i] for i in train], [frames[i] for i in valid], labeller),
         labeller=labeller,
         train=train,
         valid=valid,
         n_duplicates=n_duplicates,
-        has_stress=100.0 * with_stress / len(frames),
-        data=pack_frames(frames),
+        has_stress=100.0 * statistics.with_stress / len(frames),
+        mixed=mixed,
+        split=split,
+        statistics=statistics,
+        data=first,
+        more=tuple(more),
     )
+
+
+def count_groups(groups: Sequence[str], train: list[int], valid: list[int]) -> dict[str, int]:
+    """Return the numbers of groups on both sides, as fields of SplitRecord."""
+    sides = {"train_groups": train, "valid_groups": valid}
+    return {name: len({groups[i] for i in indices}) for name, indices in sides.items()}
 
 
 def _largest(difference: FloatArray) -> float:
     return float(np.abs(difference).max())
-
-
-def _bytes_hash(values: FloatArray) -> str:
-    """Return the sha256 of little-endian float64 bytes; minus zero counts as zero."""
-    plain = np.ascontiguousarray(values, dtype="<f8") + 0.0
-    return hashlib.sha256(plain.tobytes()).hexdigest()

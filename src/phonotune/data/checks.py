@@ -50,6 +50,8 @@ def check_frame(frame: Frame, where: str) -> None:
         )
     if frame.forces is not None:
         _check_array(frame.forces, "forces", (len(frame.structure), 3), where)
+    if frame.magmoms is not None:
+        _check_array(frame.magmoms, "magmoms", (len(frame.structure),), where)
     if frame.stress is not None:
         _check_array(frame.stress, "stress", (3, 3), where)
         asymmetry = float(np.abs(frame.stress - frame.stress.T).max())
@@ -102,11 +104,11 @@ def _check_array(values: FloatArray, name: str, shape: tuple[int, ...], where: s
     if values.shape != shape:
         raise FramesError(
             f"{where}: {name} have shape {values.shape}; {shape} is needed (one row per atom "
-            "for forces, 3 by 3 for a stress)."
+            "for forces, one number for magnetic moments, 3 by 3 for a stress)."
         )
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
-        place = f"atom {bad[0][0] + 1}" if name == "forces" else f"row {bad[0][0] + 1}"
+        place = f"atom {bad[0][0] + 1}" if name != "stress" else f"row {bad[0][0] + 1}"
         raise FramesError(
             f"{where}: {name} hold NaN or infinity (first at {place}, {len(bad)} of "
             f"{values.size} numbers). Remove the frame or label it again."

@@ -1,25 +1,27 @@
 """Labelled frames in extxyz files; the only reader and writer of that format.
 
 Keys: ``REF_energy`` (eV), ``REF_forces`` (eV/Å), ``REF_stress`` (nine numbers, row by row, eV/Å^3,
-ASE's sign). A missing label is absent, never zero. ``group`` and ``origin`` of a Frame stand beside
-them.
+ASE's sign), ``REF_magmoms`` (µB). A missing label is absent, never zero. ``group``, ``origin``,
+``labeller`` and ``protocol`` of a Frame stand beside them.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 import numpy as np
-from ase.io import read as ase_read
-from ase.io.extxyz import XYZError, escape, key_val_str_to_dict
+from ase.io import iread as ase_iread
+from ase.io.extxyz import XYZError, key_val_str_to_dict
 from ase.stress import voigt_6_to_full_3x3_stress
+from monty.io import zopen
 from pymatgen.core import Lattice, Structure
 
 from phonotune.data.checks import check_frame
+from phonotune.data.extxyz_text import MAGMOMS, REF_KEYS, LabelKeys, format_frame
 from phonotune.errors import FramesError
 from phonotune.schemas.dataset import Frame
 
@@ -31,16 +33,7 @@ if TYPE_CHECKING:
 Label = Literal["energy", "forces", "stress"]
 
 
-@dataclass(frozen=True)
-class LabelKeys:
-    """Names of the labels in an extxyz file; the default is phonotune's own."""
-
-    energy: str = "REF_energy"
-    forces: str = "REF_forces"
-    stress: str = "REF_stress"
-
-
-REF_KEYS: Final = LabelKeys()
+_UNREADABLE: Final = (XYZError, ValueError, KeyError, IndexError, TypeError, AttributeError)
 
 
 def read_frames(path: str | Path, need: Sequence[Label] = ("forces",)) -> list[Frame]:
@@ -68,30 +61,53 @@ def read_frames(path: str | Path, need: Sequence[Label] = ("forces",)) -> list[F
         atoms closer than 0.5 Å, NaN, a stress of other than nine numbers.
     """
     path = Path(path)
-    images = read_images(path)
-    frames = frames_of(images, path.name, REF_KEYS)
+    frames = list(iter_frames(path, path.name, REF_KEYS))
     for label in need:
         if all(getattr(frame, label) is None for frame in frames):
-            raise FramesError(_missing_label(path, getattr(REF_KEYS, label), images))
+            raise FramesError(_missing_label(path, getattr(REF_KEYS, label)))
     return frames
 
 
 def read_images(path: Path) -> list[Atoms]:
     """Read the frames of an extxyz file as ASE sees them; FramesError if there are none."""
+    return list(iter_images(path))
+
+
+def iter_images(path: Path) -> Iterator[Atoms]:
+    """Read the frames of an extxyz file as ASE sees them, one by one; FramesError if there are none."""
     if path.is_dir():
         raise FramesError(f"{path} is a folder; an extxyz file is needed.")
     if not path.is_file():
         raise FramesError(f"{path} does not exist; an extxyz file is needed. Check the path.")
+    found = False
     try:
-        images = ase_read(path, index=":", format="extxyz")
-    except (XYZError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        for atoms in ase_iread(path, index=":", format="extxyz"):
+            found = True
+            yield atoms
+    except _UNREADABLE as error:
         raise FramesError(
             f"{path} cannot be read as extxyz ({error}). Frames of VASP or phonopy are turned into "
             "extxyz by `phonotune import`."
         ) from error
-    if not images:
+    if not found:
         raise FramesError(f"{path} holds no frame; at least one is needed.")
-    return list(images)
+
+
+def iter_frames(path: Path, name: str, keys: LabelKeys = REF_KEYS) -> Iterator[Frame]:
+    """Read checked frames one by one; memory does not grow with the file.
+
+    Parameters
+    ----------
+    path, name, keys
+        The file, and the rest as in :func:`frames_of`.
+
+    Raises
+    ------
+    FramesError
+        As :func:`read_frames`.
+    """
+    for number, atoms in enumerate(iter_images(path), start=1):
+        yield frame_of(atoms, name, number, keys)
 
 
 def frames_of(images: Sequence[Atoms], name: str, keys: LabelKeys) -> list[Frame]:
@@ -112,21 +128,47 @@ def frames_of(images: Sequence[Atoms], name: str, keys: LabelKeys) -> list[Frame
     FramesError
         As :func:`read_frames`.
     """
-    frames = []
-    for number, atoms in enumerate(images, start=1):
-        where = f"{name}, frame {number}"
-        energy, forces = _lookup(atoms, keys.energy), _lookup(atoms, keys.forces)
-        frame = Frame(
-            structure=structure_of(atoms, where),
-            energy=None if energy is None else _number(energy, keys.energy, where),
-            forces=None if forces is None else _array(forces, keys.forces, where),
-            stress=_stress(atoms, keys.stress, where),
-            group=str(atoms.info.get("group", name)),
-            origin=str(atoms.info.get("origin", f"{name} frame {number}")),
-        )
-        check_frame(frame, where)
-        frames.append(frame)
-    return frames
+    return [frame_of(atoms, name, number, keys) for number, atoms in enumerate(images, start=1)]
+
+
+def frame_of(atoms: Atoms, name: str, number: int, keys: LabelKeys) -> Frame:
+    """Turn one ASE image into a checked frame, the ``number``-th of a file; see :func:`frames_of`."""
+    where = f"{name}, frame {number}"
+    energy, forces = _lookup(atoms, keys.energy), _lookup(atoms, keys.forces)
+    frame = Frame(
+        structure=structure_of(atoms, where),
+        energy=None if energy is None else _number(energy, keys.energy, where),
+        forces=None if forces is None else _array(forces, keys.forces, where),
+        stress=_stress(atoms, keys.stress, where),
+        group=str(atoms.info.get("group", name)),
+        origin=str(atoms.info.get("origin", f"{name} frame {number}")),
+        labeller=str(atoms.info.get("labeller", "")),
+        protocol=str(atoms.info.get("protocol", "")),
+        magmoms=_magmoms(atoms, where),
+    )
+    check_frame(frame, where)
+    return frame
+
+
+def header_keys(path: Path) -> set[str]:
+    """Return the names of everything in the headers of an extxyz file, without reading its atoms.
+
+    Raises
+    ------
+    FramesError
+        It is no extxyz file.
+    """
+    found: set[str] = set()
+    try:
+        with zopen(path, mode="rt", encoding="utf-8") as file:
+            for count in filter(str.strip, file):
+                info = key_val_str_to_dict(next(file))
+                found.update(str(info.pop("Properties", "")).split(":")[::3], info)
+                for _ in range(int(count)):
+                    next(file)
+    except (*_UNREADABLE, OSError, StopIteration) as error:
+        raise FramesError(f"{path} cannot be read as extxyz ({type(error).__name__}).") from error
+    return found - {"species", "pos", "Lattice", "pbc"}
 
 
 def structure_of(atoms: Atoms, where: str) -> Structure:
@@ -142,7 +184,7 @@ def structure_of(atoms: Atoms, where: str) -> Structure:
     return Structure(Lattice(atoms.cell.array), numbers, atoms.positions, coords_are_cartesian=True)
 
 
-def found_keys(images: Sequence[Atoms]) -> set[str]:
+def found_keys(images: Iterable[Atoms]) -> set[str]:
     """Return the names of everything that any frame holds beside its structure."""
     found: set[str] = set()
     for atoms in images:
@@ -151,11 +193,14 @@ def found_keys(images: Sequence[Atoms]) -> set[str]:
     return found - {"numbers", "positions"}
 
 
-def write_frames(path: str | Path, frames: Iterable[Frame]) -> None:
+def write_frames(
+    path: str | Path, frames: Iterable[Frame], keys: LabelKeys = REF_KEYS
+) -> dict[str, int]:
     """Write frames; every float64 is written with as many digits as give it back (up to 17).
 
     Positions are the Cartesian ones of the structures; a Structure keeps fractional coordinates, so
-    that Cartesian positions read back may differ in the last bit, labels and cells never.
+    that Cartesian positions read back may differ in the last bit, labels and cells never. Frames are
+    written as they come, to a file beside that takes the name at the end.
 
     Parameters
     ----------
@@ -163,6 +208,13 @@ def write_frames(path: str | Path, frames: Iterable[Frame]) -> None:
         The file to write; missing folders are made, an existing file is replaced.
     frames
         Frames, labelled or not; a missing label is left out.
+    keys
+        Names of the labels in the file.
+
+    Returns
+    -------
+    dict
+        Number of frames, and of those with ``energy``, ``forces``, ``stress``.
 
     Raises
     ------
@@ -171,17 +223,33 @@ def write_frames(path: str | Path, frames: Iterable[Frame]) -> None:
         written then.
     """
     path = Path(path)
-    texts = []
-    for number, frame in enumerate(frames, start=1):
-        check_frame(frame, f"Frame {number} for {path.name}")
-        texts.append(_format_frame(frame))
-    if not texts:
-        raise FramesError(f"No frame to write to {path}; at least one is needed.")
+    written = dict.fromkeys(("frames", "energy", "forces", "stress"), 0)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(texts), encoding="utf-8")
+        with _replacing(path) as file:
+            for number, frame in enumerate(frames, start=1):
+                check_frame(frame, f"Frame {number} for {path.name}")
+                file.write(format_frame(frame, keys))
+                written["frames"] = number
+                for label in ("energy", "forces", "stress"):
+                    written[label] += getattr(frame, label) is not None
+            if not written["frames"]:
+                raise FramesError(f"No frame to write to {path}; at least one is needed.")
     except OSError as error:
         raise FramesError(f"{path} cannot be written ({error}). Choose another path.") from error
+    return written
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """Open a new file that takes the place of ``path`` if the body ends well, else leaves no trace."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with new.open("w", encoding="utf-8") as file:
+            yield file
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _lookup(atoms: Atoms, key: str) -> Any:
@@ -222,44 +290,18 @@ def _stress(atoms: Atoms, key: str, where: str) -> FloatArray | None:
     return numbers.reshape(3, 3)
 
 
-def _missing_label(path: Path, key: str, images: Sequence[Atoms]) -> str:
+def _magmoms(atoms: Atoms, where: str) -> FloatArray | None:
+    """Return collinear moments; ASE's own key may hold vectors, which are left behind."""
+    value = _lookup(atoms, MAGMOMS)
+    if value is not None:
+        return _array(value, MAGMOMS, where)
+    value = _lookup(atoms, "magmoms")
+    return None if value is None or np.ndim(value) != 1 else _array(value, "magmoms", where)
+
+
+def _missing_label(path: Path, key: str) -> str:
     return (
         f"No frame of {path} has {key}. Keys found: "
-        f"{', '.join(sorted(found_keys(images))) or 'none'}. "
+        f"{', '.join(sorted(found_keys(iter_images(path)))) or 'none'}. "
         "`phonotune import` renames the keys of other programs to those of phonotune (REF_*)."
-    )
-
-
-def _format_frame(frame: Frame) -> str:
-    rows = [frame.structure.cart_coords]
-    properties = "species:S:1:pos:R:3"
-    if frame.forces is not None:
-        rows.append(frame.forces)
-        properties += f":{REF_KEYS.forces}:R:3"
-    info = [f'Lattice="{_digits(frame.structure.lattice.matrix)}"', f"Properties={properties}"]
-    if frame.energy is not None:
-        info.append(f"{REF_KEYS.energy}={_digits(np.array(frame.energy))}")
-    if frame.stress is not None:
-        info.append(f'{REF_KEYS.stress}="{_digits(frame.stress)}"')
-    info += [_text("group", frame.group), _text("origin", frame.origin), 'pbc="T T T"']
-    lines = [str(len(frame.structure)), " ".join(info)]
-    for site, row in zip(frame.structure, np.concatenate(rows, axis=1), strict=True):
-        lines.append(f"{site.specie.symbol} {_digits(row)}")
-    return "\n".join(lines) + "\n"
-
-
-def _digits(values: FloatArray) -> str:
-    return " ".join(repr(float(value)) for value in values.ravel())
-
-
-def _text(key: str, value: str) -> str:
-    """Format text so that ASE reads it back as the same text, not as a number or a boolean."""
-    for candidate in (value, f"_JSON {json.dumps(value)}"):
-        pair = f"{key}={escape(candidate)}"
-        read = key_val_str_to_dict(pair)[key]
-        if isinstance(read, str) and read == value and "\n" not in pair:
-            return pair
-    raise FramesError(
-        f"The {key} {value!r} cannot be written to extxyz; use letters, digits, spaces and "
-        "punctuation without backslashes or line breaks."
     )

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import overload
+from typing import Final, overload
 
 from phonotune.data.checks import check_frame
-from phonotune.data.extxyz import REF_KEYS, LabelKeys, found_keys, frames_of, read_images
+from phonotune.data.extxyz import frame_of, header_keys, iter_images
+from phonotune.data.extxyz_text import REF_KEYS, LabelKeys
+from phonotune.data.mixing import ProtocolGuard
 from phonotune.data.vasp import IonicStep, read_outcar, read_vasprun
+from phonotune.data.vasp_settings import protocol_of
 from phonotune.errors import FramesError
 from phonotune.physics.phonon_frames import read_displacement_frames
 from phonotune.schemas.dataset import Frame
 
-_KINDS = "vasprun.xml[.gz], OUTCAR, extxyz, or a phonopy yaml[.xz] with forces"
+_KINDS: Final = (
+    "vasprun.xml[.gz], OUTCAR[.gz], a folder of VASP runs, extxyz, "
+    "or a phonopy yaml[.xz] with forces"
+)
+_VASPRUN: Final = re.compile(r"vasprun.*\.xml.*", re.IGNORECASE)
+_OUTCAR: Final = re.compile(r"outcar.*", re.IGNORECASE)
+
+Progress = Callable[[int, str], None]
+"""Called before each file with the number of files read so far, and its name."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +60,10 @@ class ImportedFrames(Sequence[Frame]):
         return len(self.frames)
 
 
-def import_frames(paths: Iterable[str | Path], keys: LabelKeys | None = None) -> ImportedFrames:
-    """Gather labelled frames from finished calculations.
-
-    Every converged ionic step is a frame (a static run has one). Energies of VASP are free
-    energies, the ones that forces derive from; stresses come in eV/Å^3 and ASE's sign. Each VASP
-    file is a group; see :func:`~phonotune.data.extxyz.read_frames` and
-    :func:`~phonotune.physics.phonon_frames.read_displacement_frames` for the others. A file that
-    cannot be used is refused with its reason, and the others go on.
-
-    Parameters
-    ----------
-    paths
-        vasprun.xml, OUTCAR, extxyz, phonopy yaml; plain or compressed.
-    keys
-        Names of the labels in extxyz files. By default, label by label, the ``REF_`` name, else
-        ASE's own (``free_energy`` before ``energy``, ``forces``, ``stress``).
+def import_frames(
+    paths: Iterable[str | Path], keys: LabelKeys | None = None, *, allow_mixed: bool = False
+) -> ImportedFrames:
+    """Gather labelled frames from finished calculations; see :class:`Importer`.
 
     Returns
     -------
@@ -73,91 +73,211 @@ def import_frames(paths: Iterable[str | Path], keys: LabelKeys | None = None) ->
     Raises
     ------
     FramesError
-        A path that does not exist, no path at all, or every file refused.
+        As :class:`Importer`.
     """
-    files = [Path(path) for path in paths]
-    if not files:
-        raise FramesError(f"Nothing to import; give at least one {_KINDS}.")
-    for path in files:
-        if not path.is_file():
-            what = "is a folder" if path.is_dir() else "does not exist"
-            raise FramesError(f"{path} {what}; give files: {_KINDS}.")
-    frames: list[Frame] = []
-    refused: list[Refusal] = []
-    for path, name in zip(files, _short_names(files), strict=True):
+    importer = Importer(paths, keys, allow_mixed=allow_mixed)
+    return ImportedFrames(tuple(importer), tuple(importer.refused))
+
+
+class Importer:
+    """Reads labelled frames from finished calculations one by one; memory does not grow with them.
+
+    Every converged ionic step is a frame (a static run has one). Energies of VASP are free
+    energies, the ones that forces derive from; stresses come in eV/Å^3 and ASE's sign. Each VASP
+    file is a group; see :func:`~phonotune.data.extxyz.read_frames` and
+    :func:`~phonotune.physics.phonon_frames.read_displacement_frames` for the others. A file, or a
+    frame of one, that cannot be used is refused with its reason, and the others go on.
+
+    Parameters
+    ----------
+    paths
+        vasprun.xml, OUTCAR, extxyz, phonopy yaml, plain or compressed, and folders: in each folder
+        below that holds runs of VASP its vasprun.xml, or else its OUTCAR.
+    keys
+        Names of the labels in extxyz files. By default, label by label, the ``REF_`` name, else
+        ASE's own (``free_energy`` before ``energy``, ``forces``, ``stress``). A mapping from
+        ``energy``, ``forces`` or ``stress`` to a name replaces these defaults one by one; what it
+        names must be in the file.
+    protocol
+        Name of the set-up, for frames of files that do not tell it.
+    allow_mixed
+        Take frames of several protocols.
+    progress
+        Called before each file.
+
+    Raises
+    ------
+    FramesError
+        A path that does not exist, a folder without runs, no path at all; while iterating, mixed
+        protocols, or at the end, that no file gave a frame.
+    """
+
+    def __init__(
+        self,
+        paths: Iterable[str | Path],
+        keys: LabelKeys | Mapping[str, str] | None = None,
+        *,
+        protocol: str = "",
+        allow_mixed: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        self.files = _files(paths)
+        self.refused: list[Refusal] = []
+        self._keys = keys
+        self._protocol = protocol
+        self.progress = progress or (lambda _number, _name: None)
+        self._settings: dict[str, dict[str, str]] = {}
+        self.guard = ProtocolGuard(allow_mixed, self._settings)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Read the files in order."""
+        found = False
+        for number, (path, name) in enumerate(
+            zip(self.files, _short_names(self.files), strict=True)
+        ):
+            self.progress(number, name)
+            for frame in self._frames(path, name):
+                known = frame if frame.protocol else replace(frame, protocol=self._protocol)
+                self.guard.add(known)
+                found = True
+                yield known
+        self.progress(len(self.files), "")
+        if not found:
+            reasons = "; ".join(str(refusal) for refusal in self.refused[:3])
+            more = f"; and {len(self.refused) - 3} more" if len(self.refused) > 3 else ""
+            raise FramesError(f"No frame could be imported. {reasons}{more}")
+
+    def _frames(self, path: Path, name: str) -> Iterator[Frame]:
+        """Read one file; what cannot be used is added to ``refused``."""
         try:
-            good, bad = _import_file(path, name, keys)
+            for frame in _reader(path)(self, path, name):
+                try:
+                    check_frame(frame, frame.origin)
+                except FramesError as error:
+                    self.refused.append(Refusal(frame.origin, str(error)))
+                else:
+                    yield frame
         except FramesError as error:
-            good, bad = [], [Refusal(name, str(error))]
-        frames += good
-        refused += bad
-    if not frames:
-        reasons = "; ".join(str(refusal) for refusal in refused[:3])
-        more = f"; and {len(refused) - 3} more" if len(refused) > 3 else ""
-        raise FramesError(f"No frame could be imported. {reasons}{more}")
-    return ImportedFrames(tuple(frames), tuple(refused))
+            self.refused.append(Refusal(name, str(error)))
+
+    def _from_vasp(
+        self, read: Callable[[Path], list[IonicStep]], path: Path, name: str
+    ) -> Iterator[Frame]:
+        steps = read(path)
+        protocol = protocol_of(steps[0].settings)
+        self._settings[protocol] = dict(steps[0].settings)
+        for number, step in enumerate(steps, start=1):
+            origin = name if len(steps) == 1 else f"{name} step {number}"
+            if step.converged:
+                yield Frame(
+                    step.structure,
+                    step.energy,
+                    step.forces,
+                    step.stress,
+                    group=name,
+                    origin=origin,
+                    labeller="vasp",
+                    protocol=protocol,
+                    magmoms=step.magmoms,
+                )
+                continue
+            reason = (
+                f"electronically not converged ({step.n_electronic} steps taken, "
+                f"{step.max_electronic} allowed); its forces are not to be trusted"
+            )
+            self.refused.append(Refusal(origin, reason))
+
+    def _from_vasprun(self, path: Path, name: str) -> Iterator[Frame]:
+        yield from self._from_vasp(read_vasprun, path, name)
+
+    def _from_outcar(self, path: Path, name: str) -> Iterator[Frame]:
+        yield from self._from_vasp(read_outcar, path, name)
+
+    def _from_phonopy(self, path: Path, name: str) -> Iterator[Frame]:
+        yield from read_displacement_frames(path, name)
+
+    def _from_unknown(self, path: Path, name: str) -> Iterator[Frame]:
+        raise FramesError(f"unknown kind of file; allowed: {_KINDS}")
+
+    def _from_extxyz(self, path: Path, name: str) -> Iterator[Frame]:
+        found = header_keys(path)
+        keys = _keys_for(found, self._keys)
+        for number, atoms in enumerate(iter_images(path), start=1):
+            try:
+                frame = frame_of(atoms, name, number, keys)
+            except FramesError as error:
+                self.refused.append(Refusal(f"{name}, frame {number}", str(error)))
+            else:
+                yield frame
 
 
-def _import_file(
-    path: Path, name: str, keys: LabelKeys | None
-) -> tuple[list[Frame], list[Refusal]]:
+_Reader = Callable[[Importer, Path, str], Iterator[Frame]]
+
+
+def _reader(path: Path) -> _Reader:
+    """Return what reads a file of this name."""
     lower = path.name.lower()
     if "outcar" in lower:
-        return _from_steps(read_outcar, path, name)
+        return Importer._from_outcar
     if "vasprun" in lower or ".xml" in lower:
-        return _from_steps(read_vasprun, path, name)
+        return Importer._from_vasprun
     if ".extxyz" in lower or ".xyz" in lower:
-        return _from_extxyz(path, name, keys), []
+        return Importer._from_extxyz
     if ".yaml" in lower or ".yml" in lower:
-        frames = read_displacement_frames(path, name)
-        for frame in frames:
-            check_frame(frame, frame.origin)
-        return frames, []
-    raise FramesError(f"unknown kind of file; allowed: {_KINDS}")
+        return Importer._from_phonopy
+    return Importer._from_unknown
 
 
-def _from_steps(
-    read: Callable[[Path], list[IonicStep]], path: Path, name: str
-) -> tuple[list[Frame], list[Refusal]]:
-    steps = read(path)
-    frames, refused = [], []
-    for number, step in enumerate(steps, start=1):
-        origin = name if len(steps) == 1 else f"{name} step {number}"
-        if not step.converged:
-            refused.append(
-                Refusal(
-                    origin,
-                    f"electronically not converged ({step.n_electronic} steps taken, "
-                    f"{step.max_electronic} allowed); its forces are not to be trusted",
+def _files(paths: Iterable[str | Path]) -> list[Path]:
+    """Return the files, with those of VASP for a folder."""
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            runs = _runs_below(path)
+            if not runs:
+                raise FramesError(
+                    f"{path} is a folder without vasprun.xml or OUTCAR in it or below; give {_KINDS}."
                 )
-            )
-            continue
-        frame = Frame(step.structure, step.energy, step.forces, step.stress, name, origin)
-        try:
-            check_frame(frame, origin)
-        except FramesError as error:
-            refused.append(Refusal(origin, str(error)))
+            files += runs
+        elif path.is_file():
+            files.append(path)
         else:
-            frames.append(frame)
-    return frames, refused
+            raise FramesError(f"{path} does not exist; give {_KINDS}.")
+    if not files:
+        raise FramesError(f"Nothing to import; give at least one {_KINDS}.")
+    return list(dict.fromkeys(files))
 
 
-def _from_extxyz(path: Path, name: str, keys: LabelKeys | None) -> list[Frame]:
-    images = read_images(path)
-    found = found_keys(images)
-    if keys is None:
+def _runs_below(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    for place, _, names in sorted(os.walk(folder)):
+        for pattern in (_VASPRUN, _OUTCAR):
+            matching = sorted(name for name in names if pattern.fullmatch(name))
+            if matching:
+                found += [Path(place, name) for name in matching]
+                break
+    return found
+
+
+def _keys_for(found: set[str], given: LabelKeys | Mapping[str, str] | None) -> LabelKeys:
+    """Return the names of the labels of a file; FramesError where one that is needed is not there."""
+    if isinstance(given, LabelKeys):
+        keys, needed = given, {"forces": given.forces}
+    else:
         keys = LabelKeys(
             energy=_first_of(found, REF_KEYS.energy, "free_energy", "energy"),
             forces=_first_of(found, REF_KEYS.forces, "forces"),
             stress=_first_of(found, REF_KEYS.stress, "stress"),
         )
-    frames = frames_of(images, name, keys)
-    if all(frame.forces is None for frame in frames):
-        raise FramesError(
-            f"no frame has forces under the key {keys.forces}; keys found: "
-            f"{', '.join(sorted(found)) or 'none'}"
-        )
-    return frames
+        keys = replace(keys, **(given or {}))
+        needed = {"forces": keys.forces} | dict(given or {})
+    for label, key in needed.items():
+        if key not in found:
+            raise FramesError(
+                f"no frame has {label} under the key {key}; keys found: "
+                f"{', '.join(sorted(found)) or 'none'}"
+            )
+    return keys
 
 
 def _first_of(found: set[str], *names: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from phonotune.errors import ConfigError, FramesError
+from phonotune.errors import ConfigError, FramesError, PhonotuneError
 
 
 def split_by_group(
@@ -61,7 +61,35 @@ def split_by_group(
         raise ConfigError("A split takes either valid_groups or valid_fraction; give exactly one.")
     train = [i for i, group in enumerate(groups) if group not in chosen]
     valid = [i for i, group in enumerate(groups) if group in chosen]
+    check_whole_groups(groups, train, valid)
     return train, valid
+
+
+def some_of(names: Sequence[str], most: int = 10) -> str:
+    """Return the first names in words, and how many there are more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(names[:most]) or "none") + more
+
+
+def torn_groups(groups: Sequence[str], train: Sequence[int], valid: Sequence[int]) -> list[str]:
+    """Return the groups that have frames on both sides of a split, sorted."""
+    return sorted({groups[i] for i in train} & {groups[i] for i in valid})
+
+
+def check_whole_groups(groups: Sequence[str], train: Sequence[int], valid: Sequence[int]) -> None:
+    """Assert that no group is torn apart and that every frame is on one side.
+
+    Raises
+    ------
+    PhonotuneError
+        It is not so; a mistake of this program, never of its input.
+    """
+    torn = torn_groups(groups, train, valid)
+    if torn or sorted((*train, *valid)) != list(range(len(groups))):
+        raise PhonotuneError(
+            f"A split of {len(groups)} frames tore the groups {torn[:5]} apart or lost frames; this "
+            "is a mistake of phonotune: please report it with the frames."
+        )
 
 
 def _named(names: Sequence[str], valid_groups: Sequence[str]) -> set[str]:
@@ -69,13 +97,13 @@ def _named(names: Sequence[str], valid_groups: Sequence[str]) -> set[str]:
     if unknown:
         raise FramesError(
             f"No frame belongs to the validation group(s) {', '.join(unknown)}; groups found: "
-            f"{', '.join(names)}."
+            f"{some_of(names)}."
         )
     chosen = set(valid_groups)
     if not chosen or len(chosen) == len(names):
         side = "validate" if not chosen else "train"
         raise FramesError(
-            f"No group is left to {side}; name at least one and not all of: {', '.join(names)}."
+            f"No group is left to {side}; name at least one and not all of: {some_of(names)}."
         )
     return chosen
 

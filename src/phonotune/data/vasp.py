@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ from pymatgen.core import Structure
 from pymatgen.io.vasp import Vasprun
 
 from phonotune.data.extxyz import structure_of
+from phonotune.data.vasp_settings import settings_of, settings_of_outcar
 from phonotune.errors import FramesError
 
 if TYPE_CHECKING:
@@ -62,6 +64,10 @@ class IonicStep:
         Electronic steps taken.
     max_electronic
         Electronic steps allowed (NELM); as many taken as allowed means: not converged.
+    settings
+        What the labels depend on (:mod:`phonotune.data.vasp_settings`).
+    magmoms
+        shape (n_atoms,), µB; None where the file has none (vasprun.xml never has).
     """
 
     structure: Structure
@@ -70,6 +76,8 @@ class IonicStep:
     stress: FloatArray | None
     n_electronic: int
     max_electronic: int
+    settings: Mapping[str, str] = field(default_factory=dict)
+    magmoms: FloatArray | None = None
 
     @property
     def converged(self) -> bool:
@@ -89,7 +97,9 @@ def read_vasprun(path: Path) -> list[IonicStep]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             run = Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
-        steps = [_from_vasprun(step, int(run.parameters["NELM"])) for step in run.ionic_steps]
+        limit = int(run.parameters["NELM"])
+        settings = settings_of(run.parameters, run.incar, run.potcar_symbols)
+        steps = [_from_vasprun(step, limit, settings) for step in run.ionic_steps]
     except _UNREADABLE as error:
         raise FramesError(f"not a complete vasprun.xml ({_first_line(error)})") from error
     if not steps:
@@ -113,7 +123,8 @@ def read_outcar(path: Path) -> list[IonicStep]:
         limit = int(re.findall(r"\bNELM\s*=\s*(\d+)", text)[0])
         images = ase_read(path, index=":", format="vasp-out")
         taken = _electronic_steps(text)
-        steps = [_from_outcar(atoms, taken[i], limit) for i, atoms in enumerate(images)]
+        settings = settings_of_outcar(text)
+        steps = [_from_outcar(atoms, taken[i], limit, settings) for i, atoms in enumerate(images)]
     except _UNREADABLE as error:
         raise FramesError(f"not an OUTCAR with forces ({_first_line(error)})") from error
     if not steps:
@@ -121,7 +132,7 @@ def read_outcar(path: Path) -> list[IonicStep]:
     return steps
 
 
-def _from_vasprun(step: dict[str, Any], limit: int) -> IonicStep:
+def _from_vasprun(step: dict[str, Any], limit: int, settings: dict[str, str]) -> IonicStep:
     stress = step.get("stress")
     return IonicStep(
         structure=step["structure"],
@@ -130,13 +141,14 @@ def _from_vasprun(step: dict[str, Any], limit: int) -> IonicStep:
         stress=None if stress is None else _symmetric(KILOBAR * np.asarray(stress)),
         n_electronic=len(step["electronic_steps"]),
         max_electronic=limit,
+        settings=settings,
     )
 
 
-def _from_outcar(atoms: Any, taken: int, limit: int) -> IonicStep:
+def _from_outcar(atoms: Any, taken: int, limit: int, settings: dict[str, str]) -> IonicStep:
     """Use the stored results: ASE's get_forces() zeroes the forces on constrained atoms."""
     results = atoms.calc.results
-    stress = results.get("stress")
+    stress, magmoms = results.get("stress"), results.get("magmoms")
     return IonicStep(
         structure=structure_of(atoms, "OUTCAR"),
         energy=float(results["free_energy"]),
@@ -144,6 +156,8 @@ def _from_outcar(atoms: Any, taken: int, limit: int) -> IonicStep:
         stress=None if stress is None else _symmetric(voigt_6_to_full_3x3_stress(stress)),
         n_electronic=taken,
         max_electronic=limit,
+        settings=settings,
+        magmoms=None if magmoms is None else np.asarray(magmoms, dtype=np.float64),
     )
 
 

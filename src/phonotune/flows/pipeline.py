@@ -17,6 +17,7 @@ from phonotune.jobs.finetune import FineTuneMaker
 from phonotune.jobs.label import LabelMaker, relaxed_structure
 from phonotune.jobs.phonon import PhononMaker
 from phonotune.jobs.property import Model
+from phonotune.jobs.protocol import Custody, LabelProtocol
 from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
 from phonotune.jobs.wells import DoubleWellMaker
 from phonotune.models.adapter import find_model
@@ -24,7 +25,9 @@ from phonotune.models.relax import RelaxSettings
 from phonotune.physics.elastic import ElasticSettings
 from phonotune.physics.phonon import PhononSettings
 from phonotune.physics.wells import WellSettings
+from phonotune.sampling.displace import check_packages
 from phonotune.sampling.rattle import RattleSettings
+from phonotune.sampling.select import SelectSettings
 from phonotune.schemas.training import ModelRecord
 from phonotune.training.config import parse_overrides
 
@@ -49,9 +52,13 @@ class PhonotuneMaker(Maker):
         ``KEY=VALUE`` options of every fine-tuning, as ``phonotune finetune --set``.
     label_maker
         How frames are labelled; None uses the labeller's own static maker.
+    vasp
+        Label protocol of the labeller ``vasp``.
+    custody
+        How VASP is watched.
     relax_first
         Relax cell and ions with the labeller before anything else.
-    rattle, relaxation, phonon, elastic, well
+    rattle, relaxation, select, phonon, elastic, well
         Settings of the stages.
     seed
         Seed of the sampling.
@@ -63,9 +70,12 @@ class PhonotuneMaker(Maker):
     strategies: list[str] = field(default_factory=lambda: ["lora"])
     overrides: list[str] = field(default_factory=list)
     label_maker: LabelMaker | None = None
+    vasp: LabelProtocol = field(default_factory=LabelProtocol)
+    custody: Custody = field(default_factory=Custody)
     relax_first: bool = True
     rattle: RattleSettings = field(default_factory=RattleSettings)
     relaxation: RelaxSettings = field(default_factory=RelaxSettings)
+    select: SelectSettings = field(default_factory=SelectSettings)
     phonon: PhononSettings = field(default_factory=PhononSettings)
     elastic: ElasticSettings = field(default_factory=ElasticSettings)
     well: WellSettings = field(default_factory=WellSettings)
@@ -84,9 +94,13 @@ class PhonotuneMaker(Maker):
         FoundationError
             The foundation model cannot be had.
         ConfigError
-            An unknown labeller, strategy or option, before anything has started.
+            An unknown labeller, strategy or option, or a way to rattle that needs a package which
+            is not installed, before anything has started.
         """
-        label = self.label_maker or LabelMaker(labeller=self.labeller)
+        check_packages(self.rattle)
+        label = self.label_maker or LabelMaker(
+            labeller=self.labeller, vasp=self.vasp, custody=self.custody
+        )
         start, crystal = self._relaxed(structure, label)
         foundation = find_model(self.foundation)
         sampling, dataset = self._dataset(crystal, label, foundation)
@@ -119,11 +133,15 @@ class PhonotuneMaker(Maker):
         self, crystal: Structure, label: LabelMaker, foundation: ModelRecord
     ) -> tuple[list[Job], Job]:
         """Return the jobs from the crystal to the dataset, and the last of them."""
-        rattled = RattleMaker(settings=self.rattle, seed=self.seed).make(crystal)
+        rattle = RattleMaker(settings=self.rattle, phonon=self.phonon, seed=self.seed)
+        rattled = rattle.make(crystal, foundation if rattle.needs_model else None)
         relaxed = TrajectoryMaker(settings=self.relaxation).make(rattled.output, foundation)
-        selected = SelectMaker().make(relaxed.output)
+        select = SelectMaker(settings=self.select, seed=self.seed)
+        selected = select.make(relaxed.output, foundation if select.needs_model else None)
         labelled = label.make(selected.output)
-        dataset = DatasetMaker(seed=self.seed).make(labelled.output)
+        dataset = DatasetMaker(valid_group=self.select.valid_group, seed=self.seed).make(
+            labelled.output
+        )
         return [rattled, relaxed, selected, labelled, dataset], dataset
 
     def _finetune(self, strategy: str, foundation: ModelRecord) -> FineTuneMaker:

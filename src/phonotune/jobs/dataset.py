@@ -2,44 +2,76 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jobflow import Maker
 
 from phonotune.data.assemble import assemble
+from phonotune.data.versions import append
 from phonotune.jobs.base import role_job
-from phonotune.schemas.dataset import DatasetDocument, LabelledSet
+from phonotune.schemas.dataset import DatasetDocument, Frame, LabelledSet
 
 
 @dataclass
 class DatasetMaker(Maker):
-    """Drop duplicates, split by group, hash.
+    """Drop duplicates, split by group, hash; or append to a dataset.
 
     Parameters
     ----------
     valid_group
         The group that validates, if the labelled frames have it: the trajectory of the unchanged volume.
     valid_fraction
-        Share of the groups that validate where there is no ``valid_group``.
+        Share of the frames that validate, in whole groups, where there is no ``valid_group``; the
+        document says so.
     seed
         Seed of that draw.
+    allow_mixed
+        Take frames of several protocols, and record it.
     """
 
     name: str = "dataset"
     valid_group: str = "volume +0.0 %"
     valid_fraction: float = 0.2
     seed: int = 0
+    allow_mixed: bool = False
 
     @role_job("light", DatasetDocument)
-    def make(self, labels: LabelledSet) -> DatasetDocument:
-        """Assemble the dataset of ``labels``."""
-        frames = labels.frames()
+    def make(self, labels: LabelledSet, parent: DatasetDocument | None = None) -> DatasetDocument:
+        """Assemble the dataset of ``labels``, or the version of ``parent`` that has them too."""
+        frames = [_signed(frame, labels) for frame in labels.frames()]
+        if parent is not None:
+            return append(parent, frames, allow_mixed=self.allow_mixed)
         if any(frame.group == self.valid_group for frame in frames):
-            return assemble(frames, labeller=labels.labeller, valid_groups=[self.valid_group])
+            return assemble(
+                frames,
+                labeller=labels.labeller,
+                valid_groups=[self.valid_group],
+                allow_mixed=self.allow_mixed,
+            )
         return assemble(
             frames,
             labeller=labels.labeller,
             valid_fraction=self.valid_fraction,
             rng=np.random.default_rng(self.seed),
+            reason=f"no labelled frame belongs to {self.valid_group!r} ({_groups(frames)}), "
+            f"so groups were drawn with seed {self.seed}",
+            allow_mixed=self.allow_mixed,
         )
+
+
+def _signed(frame: Frame, labels: LabelledSet) -> Frame:
+    """Return a frame that names its labeller and protocol."""
+    if frame.labeller and frame.protocol:
+        return frame
+    return replace(
+        frame,
+        labeller=frame.labeller or labels.labeller,
+        protocol=frame.protocol or labels.protocol,
+    )
+
+
+def _groups(frames: Sequence[Frame]) -> str:
+    names = list(dict.fromkeys(frame.group for frame in frames))
+    return f"groups: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"

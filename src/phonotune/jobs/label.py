@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,16 @@ from pymatgen.core import Structure
 from phonotune.data.vasp import KILOBAR
 from phonotune.errors import LabelError
 from phonotune.jobs.base import replace_by, role_job, tag
-from phonotune.jobs.labellers import Labeller, find_labeller
-from phonotune.ports import Evaluation
+from phonotune.jobs.labellers import Labeller, find_labeller, vasp_labeller
+from phonotune.jobs.protocol import Custody, LabelProtocol
+from phonotune.jobs.verification import (
+    VaspRun,
+    convergence_fault,
+    differences,
+    title_differences,
+    usual_titles,
+)
+from phonotune.ports import Evaluation, FloatArray
 from phonotune.schemas.base import hash_json
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.dataset import (
@@ -46,12 +54,21 @@ class LabelMaker(Maker):
         atomate2 static maker to use instead of the labeller's own; ``labeller`` then is only its name.
     minimum
         Fewest labelled frames, as a share of those asked for, with which the flow goes on.
+    max_force
+        Largest force on an atom with which a frame is a label, eV/Å; None: any. Properties take any.
+    vasp
+        Protocol of the labeller ``vasp``: what VASP ran is compared with it.
+    custody
+        How VASP is watched; no label depends on it.
     """
 
     name: str = "label"
     labeller: str = "vasp"
     static_maker: Maker | None = None
     minimum: float = 0.5
+    max_force: float | None = 30.0
+    vasp: LabelProtocol = field(default_factory=LabelProtocol)
+    custody: Custody = field(default_factory=Custody)
 
     @role_job("light", LabelledSet)
     def make(self, structures: StructureSet) -> Response[LabelledSet]:
@@ -87,13 +104,18 @@ class LabelMaker(Maker):
 
     def resolve(self) -> Labeller:
         """Return the labeller with the static maker that will run."""
-        if self.static_maker is None:
-            return find_labeller(self.labeller)
-        return Labeller(name=self.labeller, static=self.static_maker, relax=None)
+        if self.static_maker is not None:
+            return Labeller(name=self.labeller, static=self.static_maker, relax=None)
+        if self.labeller == "vasp":
+            return vasp_labeller(self.vasp, self.custody)
+        return find_labeller(self.labeller)
 
     def protocol(self) -> str:
-        """Return the hash of every setting of the static maker."""
-        return hash_json(json.loads(json.dumps(self.resolve().static, cls=MontyEncoder)))[:16]
+        """Return the hash of the label protocol, or else of every setting of the static maker."""
+        labeller = self.resolve()
+        if labeller.protocol is not None:
+            return labeller.protocol.hash[:16]
+        return hash_json(json.loads(json.dumps(labeller.static, cls=MontyEncoder)))[:16]
 
 
 @job(data=[Blob], output_schema=LabelledSet)
@@ -108,11 +130,18 @@ def collect_labels(
         If fewer frames than ``maker.minimum`` came back; the message lists every reason.
     """
     frames, rejected = [], []
+    labeller, protocol = maker.resolve(), maker.protocol()
+    usual = usual_titles(run for run in map(read_vasp_run, outputs) if run is not None)
     for index, (candidate, output) in enumerate(zip(structures.candidates(), outputs, strict=True)):
         try:
-            frames.append(_labelled(candidate, read_task_document(output, candidate.structure)))
+            check_vasp_run(output, candidate.structure, labeller.protocol, usual)
+            answer = read_task_document(output, candidate.structure, maker.max_force)
         except LabelError as error:
             rejected.append(RejectedFrame(index=index, reason=str(error)))
+            continue
+        moments = read_moments(output, candidate.structure)
+        frame = _labelled(candidate, answer)
+        frames.append(replace(frame, labeller=maker.labeller, protocol=protocol, magmoms=moments))
     if len(frames) < max(1.0, maker.minimum * len(outputs)):
         reasons = "; ".join(f"frame {r.index}: {r.reason}" for r in rejected)
         raise LabelError(
@@ -122,7 +151,7 @@ def collect_labels(
         )
     return LabelledSet(
         labeller=maker.labeller,
-        protocol=maker.protocol(),
+        protocol=protocol,
         requested=len(outputs),
         rejected=rejected,
         data=pack_frames(frames),
@@ -140,7 +169,9 @@ def _labelled(candidate: Candidate, answer: Evaluation) -> Frame:
     )
 
 
-def read_task_document(document: Any | None, planned: Structure) -> Evaluation:
+def read_task_document(
+    document: Any | None, planned: Structure, max_force: float | None = None
+) -> Evaluation:
     """Read energy, forces and stress from an atomate2 task document (VASP, force field, ASE).
 
     Parameters
@@ -150,11 +181,13 @@ def read_task_document(document: Any | None, planned: Structure) -> Evaluation:
         (kB, VASP's sign), or None if the job did not finish.
     planned
         The structure asked for; sites are matched to it, since input sets may sort them.
+    max_force
+        Largest force on an atom that is believed, eV/Å.
 
     Raises
     ------
     LabelError
-        If the frame is missing, incomplete, not finite or of another structure.
+        If the frame is missing, incomplete, not finite, of another structure or of too large forces.
     """
     if document is None:
         raise LabelError("the job failed or is missing")
@@ -169,11 +202,99 @@ def read_task_document(document: Any | None, planned: Structure) -> Evaluation:
         raise LabelError("energy or forces are not finite")
     if stress is not None and not np.isfinite(np.asarray(stress, dtype=float)).all():
         raise LabelError("the stress is not finite")
+    largest = float(np.linalg.norm(force_array, axis=1).max())
+    if max_force is not None and largest > max_force:
+        raise LabelError(f"a force of {largest:.1f} eV/Å is above the limit of {max_force:g} eV/Å")
     return Evaluation(
         energy=float(energy),
         forces=force_array,
         stress=None if stress is None else KILOBAR * np.asarray(stress, dtype=float),
     )
+
+
+def read_moments(document: Any, planned: Structure) -> FloatArray | None:
+    """Return magnetic moments, shape (n_atoms,), µB, in the order of ``planned``; None if unknown."""
+    found = _as_structure(_get(document, "structure"))
+    moments = found.site_properties.get("magmom") or [None]
+    if not all(isinstance(moment, int | float) for moment in moments):
+        return None
+    ordered: FloatArray = np.asarray(moments, dtype=float)[match_sites(planned, found)]
+    return ordered
+
+
+def check_vasp_run(
+    document: Any | None,
+    planned: Structure,
+    protocol: LabelProtocol | None,
+    usual: Mapping[str, str],
+) -> None:
+    """Refuse a task document whose VASP did not converge or ran something else than was asked.
+
+    Parameters
+    ----------
+    document
+        Task document; None and documents of other codes pass where no protocol is given.
+    planned
+        The structure asked for.
+    protocol
+        What VASP was to run; None for any other maker, of which only convergence is checked.
+    usual
+        POTCAR titles of most frames, by symbol.
+
+    Raises
+    ------
+    LabelError
+        With every difference in words.
+    """
+    run = read_vasp_run(document)
+    if run is None:
+        if document is not None and protocol is not None:
+            raise LabelError("the task document tells nothing of a run of VASP")
+        return
+    fault = convergence_fault(run)
+    if fault is not None:
+        raise LabelError(fault)
+    found = [] if protocol is None else differences(protocol, planned, run)
+    found += title_differences(usual, run)
+    if found:
+        raise LabelError(f"VASP ran another protocol: {'; '.join(found)}")
+
+
+def read_vasp_run(document: Any | None) -> VaspRun | None:
+    """Return what the last run of VASP in a task document says about itself; None if there is none."""
+    calculations = _get(document, "calcs_reversed") if document is not None else None
+    given = _get(calculations[0], "input") if calculations else None
+    if calculations is None or given is None:
+        return None
+    steps = _get(_get(calculations[0], "output"), "ionic_steps") or []
+    electronic = (_get(steps[-1], "electronic_steps") or []) if steps else []
+    energies = [_get(step, "e_fr_energy") for step in electronic]
+    kpoints = _get(given, "kpoints")
+    style = _get(kpoints, "style") or _get(kpoints, "generation_style")
+    return VaspRun(
+        incar=_mapping(_get(given, "incar")),
+        parameters=_mapping(_get(given, "parameters")),
+        mesh=_mesh(kpoints),
+        centred=str(style).startswith("Gamma"),
+        titles=tuple(str(_get(p, "titel")) for p in _get(given, "potcar_spec") or []),
+        n_electronic=len(electronic),
+        energies=() if None in energies else tuple(map(float, energies)),
+        completed=not str(_get(calculations[0], "has_vasp_completed"))
+        .lower()
+        .endswith(("failed", "false")),
+    )
+
+
+def _mesh(kpoints: Any) -> tuple[int, int, int] | None:
+    """Return the divisions of pymatgen's Kpoints (object or dict); None if it lists points."""
+    divisions = _get(kpoints, "kpts") or _get(kpoints, "kpoints") or []
+    if len(divisions) != 1 or _get(kpoints, "num_kpts") or _get(kpoints, "nkpoints"):
+        return None
+    return (int(divisions[0][0]), int(divisions[0][1]), int(divisions[0][2]))
+
+
+def _mapping(content: Any) -> dict[str, Any]:
+    return dict(json.loads(content) if isinstance(content, str) else content or {})
 
 
 def _free_energy(document: Any, energy: float | None) -> float | None:

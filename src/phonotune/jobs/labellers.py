@@ -11,6 +11,7 @@ from typing import Any, Final
 from jobflow import Maker
 
 from phonotune.errors import ConfigError, unknown_name
+from phonotune.jobs.protocol import Custody, LabelProtocol
 
 RELAX_FMAX: Final[float] = 1e-4
 """Force threshold of the initial relaxation by a surrogate labeller, eV/Å."""
@@ -28,11 +29,14 @@ class Labeller:
         atomate2 maker of one single point.
     relax
         atomate2 maker that relaxes cell and ions; None if the labeller offers none.
+    protocol
+        The label protocol that its runs are compared with; None if there is nothing to compare.
     """
 
     name: str
     static: Maker
     relax: Maker | None
+    protocol: LabelProtocol | None = None
 
 
 def _force_field(name: str, module: str, callable_: str, **kwargs: Any) -> Labeller:
@@ -104,42 +108,29 @@ def _gfn1_xtb() -> Labeller:
     )
 
 
-def _vasp() -> Labeller:
-    """PBE single points without ionic symmetry; EDIFF fixed (PEERS: a cell-dependent one ruins forces)."""
-    from atomate2.vasp.jobs.core import RelaxMaker, StaticMaker
-    from atomate2.vasp.sets.core import RelaxSetGenerator, StaticSetGenerator
+def vasp_labeller(
+    protocol: LabelProtocol | None = None, custody: Custody | None = None
+) -> Labeller:
+    """Return VASP with a label protocol.
 
-    incar = {
-        "GGA": "PE",
-        "ENCUT": 520,
-        "EDIFF": 1e-7,
-        "LREAL": False,
-        "ISYM": 0,
-        "ALGO": "Normal",
-        "ISMEAR": 0,
-        "SIGMA": 0.05,
-        "LWAVE": False,
-        "LCHARG": False,
-        "LAECHG": False,
-        "LVTOT": False,
-    }
-    kpoints = {"KSPACING": 0.22}
-    relax = {key: value for key, value in incar.items() if key != "ISYM"} | {"EDIFFG": -1e-3}
+    Parameters
+    ----------
+    protocol
+        What a label depends on; None for the default.
+    custody
+        How a run is watched; None for the default.
+    """
+    chosen = protocol or LabelProtocol()
     return Labeller(
         name="vasp",
-        static=StaticMaker(
-            name="vasp static",
-            input_set_generator=StaticSetGenerator(user_incar_settings=incar | kpoints),
-        ),
-        relax=RelaxMaker(
-            name="vasp relax",
-            input_set_generator=RelaxSetGenerator(user_incar_settings=relax | kpoints),
-        ),
+        static=chosen.maker(custody),
+        relax=chosen.relax_maker(custody),
+        protocol=chosen,
     )
 
 
 NAMED: Final[dict[str, Callable[[], Labeller]]] = {
-    "vasp": _vasp,
+    "vasp": vasp_labeller,
     "teacher": _teacher,
     "gfn1-xtb": _gfn1_xtb,
     "emt": _emt,

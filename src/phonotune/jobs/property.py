@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
 from jobflow import Maker, Response, job
@@ -97,9 +97,10 @@ class PropertyMaker(Maker, ABC):
             evaluator, source = model_evaluator(model)
             return self.analyse(plan, evaluator(plan.structures), source)
         assert self.labeller is not None
-        statics = self.labeller.static_jobs(plan.structures)
+        labeller = replace(self.labeller, max_force=None)  # a property may plan steep structures
+        statics = labeller.static_jobs(plan.structures)
         candidates = [Candidate(s, str(i), self.name) for i, s in enumerate(plan.structures)]
-        labels = self.labeller.collect_job(statics, candidates)
+        labels = labeller.collect_job(statics, candidates)
         last = analyse_labels(self, structure, labels.output, inputs)
         return replace_by([*statics, labels], tag(last, "light", self.name))
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from jobflow import Maker
 from pymatgen.core import Structure
 
+from phonotune.errors import ConfigError
 from phonotune.jobs.base import role_job
 from phonotune.jobs.property import Model, model_evaluator
 from phonotune.models.relax import Relaxation, RelaxSettings, relax_batch
+from phonotune.physics.cubic import cubic_supercell_matrix
+from phonotune.physics.phonon import PhononSettings, plan_displacements
+from phonotune.physics.phonon_cells import as_identity, primitive_cell
+from phonotune.physics.phonon_rattle import ThermalDisplacements
 from phonotune.physics.supercell import make_supercell, supercell_matrix
-from phonotune.sampling.rattle import RattleSettings, rattle
-from phonotune.sampling.select import select_by_energy
+from phonotune.ports import Evaluation, FloatArray
+from phonotune.sampling.pool import Pool
+from phonotune.sampling.rattle import RattleSettings, rattle, small_rattles
+from phonotune.sampling.select import SelectSettings, select
+from phonotune.schemas.base import Matrix3
 from phonotune.schemas.dataset import (
+    Candidate,
     Frame,
     RelaxationSummary,
     StructureSet,
@@ -22,32 +32,77 @@ from phonotune.schemas.dataset import (
     pack_frames,
     unpack_frames,
 )
+from phonotune.schemas.training import TrainingDocument
 
 
 @dataclass
 class RattleMaker(Maker):
-    """Rattled and strained supercells of a crystal.
+    """Rattled and strained supercells of a crystal, and small rattles of the undeformed one.
 
     Parameters
     ----------
     settings
-        Amplitudes, volumes, strain, size of the supercell.
+        Method, amplitudes, volumes, strain, size of the supercell.
+    phonon
+        The phonons that the small rattles serve: they lie in the supercell of these.
     seed
         Seed of every random number.
     """
 
     name: str = "rattle"
     settings: RattleSettings = field(default_factory=RattleSettings)
+    phonon: PhononSettings = field(default_factory=PhononSettings)
     seed: int = 0
 
-    @role_job("light", StructureSet)
-    def make(self, structure: Structure) -> StructureSet:
-        """Rattle supercells of ``structure``, which are as cubic as possible."""
-        matrix = supercell_matrix(structure, self.settings.min_length, self.settings.max_atoms)
-        supercell = make_supercell(structure, matrix)
-        candidates = rattle(supercell, self.settings, np.random.default_rng(self.seed))
-        recipe = f"supercell {matrix}, seed {self.seed}, {self.settings.model_dump_json()}"
-        return StructureSet.from_candidates(candidates, recipe)
+    @role_job(lambda maker: "gpu_eval" if maker.needs_model else "light", StructureSet)
+    def make(self, structure: Structure, model: Model | None = None) -> StructureSet:
+        """Rattle supercells of ``structure``.
+
+        Parameters
+        ----------
+        structure
+            The relaxed crystal.
+        model
+            Gives the phonons of the method ``phonon``; the other methods need none.
+        """
+        rng = np.random.default_rng(self.seed)
+        cell, matrix = self.supercell(structure)
+        if self.needs_model and model is not None:
+            modes = self._modes(cell, matrix, model)
+            candidates = rattle(modes.supercell, self.settings, rng, modes)
+        else:
+            candidates = rattle(make_supercell(cell, matrix), self.settings, rng)
+        own = self.phonon.supercell_matrix or supercell_matrix(
+            structure, self.phonon.min_length, self.phonon.max_atoms
+        )
+        small = small_rattles(make_supercell(structure, own), self.settings, rng)
+        recipe = (
+            f"supercell {matrix} of {len(cell)} atoms, small rattles in {own}, seed {self.seed}, "
+            f"{self.settings.model_dump_json()}"
+        )
+        return StructureSet.from_candidates([*candidates, *small], recipe)
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether the method rattles along the phonons of a model."""
+        return self.settings.method == "phonon"
+
+    def supercell(self, structure: Structure) -> tuple[Structure, Matrix3]:
+        """Return the cell that is repeated and the matrix that repeats it."""
+        shortest = self.settings.shortest_vector
+        if shortest is None:
+            return primitive_cell(structure, self.phonon.symprec), as_identity()
+        find = cubic_supercell_matrix if self.settings.shape == "cubic" else supercell_matrix
+        return structure, find(structure, shortest, self.settings.max_atoms)
+
+    def _modes(self, cell: Structure, matrix: Matrix3, model: Model) -> ThermalDisplacements:
+        settings = self.phonon.model_copy(update={"supercell_matrix": matrix})
+        plan = plan_displacements(cell, settings)
+        evaluator, _ = model_evaluator(model)
+        answers = evaluator(plan.structures)
+        return ThermalDisplacements(
+            plan, answers, self.settings.temperature, self.settings.mode_floor
+        )
 
 
 @dataclass
@@ -68,42 +123,114 @@ class TrajectoryMaker(Maker):
 
     @role_job("gpu_eval", TrajectoryDocument)
     def make(self, structures: StructureSet, model: Model) -> TrajectoryDocument:
-        """Relax every structure with ``model`` (foundation name or tuned model)."""
+        """Relax every structure with ``model`` but those that are labelled as they are.
+
+        A relaxation that did not converge is kept and named in ``unconverged`` of the document.
+        """
         candidates = structures.candidates()
+        moving = [c for c in candidates if not c.fixed]
+        still = [c for c in candidates if c.fixed]
         evaluator, source = model_evaluator(model)
-        relaxations = relax_batch(evaluator, [c.structure for c in candidates], self.settings)
-        groups = [c.group for c in candidates]
-        pairs = list(zip(groups, relaxations, strict=True))
+        relaxations = relax_batch(evaluator, [c.structure for c in moving], self.settings)
+        answers = evaluator([c.structure for c in still])
+        pairs = list(zip([c.group for c in moving], relaxations, strict=True))
+        frames = [f for group, r in pairs for f in kept_frames(group, r, self.kept_steps)]
+        frames += [_frame(c, a) for c, a in zip(still, answers, strict=True)]
         return TrajectoryDocument(
             model_id=source.model_id or source.evaluator,
             relaxations=[_summary(group, relaxation) for group, relaxation in pairs],
-            data=pack_frames([f for g, r in pairs for f in _kept(g, r, self.kept_steps)]),
+            fixed=[c.group for c in still],
+            data=pack_frames(frames),
         )
 
 
 @dataclass
 class SelectMaker(Maker):
-    """Choose the frames to label: equally spaced in energy along each relaxation.
+    """Choose the frames to label from the steps of all relaxations, within a budget.
 
     Parameters
     ----------
-    per_trajectory
-        Frames a relaxation.
-    span
-        Share of the way down in energy that the frames cover.
+    settings
+        Method and budget.
+    seed
+        Seed of the method ``random``.
     """
 
     name: str = "select"
-    per_trajectory: int = 4
-    span: float = 0.9
+    settings: SelectSettings = field(default_factory=SelectSettings)
+    seed: int = 0
 
-    @role_job("light", StructureSet)
-    def make(self, trajectories: TrajectoryDocument) -> StructureSet:
-        """Select from the kept steps of ``trajectories``."""
-        frames = unpack_frames(trajectories.data)
-        chosen = select_by_energy(frames, self.per_trajectory, self.span)
-        recipe = f"{self.per_trajectory} frames a relaxation, over {self.span:.0%} of the energy"
-        return StructureSet.from_candidates(chosen, recipe)
+    @role_job(lambda maker: "gpu_eval" if maker.needs_model else "light", StructureSet)
+    def make(self, trajectories: TrajectoryDocument, model: Model | None = None) -> StructureSet:
+        """Select from the kept steps of ``trajectories``.
+
+        Parameters
+        ----------
+        trajectories
+            Relaxations, and what is labelled as it is.
+        model
+            Describes the frames for the methods ``fps`` and ``doptimal``; the others need none.
+
+        Raises
+        ------
+        ConfigError
+            The method needs a model and none is given, or the budget is too small.
+        """
+        if self.needs_model and model is None:
+            raise ConfigError(
+                f"Selection method {self.settings.method!r} needs a model that describes the frames "
+                "and none was given. Give it to SelectMaker.make, or choose energy or random."
+            )
+        pool = trajectory_pool(trajectories, self.settings, model)
+        candidates = select(pool, self.settings, np.random.default_rng(self.seed))
+        recipe = (
+            f"{len(candidates)} of {len(pool.frames) + len(pool.fixed)} frames, seed {self.seed}, "
+            f"{self.settings.model_dump_json()}"
+        )
+        return StructureSet.from_candidates(candidates, recipe)
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether the method needs a model's view of the frames."""
+        return self.settings.needs is not None
+
+
+def trajectory_pool(
+    trajectories: TrajectoryDocument, settings: SelectSettings, model: Model | None = None
+) -> Pool:
+    """Return the frames of a document as a pool, with what the method needs of the model.
+
+    Parameters
+    ----------
+    trajectories
+        Relaxations and fixed frames.
+    settings
+        Method of the selection.
+    model
+        Needed by the methods ``fps`` and ``doptimal``; of a committee the first member.
+    """
+    frames = unpack_frames(trajectories.data)
+    free = [f for f in frames if f.group not in trajectories.fixed]
+    fixed = [f for f in frames if f.group in trajectories.fixed]
+    found = _features([f.structure for f in (*free, *fixed)], settings, model)
+    if found is None:
+        return Pool(free, fixed)
+    mine, others = found[: len(free)], found[len(free) :]
+    if settings.needs == "descriptors":
+        return Pool(free, fixed, descriptors=mine, fixed_descriptors=others)
+    return Pool(free, fixed, features=mine, fixed_features=others)
+
+
+def _features(
+    structures: Sequence[Structure], settings: SelectSettings, model: Model | None
+) -> list[FloatArray] | None:
+    if settings.needs is None or model is None:
+        return None
+    from phonotune.models.adapter import load_members
+    from phonotune.models.features import pool_features
+
+    record = model.model if isinstance(model, TrainingDocument) else model
+    return pool_features(load_members(record)[0], settings.needs, structures)
 
 
 def _summary(group: str, relaxation: Relaxation) -> RelaxationSummary:
@@ -112,13 +239,24 @@ def _summary(group: str, relaxation: Relaxation) -> RelaxationSummary:
         group=group,
         steps=relaxation.n_steps,
         converged=relaxation.converged,
+        stop_reason=relaxation.stop_reason,
         energy_first=float(energies[0]),
         energy_last=float(energies[-1]),
         max_force=relaxation.max_force,
     )
 
 
-def _kept(group: str, relaxation: Relaxation, most: int) -> list[Frame]:
+def _frame(candidate: Candidate, answer: Evaluation) -> Frame:
+    return Frame(
+        structure=candidate.structure,
+        energy=answer.energy,
+        forces=answer.forces,
+        group=candidate.group,
+        origin=candidate.reason,
+    )
+
+
+def kept_frames(group: str, relaxation: Relaxation, most: int) -> list[Frame]:
     """Return at most ``most`` steps as frames, equally spaced in energy, first and last included."""
     energies = relaxation.energies
     targets = np.linspace(energies[0], energies[-1], most)

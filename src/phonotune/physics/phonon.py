@@ -49,6 +49,7 @@ __all__ = [
     "PhononSettings",
     "analyse_force_constants",
     "analyse_forces",
+    "fit_force_constants",
     "gamma_force_constants",
     "phonopy_of",
     "plan_displacements",
@@ -170,7 +171,7 @@ def analyse_forces(
     """
     complete = require_answers(plan.structures, answers, "Phonons")
     forces = np.array([a.forces for a in complete])
-    phonon = _fit(plan, forces)
+    phonon = fit_force_constants(plan, forces)
     displaced = {
         "displacement_sites": plan.sites,
         "displacement_vectors": plan.vectors,
@@ -179,8 +180,16 @@ def analyse_forces(
     return analyse_force_constants(phonon, plan.structure, plan.settings, source, born, displaced)
 
 
-def _fit(plan: PhononPlan, forces: FloatArray) -> Phonopy:
-    """Return a Phonopy object with symmetrised compact force constants (forces eV/Å)."""
+def fit_force_constants(plan: PhononPlan, forces: FloatArray) -> Phonopy:
+    """Return a Phonopy object with symmetrised compact force constants.
+
+    Parameters
+    ----------
+    plan
+        The displacements.
+    forces
+        shape (n_d, n_super, 3), eV/Å, one set a displacement of the plan.
+    """
     phonon = copy(plan.phonon)
     phonon.dataset = {
         "natom": len(phonon.supercell),
@@ -379,6 +388,6 @@ def gamma_force_constants(plan: PhononPlan, answers: Answers) -> FloatArray:
         A missing or broken answer.
     """
     complete = require_answers(plan.structures, answers, "Γ force constants")
-    constants = _fit(plan, np.array([a.forces for a in complete])).force_constants
+    constants = fit_force_constants(plan, np.array([a.forces for a in complete])).force_constants
     n = len(plan.structure)
     return np.asarray(np.swapaxes(constants, 1, 2).reshape(3 * n, 3 * n))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from ase.data import covalent_radii
-from pydantic import Field
+from pydantic import Field, field_validator
 from pymatgen.core import Lattice, Structure
 from scipy.linalg import polar
 
-from phonotune.errors import InputError
+from phonotune.errors import InputError, unknown_name
+from phonotune.sampling.displace import DISPLACERS, Displacer, equal_lengths, find_displacer
 from phonotune.schemas.base import Part
 from phonotune.schemas.dataset import Candidate
-from phonotune.units import Angstrom, Dimensionless, Percent
+from phonotune.units import Angstrom, Dimensionless, Kelvin, Percent, TeraHertz
 
 if TYPE_CHECKING:
     from phonotune.ports import FloatArray
@@ -23,21 +24,44 @@ MAX_DRAWS: Final = 50
 """Draws of one cell before giving up on the smallest allowed distance."""
 
 
-class RattleSettings(Part):
-    """How cells are rattled; the defaults are the recipe of arXiv 2604.01017.
+SupercellSize = Literal["primitive", "small", "large"]
+SHORTEST_VECTORS: Final[dict[SupercellSize, float]] = {"small": 5.0, "large": 10.0}
+"""Shortest supercell vector, Å, by the name of the size; the smallest cell that reaches it is taken."""
 
-    ``min_length`` and ``max_atoms`` bound the supercell that is made before it is rattled.
+
+class RattleSettings(Part):
+    """How cells are rattled; the defaults are the recipe of arXiv 2604.01017 and two small rattles.
+
+    ``supercell``, ``shape``, ``min_length`` and ``max_atoms`` say which supercell is made before it
+    is rattled.
     """
 
+    method: str = Field(
+        default="recipe",
+        description="how atoms move: recipe (normal), mc (Monte Carlo that keeps distances; needs "
+        "hiphive) or phonon (modes of the relaxing model at a temperature)",
+    )
     n_cells: int = Field(default=5, ge=1, description="rattled cells; volumes are taken in turn")
     volumes: tuple[Percent, ...] = Field(
         default=(-5.0, -2.5, 0.0, 2.5, 5.0), min_length=1, description="change of the volume"
     )
     amplitude: Angstrom = Field(
-        default=0.1, ge=0, description="most frequent length of an atom's displacement"
+        default=0.1, ge=0, description="most frequent length of a displacement (recipe, mc)"
+    )
+    temperature: Kelvin = Field(default=300.0, ge=0, description="of the modes (phonon)")
+    mode_floor: TeraHertz = Field(
+        default=1.0,
+        gt=0,
+        description="softer modes move as if they had this frequency, unstable ones as if theirs "
+        "was real and not below it (phonon)",
     )
     strain: Percent = Field(
         default=2.0, ge=0, le=10, description="largest relative change of a cell length or angle"
+    )
+    small: tuple[Angstrom, ...] = Field(
+        default=(0.025, 0.025),
+        description="displacement of every atom in each small rattle of the undeformed supercell; "
+        "these are labelled as they are",
     )
     min_distance: Dimensionless = Field(
         default=0.6,
@@ -45,21 +69,45 @@ class RattleSettings(Part):
         le=1,
         description="of the sum of two covalent radii; closer is drawn again",
     )
-    min_length: Angstrom = Field(default=10.0, gt=0, description="shortest supercell vector")
+    supercell: SupercellSize = Field(
+        default="large", description="primitive; small, from 5 Å; large, from 10 Å"
+    )
+    shape: Literal["cubic", "compact"] = Field(
+        default="cubic",
+        description="cubic: as cubic as possible, of any integer matrix; compact: the fewest atoms "
+        "that keep the images apart and the point group, as phonons are computed in",
+    )
+    min_length: Angstrom | None = Field(
+        default=None, gt=0, description="shortest supercell vector; None goes by supercell"
+    )
     max_atoms: int = Field(default=300, ge=1, description="most atoms in the supercell")
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, method: str) -> str:
+        if method not in DISPLACERS:
+            raise unknown_name("rattle method", method, DISPLACERS)
+        return method
+
+    @property
+    def shortest_vector(self) -> float | None:
+        """Shortest supercell vector, Å; None for the primitive cell."""
+        return self.min_length or SHORTEST_VECTORS.get(self.supercell)
 
 
 def rattle(
-    supercell: Structure, settings: RattleSettings, rng: np.random.Generator
+    supercell: Structure,
+    settings: RattleSettings,
+    rng: np.random.Generator,
+    modes: Displacer | None = None,
 ) -> list[Candidate]:
     """Displace the atoms and strain the cell, ``settings.n_cells`` times.
 
-    Each Cartesian component of a displacement is normal with standard deviation amplitude /
-    sqrt(2), so that the lengths follow a Maxwell distribution, whose peak is ``amplitude`` (its
-    mean is 1.13 times that). The three lengths and three angles of the cell change by independent
-    uniform factors within ±strain; then the cell is scaled to the wanted volume. No rotation is
-    added: the change of the cell is a symmetric matrix. A cell with two atoms closer than
-    ``min_distance`` is drawn again, cell and displacements both.
+    The three lengths and three angles of the cell change by independent uniform factors within
+    ±strain; then the cell is scaled to the wanted volume, and ``settings.method`` moves the atoms
+    (:mod:`phonotune.sampling.displace`). No rotation is added: the change of the cell is a symmetric
+    matrix. A cell with two atoms closer than ``min_distance`` is drawn again, cell and displacements
+    both.
 
     Parameters
     ----------
@@ -69,6 +117,8 @@ def rattle(
         Amplitudes and volumes.
     rng
         Source of every random number.
+    modes
+        Draws displacements along the modes of ``supercell``; needed by the method ``phonon``.
 
     Returns
     -------
@@ -80,7 +130,10 @@ def rattle(
     ------
     InputError
         No draw of a cell, in 50, kept all atoms apart.
+    ConfigError
+        The method needs a package that is not installed, or modes that are not given.
     """
+    displacer = find_displacer(settings, modes)
     candidates: list[Candidate] = []
     seen: Counter[str] = Counter()
     for cell in range(settings.n_cells):
@@ -88,7 +141,7 @@ def rattle(
         name = _group(volume, settings.strain)
         seen[name] += 1
         group = name if seen[name] == 1 else f"{name} #{seen[name]}"
-        structure, moved = _draw_apart(supercell, volume, settings, rng)
+        structure, moved = _draw_apart(supercell, volume, settings, displacer, rng)
         reason = (
             f"{name}, lengths and angles within ±{settings.strain:g} %, "
             if settings.strain
@@ -97,6 +150,40 @@ def rattle(
         candidates.append(
             Candidate(structure, group, reason + f"atoms displaced by {moved:.3f} Å on average")
         )
+    return candidates
+
+
+def small_rattles(
+    supercell: Structure, settings: RattleSettings, rng: np.random.Generator
+) -> list[Candidate]:
+    """Displace every atom of the undeformed supercell by a small length, for residual force constants.
+
+    Parameters
+    ----------
+    supercell
+        The supercell of the relaxed crystal.
+    settings
+        One length, Å, a rattle in ``settings.small``; directions are uniform on the sphere.
+    rng
+        Source of every random number.
+
+    Returns
+    -------
+    list of Candidate
+        Labelled as they are (``fixed``), in the groups ``"small rattle"``, ``"small rattle #2"``, ...
+
+    Raises
+    ------
+    InputError
+        No draw, in 50, kept all atoms apart.
+    """
+    candidates = []
+    still = settings.model_copy(update={"strain": 0.0})
+    for number, length in enumerate(settings.small, start=1):
+        structure, _ = _draw_apart(supercell, 0.0, still, equal_lengths(length), rng)
+        group = "small rattle" if number == 1 else f"small rattle #{number}"
+        reason = f"undeformed cell, every atom displaced by {length:g} Å"
+        candidates.append(Candidate(structure, group, reason, fixed=True))
     return candidates
 
 
@@ -124,12 +211,16 @@ def _group(volume: float, strain: float) -> str:
 
 
 def _draw_apart(
-    supercell: Structure, volume: float, settings: RattleSettings, rng: np.random.Generator
+    supercell: Structure,
+    volume: float,
+    settings: RattleSettings,
+    displacer: Displacer,
+    rng: np.random.Generator,
 ) -> tuple[Structure, float]:
     """Draw until all atoms are apart; return the structure and the mean displacement, Å."""
     closest = (0.0, "")
     for _ in range(MAX_DRAWS):
-        structure, moved = _draw(supercell, volume, settings, rng)
+        structure, moved = _draw(supercell, volume, settings.strain, displacer, rng)
         ratio, pair = closest_pair(structure)
         if ratio >= settings.min_distance:
             return structure, moved
@@ -137,23 +228,27 @@ def _draw_apart(
     raise InputError(
         f"No rattled cell of {supercell.composition.reduced_formula} at volume {volume:+g} % keeps "
         f"its atoms apart: in {MAX_DRAWS} draws the best had {closest[1]}, {closest[0]:.2f} of the "
-        f"sum of covalent radii; {settings.min_distance:g} is needed. Lower amplitude, strain or "
-        "min_distance."
+        f"sum of covalent radii; {settings.min_distance:g} is needed. Lower amplitude (or "
+        "temperature), strain or min_distance."
     )
 
 
 def _draw(
-    supercell: Structure, volume: float, settings: RattleSettings, rng: np.random.Generator
+    supercell: Structure,
+    volume: float,
+    strain: float,
+    displacer: Displacer,
+    rng: np.random.Generator,
 ) -> tuple[Structure, float]:
-    matrix = _strained(supercell.lattice, settings.strain / 100.0, rng)
+    matrix = _strained(supercell.lattice, strain / 100.0, rng)
     wanted = supercell.volume * (1.0 + volume / 100.0)
     matrix *= (wanted / abs(np.linalg.det(matrix))) ** (1.0 / 3.0)
-    moves = rng.normal(scale=settings.amplitude / np.sqrt(2.0), size=(len(supercell), 3))
+    ideal = Structure(
+        Lattice(matrix), [int(z) for z in supercell.atomic_numbers], supercell.frac_coords
+    )
+    moves = displacer(ideal, rng)
     structure = Structure(
-        Lattice(matrix),
-        [int(z) for z in supercell.atomic_numbers],
-        supercell.frac_coords @ matrix + moves,
-        coords_are_cartesian=True,
+        ideal.lattice, ideal.species, ideal.cart_coords + moves, coords_are_cartesian=True
     )
     return structure, float(np.linalg.norm(moves, axis=1).mean())
 

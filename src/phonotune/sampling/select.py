@@ -1,94 +1,155 @@
-"""Choose frames along relaxations: few, and spread over the energies they pass through."""
+"""Choose the frames that are worth a label, within a budget; every choice tells why."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+from pydantic import Field, field_validator
 
-from phonotune.errors import ConfigError, FramesError
+from phonotune.errors import ConfigError, FramesError, unknown_name
+from phonotune.sampling.pool import Choice, Method, Needs, Pool
+from phonotune.sampling.select_doptimal import d_optimal
+from phonotune.sampling.select_energy import by_energy, spread_by_energy
+from phonotune.sampling.select_farthest import farthest
+from phonotune.schemas.base import Part
 from phonotune.schemas.dataset import Candidate, Frame
+from phonotune.units import Dimensionless
 
 
-def select_by_energy(
-    frames: Sequence[Frame], per_trajectory: int = 4, span: float = 0.9
-) -> list[Candidate]:
-    """Take frames of each relaxation, equally spaced in energy (arXiv 2604.01017).
+def at_random(
+    pool: Pool, n: int, settings: SelectSettings, rng: np.random.Generator
+) -> list[Choice]:
+    """Draw frames with equal chances: the baseline of every other method."""
+    drawn = rng.permutation(len(pool.frames))[:n]
+    return [Choice(int(i), f"drawn at random from {len(pool.frames)} frames") for i in drawn]
 
-    The wanted energies are spaced equally from the start to ``span`` of the way down to the lowest
-    energy of the trajectory. Frames are assigned to them so that the sum of the differences is
-    least; no frame is taken twice. A trajectory with fewer steps gives fewer frames, one that does
-    not go down its first step only; the reason of each of them says so.
+
+METHODS: Final[dict[str, tuple[Method, Needs]]] = {
+    "energy": (by_energy, None),
+    "fps": (farthest, "descriptors"),
+    "doptimal": (d_optimal, "force features"),
+    "random": (at_random, None),
+}
+"""Methods by name: a function of pool, number, settings and generator, and what the model must give."""
+
+
+class SelectSettings(Part):
+    """Which frames of a set of relaxations are labelled.
+
+    The budget counts every label: the validation frames and what is labelled as it is (the small
+    rattles) come first, the method chooses the rest. With the defaults of the sampling that is
+    4 + 2 + 14 = 20.
+    """
+
+    method: str = Field(
+        default="energy",
+        description="energy (equally spaced along each relaxation), fps (farthest point in the "
+        "model's descriptors), doptimal (greedy log-det of force features) or random",
+    )
+    budget: int = Field(default=20, ge=1, description="labels in all")
+    n_valid: int = Field(
+        default=4,
+        ge=0,
+        description="labels of valid_group, equally spaced in energy whatever the method",
+    )
+    valid_group: str = Field(
+        default="volume +0.0 %", description="the trajectory that validates; it never trains"
+    )
+    span: Dimensionless = Field(
+        default=0.9, gt=0, le=1, description="share of the way down in energy that frames cover"
+    )
+    ridge: Dimensionless = Field(
+        default=1e-3,
+        gt=0,
+        description="regularisation of the information matrix, in units of the mean diagonal that "
+        "one frame of the pool adds (doptimal)",
+    )
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, method: str) -> str:
+        if method not in METHODS:
+            raise unknown_name("selection method", method, METHODS)
+        return method
+
+    @property
+    def needs(self) -> Needs:
+        """What a model must compute of the frames: descriptors, force features or nothing."""
+        return METHODS[self.method][1]
+
+
+def select(pool: Pool, settings: SelectSettings, rng: np.random.Generator) -> list[Candidate]:
+    """Choose the frames to label.
 
     Parameters
     ----------
-    frames
-        Steps of one or more relaxations with the energies of the relaxing model, eV; ``group``
-        names the trajectory, the frames of which stand in the order of its steps; ``origin``, where
-        given, names the step.
-    per_trajectory
-        Frames wanted of each trajectory.
-    span
-        How far down the last of them lies, 0 (start) to 1 (lowest energy).
+    pool
+        Frames of all relaxations, and those that are labelled as they are. Their order does not
+        matter; a structure that is there twice counts once.
+    settings
+        Method and budget.
+    rng
+        Source of random numbers, for the method ``random``.
 
     Returns
     -------
     list of Candidate
-        Trajectories in the order of their first frames, steps in order; ``group`` is the
-        trajectory's.
+        Validation frames, then the chosen ones in the order of the choice, then the fixed ones; with
+        reason and score. Fewer than the budget where the pool holds fewer frames.
 
     Raises
     ------
     ConfigError
-        ``per_trajectory`` below 1, ``span`` outside 0 to 1.
+        The budget leaves no frame to the method.
     FramesError
-        No frame, or one without an energy.
+        No frame, or one without an energy; the method's features are missing.
     """
-    if per_trajectory < 1 or not 0.0 < span <= 1.0:
-        raise ConfigError(
-            f"per_trajectory is {per_trajectory} and span {span}; at least 1 frame and a span "
-            "above 0 and up to 1 are needed."
-        )
-    if not frames:
+    pool = pool.sorted()
+    if not pool.frames:
         raise FramesError("No relaxation to select from; give the frames of at least one.")
-    trajectories: dict[str, list[Frame]] = {}
-    for frame in frames:
-        trajectories.setdefault(frame.group, []).append(frame)
+    valid, rest = pool.split(settings.valid_group)
+    if not rest.frames:
+        valid, rest = rest, valid
+    validating = spread_by_energy(valid.frames, settings.n_valid, settings.span)
+    free = settings.budget - len(validating) - len(pool.fixed)
+    if free < 1:
+        raise ConfigError(
+            f"A budget of {settings.budget} labels leaves none to choose: {len(validating)} validate "
+            f"and {len(pool.fixed)} are labelled as they are. Raise budget or lower n_valid."
+        )
+    chosen = choose(rest, free, settings, rng)
     return [
-        candidate
-        for group, steps in trajectories.items()
-        for candidate in _select(group, steps, per_trajectory, span)
+        *(_candidate(valid.frames, c, "validates: ") for c in validating),
+        *(_candidate(rest.frames, c) for c in chosen),
+        *(Candidate(f.structure, f.group, f.origin, fixed=True) for f in pool.fixed),
     ]
 
 
-def _select(group: str, steps: list[Frame], wanted: int, span: float) -> list[Candidate]:
-    energies = np.array([_energy(frame, group) for frame in steps])
-    depth = energies[0] - energies.min()
-    if depth <= 0.0:
-        return [Candidate(steps[0].structure, group, "start of a relaxation that gained no energy")]
-    way_down = (energies[0] - energies) / depth
-    targets = np.linspace(0.0, span, wanted)
-    _, columns = linear_sum_assignment(np.abs(targets[:, None] - way_down[None, :]))
-    note = (
-        f"; only {len(columns)} of {wanted} frames wanted, the trajectory has no more steps"
-        if len(columns) < wanted
-        else ""
-    )
-    return [
-        Candidate(
-            steps[i].structure,
-            group,
-            f"energy {100 * way_down[i]:.0f} % of the way down ({steps[i].origin or f'step {i}'}){note}",
-        )
-        for i in sorted(int(c) for c in columns)
-    ]
+def choose(pool: Pool, n: int, settings: SelectSettings, rng: np.random.Generator) -> list[Choice]:
+    """Choose ``n`` frames of a pool by ``settings.method``, whatever their groups.
+
+    Parameters
+    ----------
+    pool
+        As :meth:`~phonotune.sampling.pool.Pool.sorted` returns it: its order breaks ties.
+    n
+        Frames wanted; all where the pool holds no more.
+    settings, rng
+        As :func:`select`.
+
+    Raises
+    ------
+    FramesError
+        The method's features are missing.
+    """
+    method, needs = METHODS[settings.method]
+    pool.require(needs, settings.method)
+    return method(pool, min(n, len(pool.frames)), settings, rng)
 
 
-def _energy(frame: Frame, group: str) -> float:
-    if frame.energy is None or not np.isfinite(frame.energy):
-        raise FramesError(
-            f"A step of trajectory {group!r} has energy {frame.energy}; every step needs the "
-            "energy of the relaxing model. Relax again."
-        )
-    return frame.energy
+def _candidate(frames: Sequence[Frame], choice: Choice, prefix: str = "") -> Candidate:
+    frame = frames[choice.index]
+    where = f" ({frame.origin})" if frame.origin else ""
+    return Candidate(frame.structure, frame.group, prefix + choice.reason + where, choice.score)

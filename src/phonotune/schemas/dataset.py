@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from pydantic import Field
@@ -13,7 +13,11 @@ from pymatgen.core import Lattice, Structure
 from phonotune.ports import FloatArray
 from phonotune.schemas.base import Document, Part
 from phonotune.schemas.blob import Blob
-from phonotune.units import ElectronVolt, ElectronVoltPerAngstrom, Percent
+from phonotune.schemas.statistics import DatasetStatistics, SplitRecord
+from phonotune.units import Dimensionless, ElectronVolt, ElectronVoltPerAngstrom, Percent
+
+CHUNK_BYTES: Final = 5_000_000
+"""Arrays of frames that go into one Blob, before compression: text of base64 is a third longer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +38,12 @@ class Frame:
         Frames of one group (parent trajectory, volume) are never torn apart by a split.
     origin
         Where the frame came from: a file, or how it was sampled.
+    labeller
+        Who labelled it (``vasp``, ``teacher``, ...); empty if nobody said so.
+    protocol
+        Name of every setting that the labels depend on; empty if not known.
+    magmoms
+        shape (n_atoms,), µB along the axis of a collinear calculation, or None.
     """
 
     structure: Structure
@@ -42,6 +52,9 @@ class Frame:
     stress: FloatArray | None = None
     group: str = "0"
     origin: str = ""
+    labeller: str = ""
+    protocol: str = ""
+    magmoms: FloatArray | None = None
 
 
 def pack_structures(structures: Sequence[Structure]) -> Blob:
@@ -82,36 +95,82 @@ def pack_frames(frames: Sequence[Frame]) -> Blob:
         has_forces=np.array([f.forces is not None for f in frames]),
         stress=np.array([np.zeros((3, 3)) if f.stress is None else f.stress for f in frames]),
         has_stress=np.array([f.stress is not None for f in frames]),
-        group=np.array([f.group for f in frames]),
-        origin=np.array([f.origin for f in frames]),
+        magmoms=np.concatenate(
+            [np.zeros(len(f.structure)) if f.magmoms is None else f.magmoms for f in frames]
+        ),
+        has_magmoms=np.array([f.magmoms is not None for f in frames]),
+        **{name: np.array([getattr(f, name) for f in frames]) for name in _TEXTS},
     )
 
 
+_TEXTS: Final = ("group", "origin", "labeller", "protocol")
+
+
+def _split_atoms(values: Any, sizes: Any) -> list[Any]:
+    return list(np.split(values, np.cumsum(sizes)[:-1]))
+
+
 def unpack_frames(blob: Blob) -> list[Frame]:
-    """Return the frames of :func:`pack_frames`."""
+    """Return the frames of :func:`pack_frames`, also of one that knows no magnetic moments yet."""
     structures = unpack_structures(blob)
-    a = blob.arrays()
-    forces = np.split(a["forces"], np.cumsum(a["sizes"])[:-1])
+    count = len(structures)
+    a: dict[str, Any] = {
+        "labeller": [""] * count,
+        "protocol": [""] * count,
+        "has_magmoms": [False] * count,
+        "magmoms": np.zeros(sum(map(len, structures))),
+    } | blob.arrays()
+    forces, magmoms = (_split_atoms(a[name], a["sizes"]) for name in ("forces", "magmoms"))
     return [
         Frame(
             structure=structures[i],
             energy=float(a["energy"][i]) if a["has_energy"][i] else None,
             forces=forces[i] if a["has_forces"][i] else None,
             stress=a["stress"][i] if a["has_stress"][i] else None,
-            group=str(a["group"][i]),
-            origin=str(a["origin"][i]),
+            magmoms=magmoms[i] if a["has_magmoms"][i] else None,
+            **{name: str(a[name][i]) for name in _TEXTS},
         )
-        for i in range(len(structures))
+        for i in range(count)
     ]
+
+
+def pack_frame_blobs(frames: Sequence[Frame]) -> tuple[Blob, ...]:
+    """Pack any number of frames into Blobs that fit a stored document, in their order."""
+    chunks: list[list[Frame]] = [[]]
+    room = CHUNK_BYTES
+    for frame in frames:
+        size = 800 + 64 * len(frame.structure)
+        if chunks[-1] and size > room:
+            chunks.append([])
+            room = CHUNK_BYTES
+        chunks[-1].append(frame)
+        room -= size
+    return tuple(pack_frames(chunk) for chunk in chunks)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A structure that may be labelled, with the group it belongs to and why it was chosen."""
+    """A structure that may be labelled.
+
+    Attributes
+    ----------
+    structure
+        Cell and positions.
+    group
+        Where it belongs (parent trajectory, volume).
+    reason
+        How it was made or why it was chosen, in words.
+    score
+        The number that the method of the selection chose it by; None if there is none.
+    fixed
+        True for a structure that is neither relaxed nor selected but labelled as it is.
+    """
 
     structure: Structure = field(repr=False)
     group: str
     reason: str
+    score: float | None = None
+    fixed: bool = False
 
 
 class StructureSet(Document):
@@ -121,23 +180,35 @@ class StructureSet(Document):
     recipe: str = Field(description="how they were made, in words and numbers")
     groups: list[str]
     reasons: list[str]
+    scores: list[Dimensionless | None] = Field(
+        default_factory=list, description="what each was chosen by; empty if nothing was selected"
+    )
+    fixed: list[int] = Field(
+        default_factory=list, description="structures that are labelled as they are, never relaxed"
+    )
     data: Blob
 
     @classmethod
     def from_candidates(cls, candidates: Sequence[Candidate], recipe: str) -> StructureSet:
         """Pack candidates into a document."""
+        scores = [c.score for c in candidates]
         return cls(
             recipe=recipe,
             groups=[c.group for c in candidates],
             reasons=[c.reason for c in candidates],
+            scores=scores if any(score is not None for score in scores) else [],
+            fixed=[i for i, c in enumerate(candidates) if c.fixed],
             data=pack_structures([c.structure for c in candidates]),
         )
 
     def candidates(self) -> list[Candidate]:
-        """Return the structures with their groups and reasons."""
+        """Return the structures with their groups, reasons and scores."""
+        structures = unpack_structures(self.data)
+        scores = self.scores or [None] * len(structures)
+        rows = zip(structures, self.groups, self.reasons, scores, strict=True)
         return [
-            Candidate(s, g, r)
-            for s, g, r in zip(unpack_structures(self.data), self.groups, self.reasons, strict=True)
+            Candidate(s, group, reason, score, fixed=i in self.fixed)
+            for i, (s, group, reason, score) in enumerate(rows)
         ]
 
 
@@ -147,6 +218,7 @@ class RelaxationSummary(Part):
     group: str
     steps: int
     converged: bool
+    stop_reason: str = Field(default="", description="converged, step limit or volume limit")
     energy_first: ElectronVolt
     energy_last: ElectronVolt
     max_force: ElectronVoltPerAngstrom
@@ -156,13 +228,20 @@ class TrajectoryDocument(Document):
     """Relaxation trajectories of a batch of cells (output of TrajectoryMaker).
 
     ``data`` packs every kept step as a frame (energy and forces of the relaxing model); the group of
-    a frame names its trajectory.
+    a frame names its trajectory. Structures that are labelled as they are stand there as one frame
+    each, and their groups in ``fixed``.
     """
 
     kind: Literal["trajectories"] = "trajectories"
     model_id: str
     relaxations: list[RelaxationSummary]
+    fixed: list[str] = Field(default_factory=list, description="groups that were not relaxed")
     data: Blob
+
+    @property
+    def unconverged(self) -> list[str]:
+        """Groups of the relaxations that did not reach the threshold."""
+        return [r.group for r in self.relaxations if not r.converged]
 
 
 class RejectedFrame(Part):
@@ -188,7 +267,11 @@ class LabelledSet(Document):
 
 
 class DatasetDocument(Document):
-    """Frames with a split, hashed (output of DatasetMaker)."""
+    """Frames with a split, hashed (output of DatasetMaker).
+
+    Frames that do not fit one Blob go on in ``more``. A version that was appended to names the hash
+    of its parent, which stays as it was.
+    """
 
     kind: Literal["dataset"] = "dataset"
     formula: str
@@ -198,11 +281,22 @@ class DatasetDocument(Document):
     valid: list[int]
     n_duplicates: int = Field(description="frames dropped because an equal structure was there")
     has_stress: Percent = Field(description="share of frames with a stress label")
+    version: int = Field(default=1, description="1, and one more with every append")
+    parent_hash: str | None = Field(default=None, description="dataset_hash of the version before")
+    mixed: bool = Field(default=False, description="frames of several protocols, allowed by name")
+    split: SplitRecord | None = None
+    statistics: DatasetStatistics | None = None
     data: Blob
+    more: tuple[Blob, ...] = ()
 
     def frames(self) -> list[Frame]:
         """Return all frames, in stored order."""
-        return unpack_frames(self.data)
+        return list(self.iter_frames())
+
+    def iter_frames(self) -> Iterator[Frame]:
+        """Yield all frames, in stored order, with one Blob unpacked at a time."""
+        for blob in (self.data, *self.more):
+            yield from unpack_frames(blob)
 
     def train_frames(self) -> list[Frame]:
         """Return the frames that train."""

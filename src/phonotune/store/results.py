@@ -18,6 +18,7 @@ from phonotune.store.stores import open_store
 logger = logging.getLogger(__name__)
 
 KINDS: Final[tuple[str, ...]] = (
+    "atom",
     "structures",
     "trajectories",
     "labels",

@@ -68,7 +68,11 @@ def _from_yaml(path: Path) -> JobStore:
 
 
 def _embedded(folder: Path) -> JobStore:
-    """Return a store of two MontyStores in a folder, which is made if missing."""
+    """Return a store of two MontyStores in a folder, which is made if missing.
+
+    The path is made absolute: jobs run in folders of their own and open the store again.
+    """
+    folder = folder.resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

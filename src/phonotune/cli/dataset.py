@@ -1,0 +1,271 @@
+"""``phonotune dataset``: what labelled frames hold, split by whole groups, in versions, for others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from phonotune.cli.console import Session, session
+from phonotune.cli.finetune import LABELLER, note_dataset
+from phonotune.cli.options import (
+    AllowMixed,
+    AsJson,
+    Debug,
+    EnergyKey,
+    ForcesKey,
+    OutputFolder,
+    StressKey,
+    check_output_file,
+    check_output_folder,
+    flowing,
+    given_keys,
+)
+from phonotune.cli.tables import dataset_table
+from phonotune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from phonotune.schemas.dataset import DatasetDocument, Frame
+
+app = typer.Typer(no_args_is_help=True, help="Datasets: info, split, append, export.")
+
+SHOWN_GROUPS: Final = 20
+
+FramesFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="Labelled frames (extxyz), or a folder written by `dataset split`.",
+        show_default=False,
+    ),
+]
+
+
+def info(file: FramesFile, json: AsJson = False, debug: Debug = False) -> None:
+    """Show what labelled frames hold: numbers, ranges, groups, protocols, duplicates, odd units.
+
+    Example: phonotune dataset info labelled.extxyz
+    """
+    with session(as_json=json, debug=debug) as out:
+        from phonotune.data.identity import Snapshot, find_duplicates
+        from phonotune.data.statistics import Tally
+
+        dataset = _read_folder(file) if file.is_dir() else None
+        frames = _frames(file) if dataset is None else dataset.iter_frames()
+        tally, groups, snapshots = Tally(), Counter[str](), []
+        with out.progress(f"Reading {file}") as advance:
+            for number, frame in enumerate(frames, start=1):
+                tally.add(frame)
+                groups[frame.group] += 1
+                snapshots.append(Snapshot.of(frame.structure))
+                advance(number, f"{number} frames")
+        first = find_duplicates(snapshots)
+        pairs = [[one + 1, index + 1] for index, one in enumerate(first) if one != index]
+        statistics = tally.result()
+        for warning in statistics.warnings:
+            out.note(f"Note: {warning}")
+        payload: dict[str, Any] = {
+            "file": str(file),
+            **statistics.model_dump(mode="json"),
+            "groups": dict(groups),
+            "duplicates": pairs,
+        }
+        table = dataset_table(str(file), statistics, len(pairs), groups.most_common(SHOWN_GROUPS))
+        if dataset is None:
+            out.finish(payload, table)
+            return
+        out.finish(payload | {"dataset": _lineage(dataset)}, table, _sentence(dataset))
+
+
+def split(
+    file: FramesFile,
+    output: OutputFolder,
+    valid: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="Share of the frames that validate, e.g. 0.2.", show_default=False
+        ),
+    ] = None,
+    valid_group: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A group that validates; repeatable.", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the draw of groups.")] = 0,
+    allow_mixed: AllowMixed = False,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Split labelled frames into training and validation; no group is torn apart.
+
+    Writes train.extxyz, valid.extxyz and dataset.json (hash, split, statistics, and every frame's key,
+    side, group, origin and protocol). Duplicates are dropped.
+
+    Example: phonotune dataset split labelled.extxyz --valid 0.2 -o dataset
+
+    Example: phonotune dataset split labelled.extxyz --valid-group "volume +0.0 %" -o dataset
+    """
+    with session(as_json=json, debug=debug) as out:
+        check_output_folder(output)
+        import numpy as np
+
+        from phonotune.data.assemble import assemble
+
+        if (valid is None) == (not valid_group):
+            raise ConfigError(
+                "A split needs either --valid SHARE (e.g. 0.2) or --valid-group NAME; give exactly one."
+            )
+        frames = _read(file, out)
+        dataset = assemble(
+            frames,
+            labeller=_labeller(frames),
+            valid_groups=valid_group or None,
+            valid_fraction=valid,
+            rng=np.random.default_rng(seed),
+            reason="" if valid is None else f"seed {seed}",
+            allow_mixed=allow_mixed,
+        )
+        _write(dataset, output, out)
+
+
+def append(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Folder written by `dataset split`.", show_default=False
+        ),
+    ],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE", help="More labelled frames (extxyz).", show_default=False),
+    ],
+    output: OutputFolder,
+    valid_group: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A new group that validates; repeatable.", show_default=False
+        ),
+    ] = None,
+    allow_mixed: AllowMixed = False,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Write a new version of a dataset with more frames; the old one stays as it is.
+
+    Groups keep their side; new groups train, except for those named.
+
+    Example: phonotune dataset append dataset more.extxyz -o dataset-2
+    """
+    with session(as_json=json, debug=debug) as out:
+        check_output_folder(output)
+        from phonotune.data.versions import append as append_frames
+
+        parent = _read_folder(folder)
+        frames = [frame for file in files for frame in _read(file, out)]
+        dataset = append_frames(
+            parent, frames, valid_groups=valid_group or (), allow_mixed=allow_mixed
+        )
+        if dataset is parent:
+            out.note("No frame is new; the dataset is written as it was.")
+        _write(dataset, output, out)
+
+
+def export(
+    file: FramesFile,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="extxyz to write.", show_default=False),
+    ],
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Write labelled frames with the label names that another program reads.
+
+    Example: phonotune dataset export labelled.extxyz --energy-key energy --forces-key forces
+    --stress-key stress -o ase.extxyz
+    """
+    with session(as_json=json, debug=debug) as out:
+        check_output_file(output)
+        from phonotune.data.extxyz import write_frames
+        from phonotune.data.extxyz_text import LabelKeys
+
+        keys = LabelKeys(**given_keys(energy_key, forces_key, stress_key))
+        with out.progress(f"Writing {output}"):
+            written = write_frames(output, _frames(file), keys)
+        names = {"energy": keys.energy, "forces": keys.forces, "stress": keys.stress}
+        out.finish(
+            {"output": str(output), "keys": names, **written},
+            f"{output}: {written['frames']} frames, labels {', '.join(names.values())}",
+        )
+
+
+def _frames(file: Path) -> Iterator[Frame]:
+    """Read the frames of a file, or of both sides of a dataset, one by one."""
+    from phonotune.data.extxyz import iter_frames
+
+    if file.is_dir():
+        yield from _read_folder(file).iter_frames()
+        return
+    yield from iter_frames(file, file.name)
+
+
+def _read_folder(folder: Path) -> DatasetDocument:
+    from phonotune.data.folder import read_dataset
+
+    return read_dataset(folder)
+
+
+def _read(file: Path, out: Session) -> list[Frame]:
+    from phonotune.data.extxyz import read_frames
+
+    with out.progress(f"Reading {file}"):
+        return list(_frames(file)) if file.is_dir() else read_frames(file)
+
+
+def _labeller(frames: list[Frame]) -> str:
+    """Return the one labeller that all frames name, else that they were given."""
+    names = {frame.labeller for frame in frames}
+    return names.pop() if len(names) == 1 and "" not in names else LABELLER
+
+
+def _lineage(dataset: DatasetDocument) -> dict[str, Any]:
+    content = dataset.model_dump(
+        mode="json", exclude={"data", "more", "statistics", "train", "valid"}
+    )
+    return content | {"train": len(dataset.train), "valid": len(dataset.valid)}
+
+
+def _sentence(dataset: DatasetDocument) -> str:
+    reason = f" ({dataset.split.reason})" if dataset.split else ""
+    parent = f", from {dataset.parent_hash[:12]}" if dataset.parent_hash else ""
+    return (
+        f"Version {dataset.version}{parent}, hash {dataset.dataset_hash[:12]}: {len(dataset.train)} "
+        f"frames train, {len(dataset.valid)} validate{reason}; {dataset.n_duplicates} duplicates dropped"
+    )
+
+
+def _write(dataset: DatasetDocument, folder: Path, out: Session) -> None:
+    from phonotune.data.folder import write_dataset
+
+    files = write_dataset(dataset, folder)
+    note_dataset(dataset, out)
+    out.finish(
+        {
+            "output": str(folder),
+            "files": [path.name for path in files],
+            "dataset": _lineage(dataset),
+        },
+        _sentence(dataset),
+        f"{folder}: {', '.join(path.name for path in files)}",
+    )
+
+
+for command in (info, split, append, export):
+    app.command(command.__name__, help=flowing(command))(command)

@@ -1,0 +1,92 @@
+"""A frame as the lines of an extxyz file, every float64 with all its digits."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from ase.io.extxyz import escape, key_val_str_to_dict
+
+from phonotune.errors import FramesError
+
+if TYPE_CHECKING:
+    from phonotune.ports import FloatArray
+    from phonotune.schemas.dataset import Frame
+
+MAGMOMS: Final = "REF_magmoms"
+"""Magnetic moments in µB, one number an atom."""
+
+
+@dataclass(frozen=True)
+class LabelKeys:
+    """Names of the labels in an extxyz file; the default is phonotune's own."""
+
+    energy: str = "REF_energy"
+    forces: str = "REF_forces"
+    stress: str = "REF_stress"
+
+
+REF_KEYS: Final = LabelKeys()
+
+
+def format_frame(frame: Frame, keys: LabelKeys = REF_KEYS) -> str:
+    """Return the lines of a frame, the last one ended.
+
+    Parameters
+    ----------
+    frame
+        A checked frame.
+    keys
+        Names of the labels.
+
+    Raises
+    ------
+    FramesError
+        A text that no extxyz file can hold.
+    """
+    rows = [frame.structure.cart_coords]
+    properties = "species:S:1:pos:R:3"
+    if frame.forces is not None:
+        rows.append(frame.forces)
+        properties += f":{keys.forces}:R:3"
+    if frame.magmoms is not None:
+        rows.append(frame.magmoms[:, None])
+        properties += f":{MAGMOMS}:R:1"
+    info = [f'Lattice="{_digits(frame.structure.lattice.matrix)}"', f"Properties={properties}"]
+    if frame.energy is not None:
+        info.append(f"{keys.energy}={_digits(np.array(frame.energy))}")
+    if frame.stress is not None:
+        info.append(f'{keys.stress}="{_digits(frame.stress)}"')
+    info += [_text("group", frame.group), _text("origin", frame.origin)]
+    known = {"labeller": frame.labeller, "protocol": frame.protocol}
+    info += [_text(key, value) for key, value in known.items() if value]
+    info.append('pbc="T T T"')
+    lines = [str(len(frame.structure)), " ".join(info)]
+    for site, row in zip(frame.structure, np.concatenate(rows, axis=1), strict=True):
+        lines.append(f"{site.specie.symbol} {_digits(row)}")
+    return "\n".join(lines) + "\n"
+
+
+def _digits(values: FloatArray) -> str:
+    return " ".join(repr(float(value)) for value in values.ravel())
+
+
+def _read_back(key: str, pair: str) -> object:
+    try:
+        return key_val_str_to_dict(pair)[key]
+    except ValueError:  # a backslash that JSON does not know
+        return None
+
+
+def _text(key: str, value: str) -> str:
+    """Format text so that ASE reads it back as the same text, not as a number or a boolean."""
+    for candidate in (value, f"_JSON {json.dumps(value)}"):
+        pair = f"{key}={escape(candidate)}"
+        if "\n" not in pair and _read_back(key, pair) == value:
+            return pair
+    raise FramesError(
+        f"The {key} {value!r} cannot be written to extxyz; use letters, digits, spaces and "
+        "punctuation without backslashes or line breaks."
+    )

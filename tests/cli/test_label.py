@@ -1,0 +1,253 @@
+"""`label`: progress that no kill loses, failures that stop nothing, refusals before anything starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from phonotune.data.extxyz import read_frames, write_frames
+from phonotune.schemas.dataset import Frame
+
+TESTS = Path(__file__).parents[1]
+
+SLOW = '''
+"""A labeller that tells when it starts and when it is done."""
+import os, time
+from dataclasses import dataclass
+from ase.calculators.emt import EMT
+from jobflow import Maker, job
+
+
+def tell(word, atoms):
+    with open(os.environ["SLOW_LOG"], "a") as file:
+        file.write(f"{word} {atoms.positions[0, 0]:.12f}\\n")
+
+
+@dataclass
+class SlowStatic(Maker):
+    name: str = "slow"
+
+    @job
+    def make(self, structure):
+        atoms = structure.to_ase_atoms(msonable=False)
+        tell("start", atoms)
+        time.sleep(float(os.environ["SLOW_SECONDS"]))
+        atoms.calc = EMT()
+        output = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces().tolist()}
+        tell("done", atoms)
+        return {"output": output, "structure": structure}
+'''
+
+
+def crystal(seed: int, species: tuple[str, str] = ("Cu", "Au")) -> Structure:
+    shift = np.random.default_rng(seed).normal(scale=0.02, size=(2, 3))
+    return Structure(Lattice.cubic(3.1), species, np.array([[0, 0, 0], [0.5] * 3]) + shift)
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    """Six frames that EMT knows."""
+    path = tmp_path / "frames.extxyz"
+    write_frames(path, [Frame(crystal(i), group=f"g{i // 2}", origin=f"f{i}") for i in range(6)])
+    return path
+
+
+def test_label_writes_every_frame_in_order_with_labels_and_labeller(
+    cli: Any, frames: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out" / "labelled.extxyz"
+    found = cli("label", frames, "--labeller", "emt", "-o", output)
+    assert (found["labelled"], found["already"], found["failed"]) == (6, 0, [])
+    assert "not for science" in found["note"]
+    labelled = read_frames(output, need=("energy", "forces", "stress"))
+    assert [frame.origin for frame in labelled] == [f"f{i}" for i in range(6)]
+    assert {(frame.labeller, frame.protocol) for frame in labelled} == {("emt", found["protocol"])}
+    assert list(output.parent.iterdir()) == [output]
+
+
+def test_the_same_command_again_labels_nothing(cli: Any, frames: Path, tmp_path: Path) -> None:
+    output = tmp_path / "labelled.extxyz"
+    cli("label", frames, "--labeller", "emt", "-o", output)
+    before = output.read_bytes()
+    found = cli("label", frames, "--labeller", "emt", "-o", output)
+    assert (found["labelled"], found["already"]) == (0, 6)
+    assert output.read_bytes() == before
+
+
+def test_more_frames_are_added_and_copies_are_labelled_once(
+    cli: Any, frames: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "labelled.extxyz"
+    cli("label", frames, "--labeller", "emt", "-o", output)
+    copy = crystal(0)
+    copy.translate_sites([1], [1, 0, 0], to_unit_cell=False)
+    more = tmp_path / "more.extxyz"
+    write_frames(more, [Frame(s) for s in (crystal(8), copy, crystal(8), crystal(9))])
+    found = cli("label", more, "--labeller", "emt", "-o", output)
+    assert (found["asked"], found["copies"]) == (4, 1)
+    assert (found["labelled"], found["already"]) == (2, 1)
+    assert len(read_frames(output)) == 8
+
+
+def test_a_frame_that_fails_is_told_and_tried_again(cli: Any, frames: Path, tmp_path: Path) -> None:
+    output, mixed = tmp_path / "labelled.extxyz", tmp_path / "mixed.extxyz"
+    bad = Frame(crystal(7, ("Na", "Cl")), group="salt", origin="rock")
+    write_frames(mixed, [bad, *read_frames(frames, need=())])
+    for labelled, already in ((6, 0), (0, 6)):
+        found = cli("label", mixed, "--labeller", "emt", "-o", output, code=1)
+        assert (found["labelled"], found["already"]) == (labelled, already)
+        (failed,) = found["failed"]
+        assert (failed["frame"], failed["origin"]) == (1, "salt, rock")
+        assert "No EMT-potential for Na" in failed["reason"]
+    assert len(read_frames(output)) == 6
+    result = cli.plain("label", mixed, "--labeller", "emt", "-o", output)
+    assert result.exit_code == 1
+    assert "Failed: frame 1 (salt, rock)" in result.stderr
+
+
+def test_nothing_is_written_where_every_frame_fails(cli: Any, tmp_path: Path) -> None:
+    output, path = tmp_path / "labelled.extxyz", tmp_path / "bad.extxyz"
+    write_frames(path, [Frame(crystal(7, ("Na", "Cl")))])
+    assert cli("label", path, "--labeller", "emt", "-o", output, code=1)["output"] is None
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_output_of_another_labeller_is_refused(cli: Any, frames: Path, tmp_path: Path) -> None:
+    output = tmp_path / "labelled.extxyz"
+    cli("label", frames, "--labeller", "emt", "-o", output)
+    before = output.read_bytes()
+    message = cli.error("label", frames, "--labeller", "mace:mini", "-o", output)
+    assert "labelled by emt" in message
+    assert output.read_bytes() == before
+    assert "choose another file" in cli.error("label", frames, "--labeller", "emt", "-o", frames)
+
+
+def test_wrong_input_stops_label_before_it_starts(
+    cli: Any, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "labelled.extxyz"
+    assert "teacher" in cli.error("label", frames, "--labeller", "techer", "-o", output)
+    missing = tmp_path / "nothing.extxyz"
+    assert "does not exist" in cli.error("label", missing, "--labeller", "emt", "-o", output)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "'vasp' cannot run here" in cli.error(
+        "label", frames, "--labeller", "vasp", "-o", output
+    )
+    assert list(tmp_path.iterdir()) == [frames]
+
+
+def test_a_missing_potcar_stops_label_and_names_the_folder(
+    cli: Any, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from atomate2 import SETTINGS as ATOMATE2
+    from pymatgen.core import SETTINGS as PYMATGEN
+
+    folder = tmp_path / "potcars"
+    folder.mkdir()
+    monkeypatch.setattr(ATOMATE2, "VASP_CMD", sys.executable)
+    monkeypatch.setitem(PYMATGEN, "PMG_VASP_PSP_DIR", str(folder))
+    output = tmp_path / "labelled.extxyz"
+    message = cli.error("label", frames, "--labeller", "vasp", "-o", output)
+    assert "No POTCAR of Au, Cu" in message
+    assert str(folder) in message
+    assert not output.exists()
+
+
+def command(*arguments: object) -> list[str]:
+    return [
+        sys.executable,
+        "-c",
+        "from phonotune.cli.app import main; main()",
+        *map(str, arguments),
+    ]
+
+
+@pytest.mark.slow
+def test_a_killed_label_goes_on_and_labels_no_frame_twice(frames: Path, tmp_path: Path) -> None:
+    (tmp_path / "slowly.py").write_text(SLOW)
+    log, output = tmp_path / "log", tmp_path / "labelled.extxyz"
+    environment = os.environ | {
+        "PYTHONPATH": str(tmp_path),
+        "SLOW_LOG": str(log),
+        "SLOW_SECONDS": "1.0",
+    }
+    line = command("label", frames, "--labeller", "slowly:SlowStatic", "-o", output, "--json")
+    running = subprocess.Popen(line, env=environment, start_new_session=True)
+    part = tmp_path / "labelled.extxyz.part"
+    limit = time.monotonic() + 120
+    while not (part.exists() and part.read_text().count("REF_energy") == 2):
+        assert time.monotonic() < limit
+        assert running.poll() is None
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    finished = part.read_text().count("REF_energy")
+    environment["SLOW_SECONDS"] = "0"
+    again = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
+    found = json.loads(again.stdout)
+    assert (found["already"], found["labelled"]) == (finished, 6 - finished)
+    words = log.read_text().split("\n")[:-1]
+    done = [line for line in words if line.startswith("done")]
+    assert len(done) - len(set(done)) <= 1
+    recorded = set(done[:finished])
+    assert all(done.count(line) == 1 for line in recorded)
+    assert [frame.origin for frame in read_frames(output)] == [f"f{i}" for i in range(6)]
+    assert not part.exists()
+
+
+@pytest.mark.slow
+def test_vasp_labels_through_atomate2_and_says_what_failed(frames: Path, tmp_path: Path) -> None:
+    spec = spec_from_file_location("jobs_conftest", TESTS / "jobs" / "conftest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    potcars = module_from_spec(spec)
+    sys.modules["jobs_conftest"] = potcars
+    spec.loader.exec_module(potcars)
+    potcars.write_potcars(tmp_path / "potcars")
+    config = tmp_path / "config.yaml"
+    config.write_text("vasp: {kspacing: 0.5}\ncustody: {polling_seconds: 0.05, monitor_every: 4}\n")
+    asked = read_frames(frames, need=())[:3]
+    for index, frame in enumerate(asked):
+        frame.structure.scale_lattice(frame.structure.volume * (1 + 0.01 * index))
+    write_frames(frames, asked)
+    modes = dict(
+        zip(
+            [f"{f.structure.volume:.2f}" for f in asked],
+            ["ok", "crash", "unconverged"],
+            strict=True,
+        )
+    )
+    emulator = TESTS / "emulators" / "vasp.py"
+    environment = os.environ | {
+        "ATOMATE2_VASP_CMD": f"{sys.executable} {emulator}",
+        "ATOMATE2_VASP_GAMMA_CMD": f"{sys.executable} {emulator}",
+        "PMG_VASP_PSP_DIR": str(tmp_path / "potcars"),
+        "VASP_EMULATOR_MODE": json.dumps(modes),
+    }
+    output = tmp_path / "labelled.extxyz"
+    line = command(
+        *("label", frames, "--labeller", "vasp", "--config", config, "-o", output, "--json")
+    )
+    first = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    assert first.returncode == 1, first.stderr
+    reasons = {failed["frame"]: failed["reason"] for failed in json.loads(first.stdout)["failed"]}
+    assert "the job failed" in reasons[2]
+    assert "did not converge" in reasons[3]
+    environment["VASP_EMULATOR_MODE"] = "ok"
+    again = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["already"] == 1
+    labelled = read_frames(output, need=("energy", "forces", "stress"))
+    assert [frame.labeller for frame in labelled] == ["vasp"] * 3
+    assert (tmp_path / "labelled-jobs").is_dir()

@@ -203,7 +203,10 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=64)
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
 def test_file_and_document_lose_nothing_of_any_frame(

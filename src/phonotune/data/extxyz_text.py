@@ -74,17 +74,20 @@ def _digits(values: FloatArray) -> str:
 
 
 def _read_back(key: str, pair: str) -> object:
+    """Return what ASE reads of a pair that others surround; None if it runs into them."""
     try:
-        return key_val_str_to_dict(pair)[key]
+        read = key_val_str_to_dict(f"before=1 {pair} after=2")
     except ValueError:  # a backslash that JSON does not know
         return None
+    return read[key] if read.keys() == {"before", key, "after"} and read["after"] == 2 else None
 
 
 def _text(key: str, value: str) -> str:
     """Format text so that ASE reads it back as the same text, not as a number or a boolean."""
     for candidate in (value, f"_JSON {json.dumps(value)}"):
         pair = f"{key}={escape(candidate)}"
-        if "\n" not in pair and _read_back(key, pair) == value:
+        read = _read_back(key, pair)
+        if isinstance(read, str) and read == value and "\n" not in pair:
             return pair
     raise FramesError(
         f"The {key} {value!r} cannot be written to extxyz; use letters, digits, spaces and "

@@ -17,6 +17,7 @@ import matplotlib
 from common import FOUNDATION, ROOT, markdown, middle, zone_mae
 from experiments import Experiment, Result, run_all, values
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from phonotune.report.bundle import STRATEGY_ORDER
 from phonotune.report.style import MUTED, TEXT, WIDE, Look, dress, legend_above, looks, new_figure
@@ -83,8 +84,9 @@ def draw(results: list[Result], given: argparse.Namespace, untuned: float) -> No
     for number, (quantity, axis) in enumerate(zip(QUANTITIES, axes, strict=True)):
         dress(axis, "labelled frames", QUANTITIES[quantity][0])
         axis.set_yscale("log")
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter("{x:g}")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_xticks(given.frames)
         for index, (strategy, look) in enumerate(zip(given.strategies, styles, strict=True)):
             shift = 0.08 * (index - (len(styles) - 1) / 2)

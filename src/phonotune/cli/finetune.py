@@ -146,14 +146,16 @@ def _train(
         )
     epochs, members = config.root.max_epochs, config.root.committee
     with out.progress(f"Fine-tuning {record.name}, {config.strategy}", epochs * members) as advance:
-        finished = 0
+        earlier, last = 0, -1
         advance(0, "finding neighbours")
 
         def after_epoch(row: dict[str, float]) -> None:
-            nonlocal finished
-            finished += row["epoch"] > 0
+            nonlocal earlier, last
+            epoch = int(row["epoch"])
+            earlier += epochs * (epoch <= last)  # the next member of a committee
+            last = epoch
             error = row.get("valid_forces")
             text = "" if error is None else f"validation forces {error:.2f} meV/Å"
-            advance(finished, text)
+            advance(earlier + epoch, text)
 
         return run_training(dataset, record, config, progress=after_epoch)

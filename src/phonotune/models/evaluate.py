@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 ATOMS_PER_BATCH: Final = {"cpu": 160, "cuda": 4096}
 """Most atoms in one batch by device: on a CPU a larger batch leaves the caches and is slower."""
 
+NEIGHBOURS_PER_ATOM: Final = 80
+"""Neighbours of an atom up to which a batch may hold its most atoms; denser cells make it smaller."""
+
 DTYPES: Final[dict[str, torch.dtype]] = {"float64": torch.float64, "float32": torch.float32}
 
 
@@ -120,8 +123,8 @@ class ModelEvaluator:
             The model gave NaN or infinity, or one structure alone does not fit the memory.
         """
         answers: list[Evaluation] = []
-        for part in _batches(structures, self._limit):
-            answers += self._evaluate(part, [build_graph(s, self._spec) for s in part])
+        for part in _batches(structures, self._spec, self._limit):
+            answers += self._evaluate([s for s, _ in part], [graph for _, graph in part])
         for index, (structure, answer) in enumerate(zip(structures, answers, strict=True)):
             _require_finite(answer, structure, index)
         return answers
@@ -182,15 +185,24 @@ def _atoms_per_batch(device: torch.device) -> int:
     return ATOMS_PER_BATCH.get(device.type, ATOMS_PER_BATCH["cpu"]) if chosen is None else chosen
 
 
-def _batches(structures: Sequence[Structure], limit: int) -> Iterator[list[Structure]]:
-    batch: list[Structure] = []
-    n_atoms = 0
+def _batches(
+    structures: Sequence[Structure], spec: GraphSpec, limit: int
+) -> Iterator[list[tuple[Structure, Graph]]]:
+    """Yield structures with their graphs, at most `limit` atoms and so many neighbours an atom.
+
+    The fast forward gives every atom of a batch as many slots as the atom with most neighbours has.
+    """
+    batch: list[tuple[Structure, Graph]] = []
+    n_atoms, width = 0, 0
     for structure in structures:
-        if batch and n_atoms + len(structure) > limit:
+        graph = build_graph(structure, spec)
+        wider = max(width, graph.width)
+        more = n_atoms + graph.n_atoms
+        if batch and (more > limit or more * wider > limit * NEIGHBOURS_PER_ATOM):
             yield batch
-            batch, n_atoms = [], 0
-        batch.append(structure)
-        n_atoms += len(structure)
+            batch, more, wider = [], graph.n_atoms, graph.width
+        batch.append((structure, graph))
+        n_atoms, width = more, wider
     if batch:
         yield batch
 

@@ -88,6 +88,11 @@ class Graph:
         return int(self.positions.shape[0])
 
     @property
+    def width(self) -> int:
+        """Number of neighbours of the atom that has most."""
+        return int(torch.bincount(self.edge_index[1], minlength=1).max())
+
+    @property
     def n_edges(self) -> int:
         """Number of directed edges."""
         return int(self.edge_index.shape[1])

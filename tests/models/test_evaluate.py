@@ -7,9 +7,9 @@ from pymatgen.core import Structure
 from scipy.spatial.transform import Rotation
 
 from phonotune.errors import FoundationError, PhonotuneError, StructureError
+from phonotune.models.batching import find_atoms_per_batch
 from phonotune.models.evaluate import (
     ModelEvaluator,
-    _atoms_per_batch,
     choose_device,
     readout_head,
 )
@@ -231,10 +231,10 @@ def test_device_is_taken_from_the_settings_when_automatic(monkeypatch):
 
 
 def test_batches_follow_the_settings_or_suit_the_device(monkeypatch):
-    assert _atoms_per_batch(torch.device("cuda")) > _atoms_per_batch(torch.device("cpu"))
+    assert find_atoms_per_batch(torch.device("cuda")) > find_atoms_per_batch(torch.device("cpu"))
     monkeypatch.setenv("PHONOTUNE_ATOMS_PER_BATCH", "7")
     get_settings.cache_clear()
-    assert _atoms_per_batch(torch.device("cuda")) == 7
+    assert find_atoms_per_batch(torch.device("cuda")) == 7
 
 
 def test_the_default_head_is_found_and_an_ambiguous_one_refused(tiny_mace):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 import torch
 
 from phonotune.errors import FoundationError, PhonotuneError
+from phonotune.models.batching import Batching
 from phonotune.models.fast import accelerate
-from phonotune.models.graphs import Batch, Graph, GraphSpec, build_graph, collate
+from phonotune.models.graphs import Batch, GraphSpec
 from phonotune.models.memory import reuse_memory
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
@@ -19,12 +20,6 @@ from phonotune.settings import get_settings
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
-
-ATOMS_PER_BATCH: Final = {"cpu": 160, "cuda": 4096}
-"""Most atoms in one batch by device: on a CPU a larger batch leaves the caches and is slower."""
-
-NEIGHBOURS_PER_ATOM: Final = 80
-"""Neighbours of an atom up to which a batch may hold its most atoms; denser cells make it smaller."""
 
 DTYPES: Final[dict[str, torch.dtype]] = {"float64": torch.float64, "float32": torch.float32}
 
@@ -104,8 +99,8 @@ class ModelEvaluator:
         own = copy.deepcopy(model).to(self.device, torch_dtype(dtype)).eval()
         self._model = accelerate(own, share=True).requires_grad_(requires_grad=False)
         self._spec = GraphSpec.of(self._model)
-        self._head = readout_head(self._model)
-        self._limit = atoms_per_batch or _atoms_per_batch(self.device)
+        head = readout_head(self._model)
+        self._batching = Batching(self._spec, self.device, head, atoms_per_batch)
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -122,9 +117,7 @@ class ModelEvaluator:
         PhonotuneError
             The model gave NaN or infinity, or one structure alone does not fit the memory.
         """
-        answers: list[Evaluation] = []
-        for part in _batches(structures, self._spec, self._limit):
-            answers += self._evaluate([s for s, _ in part], [graph for _, graph in part])
+        answers = self._batching.map(self._run, structures)
         for index, (structure, answer) in enumerate(zip(structures, answers, strict=True)):
             _require_finite(answer, structure, index)
         return answers
@@ -149,24 +142,6 @@ class ModelEvaluator:
             device=str(self.device),
         )
 
-    def _evaluate(
-        self, structures: Sequence[Structure], graphs: Sequence[Graph]
-    ) -> list[Evaluation]:
-        try:
-            return self._run(collate(graphs, self.device, self._head))
-        except torch.cuda.OutOfMemoryError as error:
-            if len(graphs) == 1:
-                raise PhonotuneError(
-                    f"{structures[0].composition.formula} ({graphs[0].n_atoms} atoms, "
-                    f"{graphs[0].n_edges} neighbour pairs) does not fit the memory of "
-                    f"{self.device}. Use a smaller supercell, float32 or PHONOTUNE_DEVICE=cpu."
-                ) from error
-        torch.cuda.empty_cache()
-        half = len(graphs) // 2
-        return self._evaluate(structures[:half], graphs[:half]) + self._evaluate(
-            structures[half:], graphs[half:]
-        )
-
     def _run(self, batch: Batch) -> list[Evaluation]:
         bounds = batch["ptr"].tolist()
         output = self._model(batch, training=False, compute_force=True, compute_stress=True)
@@ -178,33 +153,6 @@ class ModelEvaluator:
             Evaluation(float(energy[i]), forces[bounds[i] : bounds[i + 1]].copy(), stress[i].copy())
             for i in range(len(energy))
         ]
-
-
-def _atoms_per_batch(device: torch.device) -> int:
-    chosen = get_settings().atoms_per_batch
-    return ATOMS_PER_BATCH.get(device.type, ATOMS_PER_BATCH["cpu"]) if chosen is None else chosen
-
-
-def _batches(
-    structures: Sequence[Structure], spec: GraphSpec, limit: int
-) -> Iterator[list[tuple[Structure, Graph]]]:
-    """Yield structures with their graphs, at most `limit` atoms and so many neighbours an atom.
-
-    The fast forward gives every atom of a batch as many slots as the atom with most neighbours has.
-    """
-    batch: list[tuple[Structure, Graph]] = []
-    n_atoms, width = 0, 0
-    for structure in structures:
-        graph = build_graph(structure, spec)
-        wider = max(width, graph.width)
-        more = n_atoms + graph.n_atoms
-        if batch and (more > limit or more * wider > limit * NEIGHBOURS_PER_ATOM):
-            yield batch
-            batch, more, wider = [], graph.n_atoms, graph.width
-        batch.append((structure, graph))
-        n_atoms, width = more, wider
-    if batch:
-        yield batch
 
 
 def _require_finite(answer: Evaluation, structure: Structure, index: int) -> None:

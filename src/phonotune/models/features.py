@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from e3nn import o3
 
-from phonotune.errors import FoundationError, PhonotuneError
-from phonotune.models.evaluate import ATOMS_PER_BATCH, choose_device, readout_head, torch_dtype
-from phonotune.models.graphs import Batch, Graph, GraphSpec, build_graph, collate
+from phonotune.errors import FoundationError
+from phonotune.models.batching import Batching
+from phonotune.models.evaluate import choose_device, readout_head, torch_dtype
+from phonotune.models.graphs import Batch, GraphSpec
 from phonotune.ports import FloatArray
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ class FeatureExtractor:
     dtype
         ``"float64"`` or ``"float32"``.
     atoms_per_batch
-        Most atoms in one batch; None takes what suits the device. Batches that do not fit the memory
-        of a GPU are halved.
+        Most atoms in one batch; see :class:`phonotune.models.batching.Batching`.
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class FeatureExtractor:
         self.device = choose_device(device)
         self._model: Any = copy.deepcopy(model).to(self.device, torch_dtype(dtype)).eval()
         self._model.requires_grad_(requires_grad=False)
-        self._spec = GraphSpec.of(self._model)
         self._head = readout_head(self._model)
-        self._limit = atoms_per_batch or ATOMS_PER_BATCH.get(self.device.type, 80)
+        spec = GraphSpec.of(self._model)
+        self._batching = Batching(spec, self.device, self._head, atoms_per_batch)
 
     def descriptors(self, structures: Sequence[Structure]) -> list[FloatArray]:
         """Return the invariant node features after every interaction, side by side.
@@ -66,7 +66,7 @@ class FeatureExtractor:
         PhonotuneError
             One structure alone does not fit the memory.
         """
-        return self._in_batches(structures, self._descriptors)
+        return self._batching.map(self._descriptors, structures)
 
     def force_features(self, structures: Sequence[Structure]) -> list[FloatArray]:
         """Return the derivatives of the forces with respect to the last-layer weights.
@@ -90,32 +90,7 @@ class FeatureExtractor:
         PhonotuneError
             One structure alone does not fit the memory.
         """
-        return self._in_batches(structures, self._force_features)
-
-    def _in_batches(
-        self,
-        structures: Sequence[Structure],
-        action: Callable[[Batch], list[FloatArray]],
-    ) -> list[FloatArray]:
-        found: list[FloatArray] = []
-        for part in _parts(structures, self._limit):
-            found += self._halving([build_graph(s, self._spec) for s in part], action)
-        return found
-
-    def _halving(
-        self, graphs: Sequence[Graph], action: Callable[[Batch], list[FloatArray]]
-    ) -> list[FloatArray]:
-        try:
-            return action(collate(graphs, self.device, self._head))
-        except torch.cuda.OutOfMemoryError as error:
-            if len(graphs) == 1:
-                raise PhonotuneError(
-                    f"A structure of {graphs[0].n_atoms} atoms does not fit the memory of "
-                    f"{self.device}. Use a smaller supercell or PHONOTUNE_DEVICE=cpu."
-                ) from error
-        torch.cuda.empty_cache()
-        half = len(graphs) // 2
-        return self._halving(graphs[:half], action) + self._halving(graphs[half:], action)
+        return self._batching.map(self._force_features, structures)
 
     def _descriptors(self, batch: Batch) -> list[FloatArray]:
         with torch.no_grad(), _outputs_of(self._model.products) as captured:
@@ -199,17 +174,6 @@ def _split(values: torch.Tensor, batch: Batch) -> list[FloatArray]:
     bounds = batch["ptr"].tolist()[1:-1]
     array = values.detach().to("cpu", torch.float64).numpy()
     return [np.ascontiguousarray(part) for part in np.split(array, bounds)]
-
-
-def _parts(structures: Sequence[Structure], limit: int) -> Iterator[list[Structure]]:
-    part: list[Structure] = []
-    for structure in structures:
-        if part and sum(map(len, part)) + len(structure) > limit:
-            yield part
-            part = []
-        part.append(structure)
-    if part:
-        yield part
 
 
 def pool_features(

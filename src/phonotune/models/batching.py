@@ -1,0 +1,104 @@
+"""Many structures through one model: in batches that fit, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import torch
+
+from phonotune.errors import PhonotuneError
+from phonotune.models.graphs import Batch, Graph, GraphSpec, build_graph, collate
+from phonotune.settings import get_settings
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+T = TypeVar("T")
+
+ATOMS_PER_BATCH: Final = {"cpu": 160, "cuda": 4096}
+"""Most atoms in one batch by device: on a CPU a larger batch leaves the caches and is slower."""
+
+NEIGHBOURS_PER_ATOM: Final = 80
+"""Neighbours of an atom up to which a batch may hold its most atoms; denser cells make it smaller."""
+
+
+def find_atoms_per_batch(device: torch.device) -> int:
+    """Return the setting ``atoms_per_batch``, or what suits the device."""
+    chosen = get_settings().atoms_per_batch
+    return ATOMS_PER_BATCH.get(device.type, ATOMS_PER_BATCH["cpu"]) if chosen is None else chosen
+
+
+class Batching:
+    """Cuts structures into batches, and a batch in halves if it does not fit the memory of a GPU.
+
+    Parameters
+    ----------
+    spec
+        Elements, cutoff and dtype of the model.
+    device
+        Where the batches live.
+    head
+        Index of the readout head.
+    atoms_per_batch
+        Most atoms in one batch; None takes the setting ``atoms_per_batch``, or what suits the
+        device. A larger structure is a batch of its own.
+    """
+
+    def __init__(
+        self, spec: GraphSpec, device: torch.device, head: int, atoms_per_batch: int | None = None
+    ) -> None:
+        self._spec, self._device, self._head = spec, device, head
+        self._limit = atoms_per_batch or find_atoms_per_batch(device)
+
+    def map(self, action: Callable[[Batch], list[T]], structures: Sequence[Structure]) -> list[T]:
+        """Return what `action` gives for every structure of its batch, in the order of `structures`.
+
+        Raises
+        ------
+        StructureError
+            An element is unknown to the model.
+        PhonotuneError
+            One structure alone does not fit the memory.
+        """
+        results: list[T] = []
+        for part in self._batches(structures):
+            results += self._halving(action, part)
+        return results
+
+    def _halving(
+        self, action: Callable[[Batch], list[T]], part: Sequence[tuple[Structure, Graph]]
+    ) -> list[T]:
+        try:
+            return action(collate([graph for _, graph in part], self._device, self._head))
+        except torch.cuda.OutOfMemoryError as error:
+            if len(part) == 1:
+                ((structure, graph),) = part
+                raise PhonotuneError(
+                    f"{structure.composition.formula} ({graph.n_atoms} atoms, "
+                    f"{graph.n_edges} neighbour pairs) does not fit the memory of "
+                    f"{self._device}. Use a smaller supercell, float32 or PHONOTUNE_DEVICE=cpu."
+                ) from error
+        torch.cuda.empty_cache()
+        half = len(part) // 2
+        return self._halving(action, part[:half]) + self._halving(action, part[half:])
+
+    def _batches(self, structures: Sequence[Structure]) -> Iterator[list[tuple[Structure, Graph]]]:
+        """Yield structures with their graphs, bounded by atoms and by neighbours.
+
+        The fast forward gives every atom of a batch as many slots as the atom with most neighbours
+        has.
+        """
+        batch: list[tuple[Structure, Graph]] = []
+        n_atoms, width = 0, 0
+        for structure in structures:
+            graph = build_graph(structure, self._spec)
+            more, wider = n_atoms + graph.n_atoms, max(width, graph.width)
+            slots = more * wider
+            if batch and (more > self._limit or slots > self._limit * NEIGHBOURS_PER_ATOM):
+                yield batch
+                batch, more, wider = [], graph.n_atoms, graph.width
+            batch.append((structure, graph))
+            n_atoms, width = more, wider
+        if batch:
+            yield batch

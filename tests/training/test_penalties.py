@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from phonotune.models.evaluate import ModelEvaluator
+from phonotune.models.fast import FastMACE, accelerate
 from phonotune.physics.phonon import PhononSettings, analyse_forces, plan_displacements
 from phonotune.physics.phonon_files import read_force_constants, write_phonopy_files
 from phonotune.schemas.base import Source
@@ -45,7 +46,7 @@ def test_hessian_columns_of_the_foundation_are_its_force_constants(
     foundation, planned, force_constants_file
 ):
     plan, options, state = planned("delta", f"hessian.file={force_constants_file}")
-    (column,) = find_penalties(foundation, foundation, plan, options, ())
+    (column,) = find_penalties(foundation, plan, options, ())
     own = HessianColumn(
         column.model, column.weights, column.graph, column.constants, torch.abs, 1.0
     )
@@ -65,7 +66,7 @@ def test_the_hessian_loss_has_the_gradient_of_its_finite_difference(
     structure, constants = read_force_constants(force_constants_file)
     assert constants.shape == (len(structure), len(structure), 3, 3)
     plan, options, state = planned("delta", f"hessian.file={force_constants_file}")
-    (column,) = find_penalties(foundation, foundation, plan, options, ())
+    (column,) = find_penalties(foundation, plan, options, ())
     part = HessianColumn(
         column.model, column.weights, column.graph, 2 * column.constants, huber(0.1), 1.0
     )
@@ -99,7 +100,7 @@ def test_the_replay_head_replaces_the_materials_head_and_nothing_else(
     foundation, planned, labelled
 ):
     plan, options, state = planned("multihead")
-    (replay,) = find_penalties(foundation, foundation, plan, options, labelled[:2])
+    (replay,) = find_penalties(foundation, plan, options, labelled[:2])
     seen = replay_view(state.tensors)
     assert set(seen) == {n for n in state.tensors if not n.startswith(REPLAY)}
     gradients = torch.autograd.grad(
@@ -116,9 +117,9 @@ def test_the_replay_head_replaces_the_materials_head_and_nothing_else(
 
 def test_replay_frames_are_a_part_of_any_strategy(foundation, planned, labelled):
     plan, options, state = planned("lora", "replay.frames=3", "replay.weight=2")
-    (double,) = find_penalties(foundation, foundation, plan, options, labelled[:2])
+    (double,) = find_penalties(foundation, plan, options, labelled[:2])
     _, once, _ = planned("lora", "replay.frames=3")
-    (single,) = find_penalties(foundation, foundation, plan, once, labelled[:2])
+    (single,) = find_penalties(foundation, plan, once, labelled[:2])
     losses = [
         float(part(state.tensors, np.random.default_rng(0)).detach()) for part in (double, single)
     ]
@@ -129,7 +130,7 @@ def test_second_derivatives_alone_teach_the_force_constants(
     foundation, planned, force_constants_file
 ):
     plan, options, state = planned("delta", f"hessian.file={force_constants_file}", "lr=0.01")
-    (column,) = find_penalties(foundation, foundation, plan, options, ())
+    (column,) = find_penalties(foundation, plan, options, ())
     softer = HessianColumn(
         column.model, column.weights, column.graph, 0.8 * column.constants, column.penalty, 1.0
     )
@@ -141,3 +142,24 @@ def test_second_derivatives_alone_teach_the_force_constants(
         state.optimizer.step()
         losses.append(float(loss.detach()))
     assert sum(losses[-2:]) < 0.3 * sum(losses[:2])
+
+
+def test_the_fast_forward_gives_the_gradients_of_the_hessian_loss_of_the_plain_one(
+    foundation, planned, force_constants_file
+):
+    plan, options, state = planned("delta", f"hessian.file={force_constants_file}")
+    slopes = []
+    fast = accelerate(foundation, share=True)
+    assert isinstance(fast, FastMACE)
+    for model in (foundation, fast):
+        (column,) = find_penalties(model, plan, options, ())
+        wrong = HessianColumn(
+            column.model, column.weights, column.graph, 2 * column.constants, huber(0.1), 1.0
+        )
+        loss = wrong(state.tensors, np.random.default_rng(0))
+        slopes.append(torch.autograd.grad(loss, list(state.tensors.values()), allow_unused=True))
+    moved = [(a, b) for a, b in zip(*slopes, strict=True) if a is not None]
+    largest = max(float(plain.abs().max()) for plain, _ in moved)
+    assert largest > 0
+    for plain, faster in moved:
+        assert torch.allclose(plain, faster, rtol=0, atol=1e-9 * largest)

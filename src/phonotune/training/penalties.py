@@ -115,7 +115,6 @@ class Pull:
 
 def find_penalties(
     model: torch.nn.Module,
-    plain: torch.nn.Module,
     plan: TuningPlan,
     options: Options,
     replay: Sequence[Frame],
@@ -126,8 +125,6 @@ def find_penalties(
     ----------
     model
         What is trained, its parameters constant, on its device and in its dtype.
-    plain
-        The same with MACE's own forward, for what is differentiated more than twice.
     plan
         What moves.
     replay
@@ -144,7 +141,7 @@ def find_penalties(
     if replay:
         parts.append(_replay(model, plan, options, replay))
     if options.hessian.file is not None:
-        parts.append(_hessian(plain, plan, options.hessian))
+        parts.append(_hessian(model, plan, options.hessian))
     if options.loss.l2sp > 0:
         parts.append(Pull(plan.terms, options.loss.l2sp))
     return tuple(parts)

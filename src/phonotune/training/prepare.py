@@ -40,9 +40,8 @@ class Prepared:
     ----------
     base
         The foundation, float64, on the CPU.
-    plain, model
-        Its copy that trains, parameters constant, on the device and in the dtype of the training;
-        `model` has the faster forward, `plain` can be differentiated any number of times.
+    model
+        Its copy that trains, parameters constant, on the device and in the dtype of the training.
     train, valid
         Frames with their graphs, atomic energies refitted.
     replay
@@ -50,7 +49,6 @@ class Prepared:
     """
 
     base: torch.nn.Module
-    plain: torch.nn.Module
     model: torch.nn.Module
     elements: tuple[int, ...]
     options: Options
@@ -87,7 +85,7 @@ class Prepared:
             train=self._frames(options),
             valid=self.valid,
             terms=loss_terms(options.loss),
-            penalties=find_penalties(self.model, self.plain, plan, options, self.replay),
+            penalties=find_penalties(self.model, plan, options, self.replay),
             stress=self.train.has_stress or self.valid.has_stress,
             anchors=_anchors(self.base, plan, self.like) if options.decay == "weights" else None,
         )
@@ -116,15 +114,14 @@ def prepare(
         The foundation gives no number on the training frames.
     """
     reuse_memory()
-    plain = copy.deepcopy(base).to(choose_device(device), torch_dtype(options.dtype))
-    plain.requires_grad_(requires_grad=False)
-    model = accelerate(plain)
+    own = copy.deepcopy(base).to(choose_device(device), torch_dtype(options.dtype))
+    model = accelerate(own, share=True).requires_grad_(requires_grad=False)
     elements = sorted({int(z) for f in (*train, *valid) for z in f.structure.atomic_numbers})
     sets = [FrameSet.build(frames, model, elements) for frames in (train, valid)]
     refit = _refit(model, sets[0], options) if options.refit_energies else no_refit(elements)
     fitted, held_out = (frames.shifted(refit.shifts) for frames in sets)
     replay = _replay(base, options, train, device)
-    return Prepared(base, plain, model, tuple(elements), options, fitted, held_out, refit, replay)
+    return Prepared(base, model, tuple(elements), options, fitted, held_out, refit, replay)
 
 
 def _refit(model: torch.nn.Module, train: FrameSet, options: Options) -> EnergyRefit:

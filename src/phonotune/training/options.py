@@ -129,12 +129,6 @@ class Options(Part):
             raise ValueError(f"recipe {name!r} is unknown; this strategy knows {known}")
         return _merged(cls.RECIPES[name], given)
 
-    @model_validator(mode="after")
-    def _check_decay(self) -> Options:
-        if self.decay == "weights" and getattr(self, "rank", None) is not None:
-            raise ValueError("decay 'weights' needs a full change; low-rank factors have 'change'")
-        return self
-
 
 def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(defaults)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from phonotune.training.options import Options
 from phonotune.training.plan import Strategy, TuningPlan, plan_terms
@@ -35,6 +35,12 @@ class LoraOptions(Options):
     max_epochs: int = Field(default=100, ge=0)
     lr: Dimensionless = Field(default=0.02, gt=0)
     clip_norm: Dimensionless | None = Field(default=10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _check_decay(self) -> LoraOptions:
+        if self.decay == "weights":
+            raise ValueError("decay 'weights' needs a full change; low-rank factors have 'change'")
+        return self
 
 
 def plan(model: torch.nn.Module, elements: Iterable[int], options: LoraOptions) -> TuningPlan:

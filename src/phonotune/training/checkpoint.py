@@ -6,7 +6,6 @@ same call finds it, and ends bit-identical (CPU) to a training that was never in
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from phonotune.errors import InputError, TrainingError
+from phonotune.models.trust import sha256_of
 from phonotune.schemas.base import hash_json
 from phonotune.training.options import Options
 from phonotune.training.state import FORMAT, TrainState
@@ -51,7 +51,8 @@ class Checkpoint:
             A file that the options name does not exist.
         """
         lasting = options.model_dump(mode="json", exclude={"max_seconds"})
-        files = [_sha256(f) for f in (options.replay.file, options.hessian.file) if f is not None]
+        given = (options.replay.file, options.hessian.file)
+        files = [_content_hash(file) for file in given if file is not None]
         key = hash_json([FORMAT, foundation_sha256, dataset_hash, lasting, files, member])[:32]
         return cls(directory.expanduser() / f"{key}.safetensors")
 
@@ -88,10 +89,9 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-def _sha256(path: Path) -> str:
+def _content_hash(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}). Give an existing file."

@@ -7,16 +7,18 @@ from phonotune.training.prepare import prepare
 from phonotune.training.state import REPLAY, start_state
 
 
+OPTIONS = parse_overrides("multihead", ["replay.frames=2", "dtype=float64"]).root
+
+
 @pytest.fixture
 def shared(foundation, labelled):
-    options = parse_overrides("multihead", ["replay.frames=2", "dtype=float64"]).root
-    return prepare(foundation, labelled[:4], labelled[4:], options, "cpu")
+    return prepare(foundation, labelled[:4], labelled[4:], OPTIONS, "cpu")
 
 
 def moved(shared):
     """Tensors off zero, the plan and the task."""
-    plan, task = shared.task(shared.options)
-    tensors = start_state(plan, shared.options, shared.base, shared.like).tensors
+    plan, task = shared.task(OPTIONS)
+    tensors = start_state(plan, OPTIONS, shared.base, shared.like).tensors
     return plan, task, {name: t.detach() + 0.5 for name, t in tensors.items()}
 
 

@@ -70,9 +70,7 @@ def finetune(
             _train(shared, options, checkpoint, interruption, progress)
             for options, checkpoint in zip(member_options(config.root), checkpoints, strict=True)
         ]
-    training = Training(
-        dataset, record, shared.base, config, shared.plan, shared.refit, str(shared.like.device)
-    )
+    training = Training(dataset, record, shared.base, config, shared.refit, str(shared.like.device))
     document = training_document(training, members)
     if all(member.stop.kind != "time" for member in members):
         for checkpoint in checkpoints:
@@ -124,7 +122,8 @@ def _train(
         )
     names = {name for term in plan.terms for name in term.shapes()}
     kept = {name: tensor for name, tensor in state.best.items() if name in names}
-    return Member(Adapter(plan.terms, kept, shared.refit.shifts), state, stop, options.seed)
+    adapter = Adapter(plan.terms, kept, shared.refit.shifts)
+    return Member(plan, adapter, state, stop, options.seed)
 
 
 def _check_frames(train: Sequence[Frame], valid: Sequence[Frame]) -> None:

@@ -51,7 +51,6 @@ class Prepared:
     base: torch.nn.Module
     model: torch.nn.Module
     elements: tuple[int, ...]
-    options: Options
     train: FrameSet
     valid: FrameSet
     refit: EnergyRefit
@@ -62,14 +61,6 @@ class Prepared:
         """A tensor with the dtype and device of the training."""
         return next(self.model.parameters())
 
-    @property
-    def plan(self) -> TuningPlan:
-        """The plan of the first member."""
-        return self._plan(self.options)
-
-    def _plan(self, options: Options) -> TuningPlan:
-        return find_strategy(options.strategy).plan(self.base, self.elements, options)
-
     def task(self, options: Options) -> tuple[TuningPlan, Task]:
         """Return plan and task of one member, by its own options.
 
@@ -78,7 +69,7 @@ class Prepared:
         ConfigError
             The plan moves nothing, or contradicts itself.
         """
-        plan = self._plan(options)
+        plan = find_strategy(options.strategy).plan(self.base, self.elements, options)
         task = Task(
             model=self.model,
             weights=EffectiveWeights(self.model, plan.terms),
@@ -121,7 +112,7 @@ def prepare(
     refit = _refit(model, sets[0], options) if options.refit_energies else no_refit(elements)
     fitted, held_out = (frames.shifted(refit.shifts) for frames in sets)
     replay = _replay(base, options, train, device)
-    return Prepared(base, model, tuple(elements), options, fitted, held_out, refit, replay)
+    return Prepared(base, model, tuple(elements), fitted, held_out, refit, replay)
 
 
 def _refit(model: torch.nn.Module, train: FrameSet, options: Options) -> EnergyRefit:

@@ -40,15 +40,15 @@ class Training:
     foundation: FoundationRecord
     base: torch.nn.Module
     config: FineTuneConfig
-    plan: TuningPlan
     refit: EnergyRefit
     device: str
 
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One trained model: its adapter, how it came about and why it ended."""
+    """One trained model: what moved, its adapter, how it came about and why it ended."""
 
+    plan: TuningPlan
     adapter: Adapter
     state: TrainState
     stop: Stop
@@ -72,7 +72,7 @@ def training_document(training: Training, members: Sequence[Member]) -> Training
             dataset.dataset_hash,
             training.config.resolved(),
         ),
-        plan=training.plan.summary(),
+        plan=first.plan.summary(),
         metrics=metrics,
         energy_refit=training.refit.text,
         best_epoch=best_epoch(first.state.valid_losses),

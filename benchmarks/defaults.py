@@ -16,7 +16,8 @@ from pathlib import Path
 from statistics import median
 
 from common import CASES, ROOT, markdown, middle
-from experiments import Experiment, Result, run_all, values
+from experiments import Experiment, run_experiment
+from resumable import Result, run_all, values
 
 from phonotune.training.config import parse_overrides
 from phonotune.training.strategies import STRATEGIES
@@ -78,7 +79,7 @@ def main() -> None:
         for point in points(given.grid)
         for case in given.case
     ]
-    results = run_all(experiments, given.out, given.jobs)
+    results = run_all(run_experiment, experiments, given.out, given.jobs)
     print(f"\n`{given.strategy}` {' '.join(given.set)}\n\n{table(results, given)}")
 
 

@@ -1,21 +1,14 @@
-"""Trainings with their phonons, one a JSON line; what is done already is not done again."""
+"""One training with its phonons, and its errors as a JSON line."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
-from pathlib import Path
-from typing import Any
 
-from phonotune.errors import PhonotuneError
+from resumable import Result
+
 from phonotune.training.config import parse_overrides
-
-Result = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -44,6 +37,11 @@ class Experiment:
         text = json.dumps([asdict(self), resolved], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @property
+    def name(self) -> str:
+        """Everything that tells it from others, in words."""
+        return " ".join(map(str, asdict(self).values()))
+
 
 def run_experiment(experiment: Experiment) -> Result:
     """Train, compute phonons, compare with the reference; one thread."""
@@ -71,48 +69,3 @@ def run_experiment(experiment: Experiment) -> Result:
         "plan": document.plan.text,
         "config": document.model.config,
     }
-
-
-def read_results(path: Path) -> list[Result]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def run_all(experiments: Iterable[Experiment], path: Path, jobs: int) -> list[Result]:
-    """Run what `path` does not hold yet, `jobs` processes at a time; return the results asked for.
-
-    A result is written the moment it is there. Trainings that fail are told and left out, and a
-    killed one goes on from its checkpoint beside `path`.
-    """
-    wanted = {e.key: e for e in experiments}
-    done = {result["key"] for result in read_results(path)}
-    waiting = [e for key, e in wanted.items() if key not in done]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    os.environ["PHONOTUNE_CHECKPOINT_DIR"] = str(path.parent / f"{path.stem}-checkpoints")
-    print(f"{len(wanted) - len(waiting)} of {len(wanted)} done already", flush=True)
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool, path.open("a") as stream:
-        running = {pool.submit(run_experiment, e): e for e in waiting}
-        for future in as_completed(running):
-            _record(running[future], future, stream)
-    return [r for r in read_results(path) if r["key"] in wanted]
-
-
-def _record(experiment: Experiment, future: Any, stream: Any) -> None:
-    name = " ".join(map(str, asdict(experiment).values()))
-    try:
-        result = future.result()
-    except PhonotuneError as error:
-        print(f"{name}: failed: {error}", flush=True)
-        return
-    stream.write(json.dumps(result) + "\n")
-    stream.flush()
-    zone, forces, seconds = (result[k] for k in ("zone_mae", "valid_forces", "seconds"))
-    print(f"{name}: {zone:.4f} THz, {forces:.3f} meV/Å, {seconds:.0f} s", flush=True)
-
-
-def values(results: Sequence[Result], key: str, **where: object) -> list[float]:
-    """Return one number of all results that agree with `where`."""
-    chosen = [r for r in results if all(r[name] == value for name, value in where.items())]
-    return sorted(float(result[key]) for result in chosen)

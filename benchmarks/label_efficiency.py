@@ -16,21 +16,16 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from common import ROOT, markdown, middle
+from resumable import Result, run_all, values
 
-from phonotune.errors import PhonotuneError
 from phonotune.training.config import parse_overrides
 
-Result = dict[str, Any]
 METHODS = ("random", "energy", "fps", "doptimal")
 CRYSTALS = ("BaTiO3", "KNbO3", "NaCl", "MgO", "Si", "K3Sb")
 BASELINE, TARGET, WANTED = "random", 16, 8
@@ -55,6 +50,11 @@ class Run:
         options = parse_overrides("lora", self.overrides).resolved()
         content = {k: v for k, v in asdict(self).items() if k != "folder"} | {"config": options}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        """The run in words."""
+        return f"{self.crystal} {self.method} {self.frames} frames seed {self.seed}"
 
 
 def arguments() -> argparse.Namespace:
@@ -84,15 +84,17 @@ def runs(given: argparse.Namespace) -> list[Run]:
     ]
 
 
-def prepare(crystal: str, seed: int, methods: Sequence[str], small: bool, folder: str) -> str:
-    """Relax the cells and choose the frames of one crystal and seed; kept in files."""
+def prepare(run: Run) -> str:
+    """Relax the cells and choose the frames of a run's crystal and seed; kept in files."""
     import pools
     import torch
 
     torch.set_num_threads(1)
-    for method in methods:
-        pools.chosen_frames(crystal, method, pools.LARGEST, seed, small, Path(folder))
-    return f"{crystal} seed {seed}: frames chosen"
+    for method in METHODS:
+        pools.chosen_frames(
+            run.crystal, method, pools.LARGEST, run.seed, run.small, Path(run.folder)
+        )
+    return f"{run.crystal} seed {run.seed}: frames chosen"
 
 
 def train(run: Run) -> Result:
@@ -121,53 +123,9 @@ def train(run: Run) -> Result:
     }
 
 
-def run_all(wanted: Sequence[Run], path: Path, jobs: int) -> list[Result]:
-    """Run what ``path`` does not hold yet and return the results asked for."""
-    keys = {run.key: run for run in wanted}
-    done = {result["key"] for result in read(path)}
-    waiting = [run for key, run in keys.items() if key not in done]
-    print(f"{len(keys) - len(waiting)} of {len(keys)} done already", flush=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    os.environ["PHONOTUNE_CHECKPOINT_DIR"] = str(path.parent / f"{path.stem}-checkpoints")
-    pairs = dict.fromkeys((run.crystal, run.seed) for run in waiting)
-    methods = sorted({run.method for run in waiting})
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool, path.open("a") as stream:
-        prepared = [
-            pool.submit(prepare, *pair, methods, waiting[0].small, waiting[0].folder)
-            for pair in pairs
-        ]
-        for future in as_completed(prepared):
-            print(future.result(), flush=True)
-        running = {pool.submit(train, run): run for run in waiting}
-        for future in as_completed(running):
-            _record(running[future], future, stream)
-    return [result for result in read(path) if result["key"] in keys]
-
-
-def _record(run: Run, future: Any, stream: Any) -> None:
-    name = f"{run.crystal} {run.method} {run.frames} frames seed {run.seed}"
-    try:
-        result = future.result()
-    except PhonotuneError as error:
-        print(f"{name}: failed: {error}", flush=True)
-        return
-    stream.write(json.dumps(result) + "\n")
-    stream.flush()
-    print(f"{name}: {result['zone_mae']:.4f} THz, {result['seconds']:.0f} s", flush=True)
-
-
-def read(path: Path) -> list[Result]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def errors(results: list[Result], **where: object) -> list[float]:
     """Return the zone errors of all results that agree with ``where``, THz, ascending."""
-    return sorted(
-        r["zone_mae"] for r in results if all(r[name] == value for name, value in where.items())
-    )
+    return values(results, "zone_mae", **where)
 
 
 def needed(results: list[Result], crystal: str, method: str, frames: Sequence[int]) -> int | None:
@@ -249,7 +207,9 @@ def draw(results: list[Result], given: argparse.Namespace) -> None:
 
 def main() -> None:
     given = arguments()
-    results = run_all(runs(given), given.out, given.jobs)
+    results = run_all(
+        train, runs(given), given.out, given.jobs, prepare, lambda run: (run.crystal, run.seed)
+    )
     if not results:
         raise SystemExit("No training finished; nothing to show.")
     print("\n" + table(results, given) + "\n\n" + verdict(results, given))

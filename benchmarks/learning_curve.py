@@ -15,9 +15,10 @@ from statistics import median
 
 import matplotlib
 from common import FOUNDATION, ROOT, markdown, middle, zone_mae
-from experiments import Experiment, Result, run_all, values
+from experiments import Experiment, run_experiment
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from resumable import Result, run_all, values
 
 from phonotune.report.bundle import STRATEGY_ORDER
 from phonotune.report.style import MUTED, TEXT, WIDE, Look, dress, legend_above, looks, new_figure
@@ -132,7 +133,7 @@ def _curve(axis: Axes, found: dict[int, list[float]], look: Look, name: str, shi
 
 def main() -> None:
     given = arguments()
-    results = run_all(experiments(given), given.out, given.jobs)
+    results = run_all(run_experiment, experiments(given), given.out, given.jobs)
     for quantity in QUANTITIES:
         print("\n" + table(results, given, quantity))
     untuned = zone_mae("nacl", FOUNDATION, "untuned")

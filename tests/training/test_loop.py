@@ -6,7 +6,6 @@ from phonotune.training.loop import _decay
 from phonotune.training.prepare import prepare
 from phonotune.training.state import REPLAY, start_state
 
-
 OPTIONS = parse_overrides("multihead", ["replay.frames=2", "dtype=float64"]).root
 
 

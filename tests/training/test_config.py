@@ -112,7 +112,12 @@ def test_a_resolved_configuration_stays_what_it_is():
 def test_keys_for_one_strategy_alone_do_not_disturb_the_others():
     overrides = ["lora.rank=8", "max_epochs=3"]
     assert parse_overrides("lora", overrides).root.rank == 8
-    assert parse_overrides("equitrain", overrides).root.max_epochs == 3
+    assert parse_overrides("equitrain", overrides, beside=["lora"]).root.max_epochs == 3
+
+
+def test_a_key_of_a_strategy_that_does_not_run_is_refused():
+    with pytest.raises(ConfigError, match="'delta', which does not run here .lora, freeze"):
+        parse_overrides("lora", ["delta.lr=0.1"], beside=["freeze"])
 
 
 def test_low_rank_factors_have_no_decay_of_the_weights():

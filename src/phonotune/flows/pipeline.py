@@ -145,7 +145,7 @@ class PhonotuneMaker(Maker):
         return [rattled, relaxed, selected, labelled, dataset], dataset
 
     def _finetune(self, strategy: str, foundation: ModelRecord) -> FineTuneMaker:
-        config = parse_overrides(strategy, self.overrides)
+        config = parse_overrides(strategy, self.overrides, beside=self.strategies)
         return FineTuneMaker(f"finetune {strategy}", foundation.foundation, config)
 
     def _properties(

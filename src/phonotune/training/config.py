@@ -55,7 +55,9 @@ class FineTuneConfig(RootModel[AnyOptions]):
         return self.root.model_dump(mode="json")
 
 
-def parse_overrides(strategy: str, overrides: Sequence[str] = ()) -> FineTuneConfig:
+def parse_overrides(
+    strategy: str, overrides: Sequence[str] = (), beside: Sequence[str] = ()
+) -> FineTuneConfig:
     """Build a configuration from a strategy's name and ``key=value`` texts.
 
     Parameters
@@ -65,11 +67,14 @@ def parse_overrides(strategy: str, overrides: Sequence[str] = ()) -> FineTuneCon
     overrides
         For example ``["loss.forces=10", "max_epochs=50"]``; ``none`` switches an option off. A key
         that begins with a strategy, ``lora.rank=8``, is for that strategy alone.
+    beside
+        Strategies that run beside this one; their own keys are left to them.
 
     Raises
     ------
     ConfigError
-        An unknown strategy or key (with the nearest one), or a value that is not allowed.
+        An unknown strategy or key (with the nearest one), a key of a strategy that does not run,
+        or a value that is not allowed.
     """
     options = find_strategy(strategy).options
     allowed = list(_keys(options))
@@ -80,6 +85,8 @@ def parse_overrides(strategy: str, overrides: Sequence[str] = ()) -> FineTuneCon
             raise ConfigError(f"Override {override!r} is no KEY=VALUE, for example max_epochs=50.")
         prefix, _, rest = key.partition(".")
         if prefix in STRATEGIES and prefix != strategy:
+            if prefix not in beside:
+                raise _not_run(key, prefix, strategy, beside)
             continue
         key = rest if prefix == strategy else key
         if key not in allowed:
@@ -110,6 +117,14 @@ def _unknown_key(key: str, allowed: Sequence[str]) -> ConfigError:
             f"Unknown key {key!r}. Did you mean {meant!r}? Allowed: {', '.join(sorted(allowed))}."
         )
     return unknown_name("key", key, allowed)
+
+
+def _not_run(key: str, prefix: str, strategy: str, beside: Sequence[str]) -> ConfigError:
+    running = ", ".join(dict.fromkeys((strategy, *beside)))
+    return ConfigError(
+        f"{key!r} is for the strategy {prefix!r}, which does not run here ({running} does). Add the "
+        "strategy or leave the key out."
+    )
 
 
 def _put(values: dict[str, Any], path: Sequence[str], value: str | None) -> None:

@@ -116,7 +116,7 @@ def test_keys_for_one_strategy_alone_do_not_disturb_the_others():
 
 
 def test_a_key_of_a_strategy_that_does_not_run_is_refused():
-    with pytest.raises(ConfigError, match="'delta', which does not run here .lora, freeze"):
+    with pytest.raises(ConfigError, match=r"'delta', which does not run here .lora, freeze"):
         parse_overrides("lora", ["delta.lr=0.1"], beside=["freeze"])
 
 

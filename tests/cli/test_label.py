@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.util import module_from_spec, spec_from_file_location
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,10 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from phonotune.data.extxyz import read_frames, write_frames
+from phonotune.data.importers import import_frames
+from phonotune.data.mixing import check_one_protocol
+from phonotune.data.vasp_settings import settings_text
+from phonotune.jobs.protocol import LabelProtocol
 from phonotune.schemas.dataset import Frame
 
 TESTS = Path(__file__).parents[1]
@@ -164,6 +168,63 @@ def test_a_missing_potcar_stops_label_and_names_the_folder(
     assert not output.exists()
 
 
+def test_label_run_and_doctor_say_that_the_command_of_vasp_is_not_there(
+    cli: Any, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from atomate2 import SETTINGS as ATOMATE2
+
+    monkeypatch.setattr(ATOMATE2, "VASP_CMD", type(ATOMATE2).model_fields["VASP_CMD"].default)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = cli("doctor", "--store", tmp_path / "store")
+    (vasp,) = [check for check in found["checks"] if check["what"] == "VASP"]
+    assert vasp["state"] == "warn"
+    crystal(0, ("Na", "Cl")).to(filename=str(tmp_path / "POSCAR"))
+    label = ("label", frames, "--labeller", "vasp", "-o", tmp_path / "labelled.extxyz")
+    run = ("run", tmp_path / "POSCAR", "--foundation", "mini", "--out", tmp_path / "out")
+    for words in (label, (*run, "--store", tmp_path / "other")):
+        message = cli.error(*words)
+        assert "(ATOMATE2_VASP_CMD)" in message
+        assert "\n" not in message
+    assert "ATOMATE2_VASP_CMD" in str(vasp)
+    assert not (tmp_path / "other").exists()
+
+
+def test_other_potcars_than_those_of_the_finished_frames_are_refused(
+    cli: Any, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from atomate2 import SETTINGS as ATOMATE2
+    from pymatgen.core import SETTINGS as PYMATGEN
+
+    potcars = tmp_path / "potcars"
+    subprocess.run([sys.executable, TESTS / "emulators" / "potcars.py", potcars], check=True)
+    monkeypatch.setattr(ATOMATE2, "VASP_CMD", sys.executable)
+    monkeypatch.setitem(PYMATGEN, "PMG_VASP_PSP_DIR", str(potcars))
+    asked, output = read_frames(frames, need=()), tmp_path / "labelled.extxyz"
+    settings = {
+        "POTCAR Au": "PAW_PBE Au 01Jan2000",
+        "POTCAR Cu": "PAW_PBE Cu 22Jun2005",
+    }
+    finished = [
+        replace(
+            frame,
+            energy=-1.0,
+            labeller="vasp",
+            protocol=LabelProtocol().hash[:16],
+            settings=settings_text(settings),
+        )
+        for frame in asked
+    ]
+    write_frames(tmp_path / "labelled.extxyz.part", finished[:2])
+    words = ("label", frames, "--labeller", "vasp", "-o", output)
+    message = cli.error(*words)
+    assert "POTCAR PAW_PBE Cu 22Jun2005, and here it is PAW_PBE Cu 01Jan2000" in message
+    assert "\n" not in message
+    settings["POTCAR Cu"] = "PAW_PBE Cu 01Jan2000"
+    same = [replace(frame, settings=settings_text(settings)) for frame in finished]
+    write_frames(tmp_path / "labelled.extxyz.part", same)
+    assert cli(*words)["already"] == 6
+
+
 def command(*arguments: object) -> list[str]:
     return [
         sys.executable,
@@ -208,13 +269,8 @@ def test_a_killed_label_goes_on_and_labels_no_frame_twice(frames: Path, tmp_path
 
 @pytest.mark.slow
 def test_vasp_labels_through_atomate2_and_says_what_failed(frames: Path, tmp_path: Path) -> None:
-    spec = spec_from_file_location("jobs_conftest", TESTS / "jobs" / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    potcars = module_from_spec(spec)
-    sys.modules["jobs_conftest"] = potcars
-    spec.loader.exec_module(potcars)
-    potcars.write_potcars(tmp_path / "potcars")
+    potcars = TESTS / "emulators" / "potcars.py"
+    subprocess.run([sys.executable, potcars, tmp_path / "potcars"], check=True)
     config = tmp_path / "config.yaml"
     config.write_text("vasp: {kspacing: 0.5}\ncustody: {polling_seconds: 0.05, monitor_every: 4}\n")
     asked = read_frames(frames, need=())[:3]
@@ -250,4 +306,8 @@ def test_vasp_labels_through_atomate2_and_says_what_failed(frames: Path, tmp_pat
     assert json.loads(again.stdout)["already"] == 1
     labelled = read_frames(output, need=("energy", "forces", "stress"))
     assert [frame.labeller for frame in labelled] == ["vasp"] * 3
-    assert (tmp_path / "labelled-jobs").is_dir()
+    assert all(frame.magmoms is not None for frame in labelled)
+    runs = [path.parent for path in (tmp_path / "labelled-jobs").rglob("vasprun.xml*")]
+    imported = import_frames(runs)
+    assert imported[0].protocol != labelled[0].protocol
+    assert not check_one_protocol([*labelled, *imported])

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from pymatgen.core import Structure
 
-from phonotune.data.assemble import assemble, assemble_given, dataset_hash
+from phonotune.data.assemble import assemble, assemble_given
 from phonotune.data.extxyz import read_frames, write_frames
+from phonotune.data.identity import dataset_hash
 from phonotune.errors import FramesError
 from phonotune.schemas.dataset import DatasetDocument, Frame
 

@@ -1,6 +1,13 @@
 import pytest
 
-from phonotune.data.vasp_settings import protocol_of, settings_of, settings_of_outcar
+from phonotune.data.vasp_settings import (
+    potcar_titles,
+    protocol_of,
+    read_settings,
+    settings_of,
+    settings_of_outcar,
+    settings_text,
+)
 
 TITLES = ["PAW_PBE Na_pv 19Sep2006", "PAW_PBE Cl 06Sep2000"]
 USED = {
@@ -92,3 +99,13 @@ def test_the_u_of_an_outcar_is_read() -> None:
     text = OUTCAR + "   U (eV)           for each species   LDAUU =     4.0   0.0\n"
     found = settings_of_outcar(text)
     assert (found["LDAU"], found["LDAUU"]) == ("t", "4 0")
+
+
+def test_settings_are_one_text_and_come_back_with_the_potcars() -> None:
+    settings = settings_of(USED | {"LDAU": True, "LDAUU": [3.25, 0.0]}, {}, TITLES)
+    assert read_settings(settings_text(settings)) == settings
+    assert read_settings("") == {}
+    assert potcar_titles(settings) == {
+        "Na": "PAW_PBE Na_pv 19Sep2006",
+        "Cl": "PAW_PBE Cl 06Sep2000",
+    }

@@ -14,10 +14,12 @@ from phonotune.flows.identity import stable_flow
 from phonotune.flows.local import run_flow
 from phonotune.jobs.custody import FatalMessage, FrozenRun
 from phonotune.jobs.dataset import DatasetMaker
+from phonotune.jobs.finetune import FineTuneMaker
 from phonotune.jobs.label import LabelMaker, relaxed_structure
 from phonotune.jobs.protocol import Custody, LabelProtocol
 from phonotune.schemas.dataset import Candidate, LabelledSet, StructureSet
 from phonotune.store import ResultStore, open_store
+from phonotune.training.config import parse_overrides
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:POTCAR data with symbol:UserWarning"),
@@ -57,6 +59,11 @@ def frames(n: int) -> list[Structure]:
         species = [crystal[int(i)].specie for i in order]
         made.append(Structure(crystal.lattice, species, positions, coords_are_cartesian=True))
     return made
+
+
+def aluminium_like(structure: Structure) -> Structure:
+    """Return a frame with aluminium on every site, which `mini` knows."""
+    return Structure(structure.lattice, ["Al"] * len(structure), structure.frac_coords)
 
 
 def structure_set(structures: list[Structure]) -> StructureSet:
@@ -195,20 +202,26 @@ def test_a_crystal_is_relaxed_before_it_is_labelled(vasp, tmp_path):
 
 
 @pytest.mark.slow
-def test_twenty_frames_with_five_faults_give_a_dataset_of_fifteen(vasp, tmp_path, monkeypatch):
-    structures = frames(20)
+def test_twenty_frames_with_five_faults_give_a_dataset_of_fifteen_that_trains(
+    vasp, tmp_path, monkeypatch
+):
+    structures = [aluminium_like(structure) for structure in frames(20)]
     faults = {2: "crash", 7: "crash", 11: "crash", 13: "unconverged", 17: "wrong-algo"}
     monkeypatch.setenv("VASP_EMULATOR_MODE", modes_of(structures, faults))
     store = open_store(tmp_path / "store")
     labels = LabelMaker(vasp=PROTOCOL, custody=QUICK).make(structure_set(structures))
     dataset = DatasetMaker().make(labels.output)
-    run_flow(Flow([labels, dataset]), store, root_dir=tmp_path)
+    config = parse_overrides("freeze", ["max_epochs=1"])
+    training = FineTuneMaker(foundation="mini", config=config).make(dataset.output)
+    run_flow(Flow([labels, dataset, training]), store, root_dir=tmp_path)
     (document,) = ResultStore(store).query(kind="dataset")
     assert len(document.frames()) == 15
     (found,) = ResultStore(store).query(kind="labels")
     assert {r.index: REASONS[faults[r.index]] in r.reason for r in found.rejected} == dict.fromkeys(
         faults, True
     )
+    (trained,) = ResultStore(store).query(kind="training")
+    assert trained.model.dataset_hash == document.dataset_hash
 
 
 def test_the_handlers_correct_no_physics(tmp_path):

@@ -3,11 +3,15 @@
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
-from phonotune.schemas.blob import Blob
+from phonotune.ports import Evaluation
+from phonotune.schemas.blob import MAX_BLOB_BYTES, Blob
 from phonotune.schemas.dataset import (
     Candidate,
     Frame,
+    LabelledSet,
     StructureSet,
+    TrajectoryDocument,
+    pack_frame_blobs,
     pack_frames,
     unpack_frames,
 )
@@ -56,3 +60,58 @@ def test_a_structure_set_returns_its_candidates():
     candidates = [Candidate(random_structure(i, ["Mg", "O"]), f"g{i}", f"r{i}") for i in range(3)]
     back = StructureSet.from_candidates(candidates, "test").candidates()
     assert [(c.group, c.reason) for c in back] == [("g0", "r0"), ("g1", "r1"), ("g2", "r2")]
+
+
+def labelled_set(blobs: tuple[Blob, ...]) -> LabelledSet:
+    return LabelledSet(
+        labeller="t", protocol="p", requested=9, rejected=[], data=blobs[0], more=blobs[1:]
+    )
+
+
+def test_frames_that_do_not_fit_one_blob_go_on_in_more(monkeypatch):
+    monkeypatch.setattr("phonotune.schemas.dataset.CHUNK_BYTES", 3000)
+    frames = [Frame(random_structure(i, ["Na", "Cl"] * 4), float(i)) for i in range(5)]
+    blobs = pack_frame_blobs(frames)
+    assert [len(unpack_frames(blob)) for blob in blobs] == [2, 2, 1]
+    labels = labelled_set(blobs)
+    again = LabelledSet.model_validate(labels.model_dump())
+    assert [frame.energy for frame in again.frames()] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    trajectories = TrajectoryDocument(model_id="m", relaxations=[], data=blobs[0], more=blobs[1:])
+    assert len(trajectories.frames()) == 5
+    candidates = [Candidate(f.structure, str(i), "why") for i, f in enumerate(frames * 4)]
+    structures = StructureSet.from_candidates(candidates, "test")
+    assert len(structures.more) == 2
+    for one, other in zip(candidates, structures.candidates(), strict=True):
+        assert one.group == other.group
+        assert np.allclose(one.structure.cart_coords, other.structure.cart_coords, atol=1e-14)
+
+
+def test_a_labelled_set_of_one_blob_is_read_as_before():
+    frames = [Frame(random_structure(0, ["Na", "Cl"]), -1.0)]
+    content = labelled_set((pack_frames(frames),)).model_dump()
+    del content["more"]
+    (frame,) = LabelledSet.model_validate(content).frames()
+    assert frame.energy == -1.0
+
+
+def test_three_thousand_frames_of_64_atoms_fit_the_store_blob_by_blob():
+    rng = np.random.default_rng(0)
+    structure = random_structure(0, ["Na", "Cl"] * 32)
+    frames = [
+        Frame(structure, rng.normal(), rng.normal(size=(64, 3)), rng.normal(size=(3, 3)))
+        for _ in range(3000)
+    ]
+    blobs = pack_frame_blobs(frames)
+    assert len(blobs) > 1
+    assert max(len(blob.payload) for blob in blobs) <= MAX_BLOB_BYTES
+
+
+def test_a_candidate_becomes_a_frame_with_the_labels_of_an_answer():
+    candidate = Candidate(random_structure(0, ["Na", "Cl"]), "g", "why", score=1.0)
+    bare = candidate.frame()
+    assert (bare.group, bare.origin, bare.energy, bare.forces) == ("g", "why", None, None)
+    answer = Evaluation(-1.0, np.ones((2, 3)), np.eye(3))
+    frame = candidate.frame(answer)
+    assert (frame.energy, frame.group, frame.magmoms) == (-1.0, "g", None)
+    assert frame.forces is answer.forces
+    assert frame.stress is answer.stress

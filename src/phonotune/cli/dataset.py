@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -28,7 +28,8 @@ from phonotune.cli.tables import dataset_table
 from phonotune.errors import ConfigError
 
 if TYPE_CHECKING:
-    from phonotune.schemas.dataset import DatasetDocument, Frame
+    from phonotune.data.extxyz import Label
+    from phonotune.schemas.dataset import DatasetDocument, DatasetHeader, Frame
 
 app = typer.Typer(no_args_is_help=True, help="Datasets: info, split, append, export.")
 
@@ -50,20 +51,21 @@ def info(file: FramesFile, json: AsJson = False, debug: Debug = False) -> None:
     Example: phonotune dataset info labelled.extxyz
     """
     with session(as_json=json, debug=debug) as out:
-        from phonotune.data.identity import Snapshot, find_duplicates
+        from phonotune.data.identity import Fingerprints, Snapshot, close_pairs, first_equal
         from phonotune.data.statistics import Tally
 
-        dataset = _read_folder(file) if file.is_dir() else None
-        frames = _frames(file) if dataset is None else dataset.iter_frames()
-        tally, groups, snapshots = Tally(), Counter[str](), []
+        dataset, frames = _open(file)
+        tally, groups, prints = Tally(), Counter[str](), Fingerprints()
         with out.progress(f"Reading {file}") as advance:
             for number, frame in enumerate(frames, start=1):
                 tally.add(frame)
                 groups[frame.group] += 1
-                snapshots.append(Snapshot.of(frame.structure))
+                prints.add(Snapshot.of(frame.structure))
                 advance(number, f"{number} frames")
-        first = find_duplicates(snapshots)
-        pairs = [[one + 1, index + 1] for index, one in enumerate(first) if one != index]
+            pairs = close_pairs(prints)
+            close = _pick(file, {index for pair in pairs for index in pair})
+        first = first_equal(len(prints), pairs, lambda index: Snapshot.of(close[index].structure))
+        copies = [[one + 1, index + 1] for index, one in enumerate(first) if one != index]
         statistics = tally.result()
         for warning in statistics.warnings:
             out.note(f"Note: {warning}")
@@ -71,9 +73,9 @@ def info(file: FramesFile, json: AsJson = False, debug: Debug = False) -> None:
             "file": str(file),
             **statistics.model_dump(mode="json"),
             "groups": dict(groups),
-            "duplicates": pairs,
+            "duplicates": copies,
         }
-        table = dataset_table(str(file), statistics, len(pairs), groups.most_common(SHOWN_GROUPS))
+        table = dataset_table(str(file), statistics, len(copies), groups.most_common(SHOWN_GROUPS))
         if dataset is None:
             out.finish(payload, table)
             return
@@ -113,23 +115,21 @@ def split(
         check_output_folder(output)
         import numpy as np
 
-        from phonotune.data.assemble import assemble
+        from phonotune.data.assemble import SplitRequest
+        from phonotune.data.streaming import split_to_folder
 
         if (valid is None) == (not valid_group):
             raise ConfigError(
                 "A split needs either --valid SHARE (e.g. 0.2) or --valid-group NAME; give exactly one."
             )
-        frames = _read(file, out)
-        dataset = assemble(
-            frames,
-            labeller=_labeller(frames),
-            valid_groups=valid_group or None,
-            valid_fraction=valid,
-            rng=np.random.default_rng(seed),
-            reason="" if valid is None else f"seed {seed}",
-            allow_mixed=allow_mixed,
-        )
-        _write(dataset, output, out)
+        reason = "" if valid is None else f"seed {seed}"
+        asked = SplitRequest(valid_group or None, valid, np.random.default_rng(seed), reason)
+        with out.progress(f"Splitting {file}"):
+            frames = _open(file, need=("forces",))[1]
+            dataset, files = split_to_folder(
+                frames, asked, output, labeller=LABELLER, allow_mixed=allow_mixed
+            )
+        _finish(dataset, output, files, out)
 
 
 def append(
@@ -162,6 +162,7 @@ def append(
     """
     with session(as_json=json, debug=debug) as out:
         check_output_folder(output)
+        from phonotune.data.folder import write_dataset
         from phonotune.data.versions import append as append_frames
 
         parent = _read_folder(folder)
@@ -171,7 +172,7 @@ def append(
         )
         if dataset is parent:
             out.note("No frame is new; the dataset is written as it was.")
-        _write(dataset, output, out)
+        _finish(dataset, output, write_dataset(dataset, output), out)
 
 
 def export(
@@ -198,7 +199,7 @@ def export(
 
         keys = LabelKeys(**given_keys(energy_key, forces_key, stress_key))
         with out.progress(f"Writing {output}"):
-            written = write_frames(output, _frames(file), keys)
+            written = write_frames(output, _open(file)[1], keys)
         names = {"energy": keys.energy, "forces": keys.forces, "stress": keys.stress}
         out.finish(
             {"output": str(output), "keys": names, **written},
@@ -206,14 +207,17 @@ def export(
         )
 
 
-def _frames(file: Path) -> Iterator[Frame]:
-    """Read the frames of a file, or of both sides of a dataset, one by one."""
-    from phonotune.data.extxyz import iter_frames
+def _open(file: Path, need: Sequence[Label] = ()) -> tuple[DatasetHeader | None, Iterator[Frame]]:
+    """Return the frames of a file, or of a dataset with its header, to be read one by one."""
+    from phonotune.data.extxyz import iter_labelled
+    from phonotune.data.folder import open_dataset
 
-    if file.is_dir():
-        yield from _read_folder(file).iter_frames()
-        return
-    yield from iter_frames(file, file.name)
+    return open_dataset(file) if file.is_dir() else (None, iter_labelled(file, need))
+
+
+def _pick(file: Path, wanted: set[int]) -> dict[int, Frame]:
+    """Read some frames by their index; nothing is read where none is wanted."""
+    return {i: f for i, f in enumerate(_open(file)[1]) if i in wanted} if wanted else {}
 
 
 def _read_folder(folder: Path) -> DatasetDocument:
@@ -223,26 +227,18 @@ def _read_folder(folder: Path) -> DatasetDocument:
 
 
 def _read(file: Path, out: Session) -> list[Frame]:
-    from phonotune.data.extxyz import read_frames
-
     with out.progress(f"Reading {file}"):
-        return list(_frames(file)) if file.is_dir() else read_frames(file)
+        return list(_open(file, need=("forces",))[1])
 
 
-def _labeller(frames: list[Frame]) -> str:
-    """Return the one labeller that all frames name, else that they were given."""
-    names = {frame.labeller for frame in frames}
-    return names.pop() if len(names) == 1 and "" not in names else LABELLER
-
-
-def _lineage(dataset: DatasetDocument) -> dict[str, Any]:
+def _lineage(dataset: DatasetHeader) -> dict[str, Any]:
     content = dataset.model_dump(
         mode="json", exclude={"data", "more", "statistics", "train", "valid"}
     )
     return content | {"train": len(dataset.train), "valid": len(dataset.valid)}
 
 
-def _sentence(dataset: DatasetDocument) -> str:
+def _sentence(dataset: DatasetHeader) -> str:
     reason = f" ({dataset.split.reason})" if dataset.split else ""
     parent = f", from {dataset.parent_hash[:12]}" if dataset.parent_hash else ""
     return (
@@ -251,10 +247,7 @@ def _sentence(dataset: DatasetDocument) -> str:
     )
 
 
-def _write(dataset: DatasetDocument, folder: Path, out: Session) -> None:
-    from phonotune.data.folder import write_dataset
-
-    files = write_dataset(dataset, folder)
+def _finish(dataset: DatasetHeader, folder: Path, files: Sequence[Path], out: Session) -> None:
     note_dataset(dataset, out)
     out.finish(
         {

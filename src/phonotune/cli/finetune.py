@@ -13,7 +13,7 @@ from phonotune.cli.options import AllowMixed, AsJson, Debug, OutputFolder, check
 from phonotune.cli.tables import training_table
 
 if TYPE_CHECKING:
-    from phonotune.schemas.dataset import DatasetDocument
+    from phonotune.schemas.dataset import DatasetDocument, DatasetHeader
     from phonotune.schemas.training import TrainingDocument
     from phonotune.training.config import FineTuneConfig
 
@@ -112,7 +112,7 @@ def finetune(
         )
 
 
-def note_dataset(dataset: DatasetDocument, out: Session) -> None:
+def note_dataset(dataset: DatasetHeader, out: Session) -> None:
     """Tell what is doubtful about a dataset: torn groups, mixed protocols, odd units."""
     torn = dataset.split.torn_groups if dataset.split else []
     if torn:

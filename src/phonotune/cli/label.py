@@ -110,7 +110,7 @@ class LabelTask:
         Raises
         ------
         ConfigError
-            The output holds frames of another labeller or protocol.
+            The output holds frames of another labeller, protocol or release of a POTCAR.
         """
         from phonotune.data.extxyz import read_frames
         from phonotune.data.identity import frame_key
@@ -125,7 +125,27 @@ class LabelTask:
                     f"{protocol}. Choose another file for -o."
                 )
             self.done[frame_key(frame.structure, frame.protocol)] = frame
+        self._check_potcars()
         self.recalled = len(self.wanted.keys() & self.done.keys())
+
+    def _check_potcars(self) -> None:
+        """Refuse to go on with other POTCARs than those of the finished frames."""
+        from phonotune.data.vasp_settings import potcar_titles, read_settings
+        from phonotune.jobs.labellers import potcars_here
+
+        said = {frame.settings for frame in self.done.values() if frame.settings}
+        if self.maker.labeller != "vasp" or not said:
+            return
+        elements = {element.symbol for f in self.asked for element in f.structure.elements}
+        here = potcars_here(self.maker.vasp, sorted(elements))
+        for titles in map(potcar_titles, map(read_settings, sorted(said))):
+            for element in sorted(titles.keys() & here.keys()):
+                if titles[element] != here[element]:
+                    raise ConfigError(
+                        f"{self.output} holds frames labelled with the POTCAR {titles[element]}, and here it "
+                        f"is {here[element]}. Point PMG_VASP_PSP_DIR to the POTCARs of those frames, or "
+                        "choose another file for -o."
+                    )
 
     def run(self, journal: Journal, out: Session) -> None:
         """Label what is missing."""

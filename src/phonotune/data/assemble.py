@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from phonotune.data.checks import check_frame
-from phonotune.data.identity import Snapshot, dataset_hash, find_duplicates, match_atoms
+from phonotune.data.identity import (
+    Snapshot,
+    find_duplicates,
+    frame_hash,
+    hash_of,
+    match_atoms,
+)
 from phonotune.data.mixing import check_one_protocol
 from phonotune.data.split import check_whole_groups, some_of, split_by_group, torn_groups
 from phonotune.data.statistics import describe, protocol_name
 from phonotune.errors import FramesError
-from phonotune.schemas.dataset import DatasetDocument, Frame, pack_frame_blobs
-from phonotune.schemas.statistics import SplitRecord
+from phonotune.schemas.dataset import DatasetDocument, DatasetHeader, Frame, pack_frame_blobs
+from phonotune.schemas.statistics import DatasetStatistics, SplitRecord
 
 if TYPE_CHECKING:
     from phonotune.ports import FloatArray
@@ -68,22 +74,46 @@ def assemble(
     """
     mixed = check_one_protocol(check_labelled(frames, "Frame"), allow_mixed)
     kept = without_duplicates(frames)
-    groups = [frame.group for frame in kept]
-    train, valid = split_by_group(
-        groups, valid_groups=valid_groups, valid_fraction=valid_fraction, rng=rng
-    )
-    asked = (
-        f"named: {some_of(valid_groups)}"
-        if valid_groups is not None
-        else f"drawn, {valid_fraction:.0%} of the frames by whole groups"
-    )
-    split = SplitRecord(
-        how="drawn" if valid_groups is None else "named",
-        reason=f"{asked} ({reason})" if reason else asked,
-        valid_fraction=valid_fraction,
-        **count_groups(groups, train, valid),
-    )
+    asked = SplitRequest(valid_groups, valid_fraction, rng, reason)
+    train, valid, split = asked.apply([frame.group for frame in kept])
     return make_document(kept, train, valid, labeller, split, mixed, len(frames) - len(kept))
+
+
+@dataclass(frozen=True, eq=False)
+class SplitRequest:
+    """A split by groups that somebody asked for; parameters as in :func:`assemble`."""
+
+    valid_groups: Sequence[str] | None = None
+    valid_fraction: float | None = None
+    rng: np.random.Generator | None = None
+    reason: str = ""
+
+    def apply(self, groups: Sequence[str]) -> tuple[list[int], list[int], SplitRecord]:
+        """Return the indices that train and validate, and the record of it.
+
+        Raises
+        ------
+        FramesError, ConfigError
+            As :func:`phonotune.data.split.split_by_group`.
+        """
+        train, valid = split_by_group(
+            groups,
+            valid_groups=self.valid_groups,
+            valid_fraction=self.valid_fraction,
+            rng=self.rng,
+        )
+        asked = (
+            f"named: {some_of(self.valid_groups)}"
+            if self.valid_groups is not None
+            else f"drawn, {self.valid_fraction:.0%} of the frames by whole groups"
+        )
+        split = SplitRecord(
+            how="drawn" if self.valid_groups is None else "named",
+            reason=f"{asked} ({self.reason})" if self.reason else asked,
+            valid_fraction=self.valid_fraction,
+            **count_groups(groups, train, valid),
+        )
+        return train, valid, split
 
 
 def assemble_given(
@@ -145,15 +175,34 @@ def without_duplicates(frames: Sequence[Frame]) -> list[Frame]:
         Labels of one structure that contradict each other.
     """
     first = find_duplicates([Snapshot.of(frame.structure) for frame in frames])
-    kept: dict[int, Frame] = {}
-    for index, frame in enumerate(frames):
-        known = kept.setdefault(first[index], frame)
-        if known is frame:
+    richer = richer_copies(first, frames.__getitem__)
+    return [richer.get(i, frame) for i, frame in enumerate(frames) if first[i] == i]
+
+
+def richer_copies(first: Sequence[int], frame_of: Callable[[int], Frame]) -> dict[int, Frame]:
+    """Return, by the index of a kept frame, the copy with more labels that takes its place.
+
+    Parameters
+    ----------
+    first
+        For each frame the index of the first equal one.
+    frame_of
+        Gives a frame that has a copy.
+
+    Raises
+    ------
+    FramesError
+        Labels of one structure that contradict each other.
+    """
+    richer: dict[int, Frame] = {}
+    for index, one in enumerate(first):
+        if index == one:
             continue
+        known, frame = richer.get(one) or frame_of(one), frame_of(index)
         _check_agreement(known, frame)
         if _n_labels(frame) > _n_labels(known):
-            kept[first[index]] = replace(frame, group=known.group)
-    return list(kept.values())
+            richer[one] = replace(frame, group=known.group)
+    return richer
 
 
 def check_labelled(frames: Sequence[Frame], what: str) -> Sequence[Frame]:
@@ -161,11 +210,16 @@ def check_labelled(frames: Sequence[Frame], what: str) -> Sequence[Frame]:
     if not frames:
         raise FramesError(f"{what}s are needed and none was given; label at least one.")
     for number, frame in enumerate(frames, start=1):
-        where = f"{what} {number} ({frame.origin or 'no origin given'})"
-        check_frame(frame, where)
-        if frame.energy is None and frame.forces is None and frame.stress is None:
-            raise FramesError(f"{where} has no label; label it or leave it out.")
+        check_one_labelled(frame, f"{what} {number}")
     return frames
+
+
+def check_one_labelled(frame: Frame, what: str) -> None:
+    """Check a frame and that it has a label; FramesError names ``what`` and the origin."""
+    where = f"{what} ({frame.origin or 'no origin given'})"
+    check_frame(frame, where)
+    if frame.energy is None and frame.forces is None and frame.stress is None:
+        raise FramesError(f"{where} has no label; label it or leave it out.")
 
 
 def _n_labels(frame: Frame) -> int:
@@ -207,29 +261,60 @@ def make_document(
     n_duplicates: int,
 ) -> DatasetDocument:
     """Make the document of checked frames and a split; FramesError where a side has no forces."""
+    entries = [Entry.of(frame) for frame in frames]
+    header = make_header(
+        entries, train, valid, labeller, split, mixed, n_duplicates, describe(frames)
+    )
+    first, *more = pack_frame_blobs(frames)
+    return DatasetDocument(**dict(header), data=first, more=tuple(more))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the header of a dataset needs to know of a frame: its group, its hash, whether it has forces."""
+
+    group: str
+    hash: str
+    has_forces: bool
+
+    @classmethod
+    def of(cls, frame: Frame) -> Entry:
+        """Return the entry of a frame."""
+        return cls(frame.group, frame_hash(frame), frame.forces is not None)
+
+
+def make_header(
+    entries: Sequence[Entry],
+    train: list[int],
+    valid: list[int],
+    labeller: str,
+    split: SplitRecord,
+    mixed: bool,
+    n_duplicates: int,
+    statistics: DatasetStatistics,
+) -> DatasetHeader:
+    """Make what a dataset says about itself; FramesError where a side has no forces."""
     for side, indices in (("training", train), ("validation", valid)):
-        if all(frames[i].forces is None for i in indices):
+        if not any(entries[i].has_forces for i in indices):
             raise FramesError(
                 f"No {side} frame has forces ({len(indices)} frames); phonons need forces on both "
                 "sides of the split. Label at least one frame with forces."
             )
     if not split.torn_groups:
-        check_whole_groups([frame.group for frame in frames], train, valid)
-    statistics = describe(frames)
-    first, *more = pack_frame_blobs(frames)
-    return DatasetDocument(
+        check_whole_groups([entry.group for entry in entries], train, valid)
+    hashes = [entry.hash for entry in entries]
+    return DatasetHeader(
+        kind="dataset",
         formula=", ".join(sorted(statistics.compositions)),
-        dataset_hash=dataset_hash([frames[i] for i in train], [frames[i] for i in valid], labeller),
+        dataset_hash=hash_of([hashes[i] for i in train], [hashes[i] for i in valid], labeller),
         labeller=labeller,
         train=train,
         valid=valid,
         n_duplicates=n_duplicates,
-        has_stress=100.0 * statistics.with_stress / len(frames),
+        has_stress=100.0 * statistics.with_stress / len(entries),
         mixed=mixed,
         split=split,
         statistics=statistics,
-        data=first,
-        more=tuple(more),
     )
 
 

@@ -2,7 +2,7 @@
 
 Keys: ``REF_energy`` (eV), ``REF_forces`` (eV/Å), ``REF_stress`` (nine numbers, row by row, eV/Å^3,
 ASE's sign), ``REF_magmoms`` (µB). A missing label is absent, never zero. ``group``, ``origin``,
-``labeller`` and ``protocol`` of a Frame stand beside them.
+``labeller``, ``protocol`` and ``settings`` of a Frame stand beside them.
 """
 
 from __future__ import annotations
@@ -61,11 +61,28 @@ def read_frames(path: str | Path, need: Sequence[Label] = ("forces",)) -> list[F
         atoms closer than 0.5 Å, NaN, a stress of other than nine numbers.
     """
     path = Path(path)
-    frames = list(iter_frames(path, path.name, REF_KEYS))
-    for label in need:
-        if all(getattr(frame, label) is None for frame in frames):
+    return list(iter_labelled(path, need))
+
+
+def iter_labelled(path: Path, need: Sequence[Label] = ("forces",)) -> Iterator[Frame]:
+    """Read labelled frames one by one; memory does not grow with the file.
+
+    Whether a needed label is there is looked up before the first frame.
+
+    Raises
+    ------
+    FramesError
+        As :func:`read_frames`.
+    """
+    frames = iter_frames(path, path.name, REF_KEYS)
+    first = next(frames)
+    missing = [label for label in need if getattr(first, label) is None]
+    there = header_keys(path) if missing else set()
+    for label in missing:
+        if getattr(REF_KEYS, label) not in there:
             raise FramesError(_missing_label(path, getattr(REF_KEYS, label)))
-    return frames
+    yield first
+    yield from frames
 
 
 def read_images(path: Path) -> list[Atoms]:
@@ -144,6 +161,7 @@ def frame_of(atoms: Atoms, name: str, number: int, keys: LabelKeys) -> Frame:
         origin=str(atoms.info.get("origin", f"{name} frame {number}")),
         labeller=str(atoms.info.get("labeller", "")),
         protocol=str(atoms.info.get("protocol", "")),
+        settings=str(atoms.info.get("settings", "")),
         magmoms=_magmoms(atoms, where),
     )
     check_frame(frame, where)

@@ -60,7 +60,7 @@ def format_frame(frame: Frame, keys: LabelKeys = REF_KEYS) -> str:
     if frame.stress is not None:
         info.append(f'{keys.stress}="{_digits(frame.stress)}"')
     info += [_text("group", frame.group), _text("origin", frame.origin)]
-    known = {"labeller": frame.labeller, "protocol": frame.protocol}
+    known = {key: getattr(frame, key) for key in ("labeller", "protocol", "settings")}
     info += [_text(key, value) for key, value in known.items() if value]
     info.append('pbc="T T T"')
     lines = [str(len(frame.structure)), " ".join(info)]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from phonotune.data.extxyz import read_frames, write_frames
-from phonotune.data.identity import dataset_hash, frame_key
+from phonotune.data.extxyz import iter_frames, write_frames
+from phonotune.data.identity import frame_hash, frame_key, hash_of
 from phonotune.errors import FramesError
-from phonotune.schemas.dataset import DatasetDocument, Frame, pack_frame_blobs
+from phonotune.schemas.dataset import DatasetDocument, DatasetHeader, Frame, pack_frame_blobs
 
 TRAIN: Final = "train.extxyz"
 VALID: Final = "valid.extxyz"
@@ -41,31 +41,48 @@ def write_dataset(dataset: DatasetDocument, folder: Path) -> tuple[Path, ...]:
     FramesError
         The folder cannot be written, or holds another dataset.
     """
+    return write_folder(dataset, dataset.iter_frames, folder)
+
+
+def write_folder(
+    header: DatasetHeader, frames: Callable[[], Iterator[Frame]], folder: Path
+) -> tuple[Path, ...]:
+    """Write a dataset whose frames are not in memory; see :func:`write_dataset`.
+
+    Parameters
+    ----------
+    header
+        What the dataset says about itself.
+    frames
+        Gives all frames in stored order; called once a file.
+    folder
+        As in :func:`write_dataset`.
+    """
     manifest = folder / MANIFEST
-    if manifest.is_file() and _load(manifest).get("dataset_hash") != dataset.dataset_hash:
+    if manifest.is_file() and _load(manifest).get("dataset_hash") != header.dataset_hash:
         raise FramesError(
             f"{folder} holds another dataset; versions are never written over. Choose another folder."
         )
     rows: list[dict[str, str]] = []
-    write_frames(folder / TRAIN, _side(dataset, set(dataset.train), rows))
-    write_frames(folder / VALID, _side(dataset, set(dataset.valid), None))
-    content = dataset.model_dump(mode="json", exclude={"data", "more"}) | {"frames": rows}
-    manifest.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    valid = set(header.valid)
+    write_frames(
+        folder / TRAIN, (f for i, f in enumerate(_noted(frames(), valid, rows)) if i not in valid)
+    )
+    write_frames(folder / VALID, (f for i, f in enumerate(frames()) if i in valid))
+    content = header.model_dump(mode="json", exclude={"data", "more"}) | {"frames": rows}
+    with manifest.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1, ensure_ascii=False)
+        file.write("\n")
     return folder / TRAIN, folder / VALID, manifest
 
 
-def _side(
-    dataset: DatasetDocument, wanted: set[int], rows: list[dict[str, str]] | None
-) -> Iterator[Frame]:
-    """Yield the frames of one side; add a row for every frame of both to ``rows``."""
-    valid = set(dataset.valid)
-    for index, frame in enumerate(dataset.iter_frames()):
-        if rows is not None:
-            side = "valid" if index in valid else "train"
-            texts = {name: getattr(frame, name) for name in TEXTS}
-            rows.append({"key": frame_key(frame.structure, frame.protocol), "side": side} | texts)
-        if index in wanted:
-            yield frame
+def _noted(frames: Iterator[Frame], valid: set[int], rows: list[dict[str, str]]) -> Iterator[Frame]:
+    """Yield the frames and add a row for each to ``rows``."""
+    for index, frame in enumerate(frames):
+        side = "valid" if index in valid else "train"
+        texts = {name: getattr(frame, name) for name in TEXTS}
+        rows.append({"key": frame_key(frame.structure, frame.protocol), "side": side} | texts)
+        yield frame
 
 
 def read_dataset(folder: Path) -> DatasetDocument:
@@ -76,6 +93,21 @@ def read_dataset(folder: Path) -> DatasetDocument:
     FramesError
         No dataset there, a file that cannot be read, or frames that were changed since.
     """
+    header, frames = open_dataset(folder)
+    first, *more = pack_frame_blobs(list(frames))
+    return DatasetDocument(**dict(header), data=first, more=tuple(more))
+
+
+def open_dataset(folder: Path) -> tuple[DatasetHeader, Iterator[Frame]]:
+    """Return what the dataset in a folder says about itself, and its frames in stored order.
+
+    The frames are read one by one; whether they are those of the hash is known after the last one.
+
+    Raises
+    ------
+    FramesError
+        As :func:`read_dataset`, for the frames while they are read.
+    """
     manifest = folder / MANIFEST
     if not manifest.is_file():
         raise FramesError(
@@ -83,20 +115,31 @@ def read_dataset(folder: Path) -> DatasetDocument:
         )
     content = _load(manifest)
     content.pop("frames", None)
-    train, valid = read_frames(folder / TRAIN), read_frames(folder / VALID)
-    found = dataset_hash(train, valid, str(content.get("labeller")))
-    if found != content.get("dataset_hash"):
+    try:
+        header = DatasetHeader.model_validate(content)
+    except ValidationError as error:
+        raise FramesError(f"{manifest} is not a dataset's ({error}).") from error
+    return header, _stored_order(header, folder)
+
+
+def _stored_order(header: DatasetHeader, folder: Path) -> Iterator[Frame]:
+    valid = set(header.valid)
+    files = [iter_frames(folder / name, name) for name in (TRAIN, VALID)]
+    hashes: tuple[list[str], list[str]] = ([], [])
+    for index in range(len(header.train) + len(valid)):
+        side = index in valid
+        frame = next(files[side], None)
+        if frame is None:
+            break
+        hashes[side].append(frame_hash(frame))
+        yield frame
+    hashes[0].extend(frame_hash(frame) for file in files for frame in file)
+    found = hash_of(*hashes, header.labeller)
+    if found != header.dataset_hash:
         raise FramesError(
             f"The frames in {folder} are not those of its {MANIFEST} (hash {found[:12]} instead of "
-            f"{str(content.get('dataset_hash'))[:12]}); a file was changed. Write the dataset again."
+            f"{header.dataset_hash[:12]}); a file was changed. Write the dataset again."
         )
-    try:
-        sides = (sorted(content["train"]), train), (sorted(content["valid"]), valid)
-        placed = dict(pair for side in sides for pair in zip(*side, strict=True))
-        first, *more = pack_frame_blobs([placed[i] for i in range(len(placed))])
-        return DatasetDocument.model_validate(content | {"data": first, "more": tuple(more)})
-    except (ValidationError, KeyError, ValueError, TypeError) as error:
-        raise FramesError(f"{manifest} is not a dataset's ({error}).") from error
 
 
 def _load(manifest: Path) -> dict[str, Any]:

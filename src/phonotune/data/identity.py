@@ -11,8 +11,8 @@ file: two close numbers may round to either side. :func:`find_duplicates` compar
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -129,12 +129,44 @@ def hash_of(train: Any, valid: Any, labeller: str) -> str:
     return hash_json({"train": sorted(train), "valid": sorted(valid), "labeller": labeller})
 
 
+class Fingerprints:
+    """What tells structures apart that are not nearly equal: about a hundred bytes of each, side by side.
+
+    Kept are which atoms there are, the cell, and three periodic sums over the atoms, smooth in the
+    positions and blind to their order.
+    """
+
+    def __init__(self) -> None:
+        self._contents: dict[bytes, int] = {}
+        self._sizes: list[int] = []
+        self._content = array("q")
+        self._numbers = array("d")
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Append the fingerprint of a structure."""
+        content = hashlib.sha256(np.sort(snapshot.numbers).tobytes()).digest()
+        if content not in self._contents:
+            self._contents[content] = len(self._contents)
+            self._sizes.append(len(snapshot.numbers))
+        self._content.append(self._contents[content])
+        marks = np.cos(snapshot.positions @ _WAVES.T + _PHASE).sum(axis=0)
+        self._numbers.extend((*snapshot.cell.ravel().tolist(), *marks.tolist()))
+
+    def groups(self) -> Iterator[tuple[int, IntArray, FloatArray, FloatArray]]:
+        """Yield by content: number of atoms, indices, cells (n, 3, 3) in Å, marks (n, 3)."""
+        content = np.array(self._content)
+        table = np.array(self._numbers).reshape(-1, 12)
+        for number, n_atoms in enumerate(self._sizes):
+            members = np.flatnonzero(content == number)
+            rows = table[members]
+            yield n_atoms, members, rows[:, :9].reshape(-1, 3, 3), rows[:, 9:]
+
+
 def find_duplicates(snapshots: Sequence[Snapshot], tolerance: float = SAME_POSITION) -> list[int]:
     """Find structures that are equal up to periodic images and the order of their atoms.
-
-    Structures are sorted by a number that is smooth in the positions, periodic and blind to the order
-    of the atoms, so that only near neighbours are compared atom by atom: the time grows a little
-    faster than the number of structures.
 
     Parameters
     ----------
@@ -148,12 +180,53 @@ def find_duplicates(snapshots: Sequence[Snapshot], tolerance: float = SAME_POSIT
     list of int
         For each structure the index of the first equal one; its own if there is none before it.
     """
-    first = list(range(len(snapshots)))
-    for members in _by_content(snapshots).values():
-        for one, other in _close_pairs(snapshots, members, tolerance):
-            if first[one] == one and first[other] == other:
-                first[other] = one
+    prints = Fingerprints()
+    for snapshot in snapshots:
+        prints.add(snapshot)
+    pairs = close_pairs(prints, tolerance)
+    return first_equal(len(snapshots), pairs, snapshots.__getitem__, tolerance)
+
+
+def first_equal(
+    count: int,
+    pairs: Iterable[tuple[int, int]],
+    snapshot_of: Callable[[int], Snapshot],
+    tolerance: float = SAME_POSITION,
+) -> list[int]:
+    """Return for each of ``count`` structures the index of the first equal one.
+
+    Parameters
+    ----------
+    count
+        Number of structures.
+    pairs
+        Those that may be equal (:func:`close_pairs`).
+    snapshot_of
+        Gives a structure of a pair; it is compared atom by atom.
+    tolerance
+        As in :func:`find_duplicates`.
+    """
+    first = list(range(count))
+    for one, other in pairs:
+        if first[one] != one or first[other] != other:
+            continue
+        if match_atoms(snapshot_of(one), snapshot_of(other), tolerance) is not None:
+            first[other] = one
     return first
+
+
+def close_pairs(prints: Fingerprints, tolerance: float = SAME_POSITION) -> list[tuple[int, int]]:
+    """Return pairs of structures that may be equal, ascending by the later one; no equal pair is missed.
+
+    Structures are sorted by a mark, so that only near neighbours are compared: the time grows a little
+    faster than their number.
+    """
+    pairs = []
+    for n_atoms, members, cells, marks in prints.groups():
+        for here, there in _near(n_atoms, cells, marks, tolerance):
+            one, other = sorted((int(members[here]), int(members[there])))
+            pairs.append((one, other))
+    return sorted(pairs, key=lambda pair: (pair[1], pair[0]))
 
 
 def match_atoms(
@@ -179,40 +252,21 @@ def _lengths(fractional: FloatArray, cell: FloatArray) -> FloatArray:
     return np.asarray(lengths, dtype=np.float64)
 
 
-def _by_content(snapshots: Sequence[Snapshot]) -> dict[bytes, list[int]]:
-    found: dict[bytes, list[int]] = defaultdict(list)
-    for index, snapshot in enumerate(snapshots):
-        found[np.sort(snapshot.numbers).tobytes()].append(index)
-    return found
-
-
-def _close_pairs(
-    snapshots: Sequence[Snapshot], members: list[int], tolerance: float
-) -> list[tuple[int, int]]:
-    """Return the equal pairs among structures of the same atoms, ascending by the later one."""
-    cells = np.array([snapshots[i].cell for i in members])
+def _near(
+    n_atoms: int, cells: FloatArray, marks: FloatArray, tolerance: float
+) -> Iterator[tuple[int, int]]:
+    """Yield the pairs among structures of the same atoms whose cells and marks are close."""
     heights = 1.0 / np.linalg.norm(np.linalg.inv(cells), axis=1).max(axis=1)
-    marks = np.array([_marks(snapshots[i]) for i in members])
-    reach = len(snapshots[members[0]].numbers) * np.abs(_WAVES).sum(axis=1).max()
-    window = reach * tolerance / heights.min()
+    window = n_atoms * np.abs(_WAVES).sum(axis=1).max() * tolerance / heights.min()
     by_mark = np.argsort(marks[:, 0], kind="stable")
     ends = np.searchsorted(marks[by_mark, 0], marks[by_mark, 0] + window, side="right")
-    pairs = []
     for place, end in enumerate(ends):
         near = by_mark[place + 1 : end]
-        here = by_mark[place]
+        here = int(by_mark[place])
         near = near[np.abs(marks[near] - marks[here]).max(axis=1, initial=0.0) <= window]
         near = near[np.abs(cells[near] - cells[here]).max(axis=(1, 2), initial=0.0) <= tolerance]
         for there in near:
-            one, other = sorted((members[here], members[there]))
-            if match_atoms(snapshots[one], snapshots[other], tolerance) is not None:
-                pairs.append((one, other))
-    return sorted(pairs, key=lambda pair: (pair[1], pair[0]))
-
-
-def _marks(snapshot: Snapshot) -> FloatArray:
-    """Return three smooth periodic sums over the atoms, blind to their order."""
-    return np.asarray(np.cos(snapshot.positions @ _WAVES.T + _PHASE).sum(axis=0))
+            yield here, int(there)
 
 
 def _bytes(values: FloatArray) -> bytes:

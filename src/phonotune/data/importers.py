@@ -14,7 +14,7 @@ from phonotune.data.extxyz import frame_of, header_keys, iter_images
 from phonotune.data.extxyz_text import REF_KEYS, LabelKeys
 from phonotune.data.mixing import ProtocolGuard
 from phonotune.data.vasp import IonicStep, read_outcar, read_vasprun
-from phonotune.data.vasp_settings import protocol_of
+from phonotune.data.vasp_settings import protocol_of, settings_text
 from phonotune.errors import FramesError
 from phonotune.physics.phonon_frames import read_displacement_frames
 from phonotune.schemas.dataset import Frame
@@ -126,8 +126,7 @@ class Importer:
         self._keys = keys
         self._protocol = protocol
         self.progress = progress or (lambda _number, _name: None)
-        self._settings: dict[str, dict[str, str]] = {}
-        self.guard = ProtocolGuard(allow_mixed, self._settings)
+        self.guard = ProtocolGuard(allow_mixed)
 
     def __iter__(self) -> Iterator[Frame]:
         """Read the files in order."""
@@ -164,8 +163,8 @@ class Importer:
         self, read: Callable[[Path], list[IonicStep]], path: Path, name: str
     ) -> Iterator[Frame]:
         steps = read(path)
-        protocol = protocol_of(steps[0].settings)
-        self._settings[protocol] = dict(steps[0].settings)
+        settings = steps[0].settings
+        known = {"protocol": protocol_of(settings), "settings": settings_text(settings)}
         for number, step in enumerate(steps, start=1):
             origin = name if len(steps) == 1 else f"{name} step {number}"
             if step.converged:
@@ -177,8 +176,8 @@ class Importer:
                     group=name,
                     origin=origin,
                     labeller="vasp",
-                    protocol=protocol,
                     magmoms=step.magmoms,
+                    **known,
                 )
                 continue
             reason = (

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable
+from itertools import combinations
+from typing import TYPE_CHECKING, Final
 
 from phonotune.data.statistics import UNKNOWN, protocol_name
+from phonotune.data.vasp_settings import potcar_titles, protocol_of, read_settings
 from phonotune.errors import FramesError
 
 if TYPE_CHECKING:
@@ -19,30 +21,24 @@ class ProtocolGuard:
     """Looks at frames one by one and refuses the first of a second protocol.
 
     Frames of an unknown protocol are a protocol of their own: nobody knows that they agree with
-    others.
+    others. Of a file of VASP nothing is known but its settings, which are its protocol; it agrees with
+    a label protocol whose runs said the same settings.
 
     Parameters
     ----------
     allow_mixed
         Count the protocols, but refuse none.
-    settings
-        By name of a protocol what is in it, for the message.
     """
 
-    def __init__(
-        self,
-        allow_mixed: bool = False,
-        settings: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> None:
+    def __init__(self, allow_mixed: bool = False) -> None:
         self.allow_mixed = allow_mixed
         self.counts: Counter[str] = Counter()
-        self._examples: dict[str, str] = {}
-        self._settings = {} if settings is None else settings
+        self._examples: dict[tuple[str, str], Frame] = {}
 
     @property
     def mixed(self) -> bool:
-        """True if more than one protocol was seen."""
-        return len(self.counts) > 1
+        """True if frames that do not agree were seen."""
+        return any(not agree(one, two) for one, two in combinations(self._examples.values(), 2))
 
     def add(self, frame: Frame) -> None:
         """Take a frame into account.
@@ -54,29 +50,48 @@ class ProtocolGuard:
         """
         name = protocol_name(frame)
         self.counts[name] += 1
-        self._examples.setdefault(name, frame.origin or "no origin given")
-        if self.mixed and not self.allow_mixed:
-            first, second = list(self._examples)[:2]
+        if (name, frame.settings) in self._examples:
+            return
+        others = list(self._examples.values())
+        self._examples[name, frame.settings] = frame
+        other = next((one for one in others if not agree(one, frame)), None)
+        if other is not None and not self.allow_mixed:
             raise FramesError(
-                f"Mixed protocols: {self._who(first)} and {self._who(second)}"
-                f"{self._difference(first, second)}. Labels of different set-ups differ by more than "
-                "noise; give frames of one protocol, or allow it with --allow-mixed (allow_mixed=True)."
+                f"Mixed protocols: {_who(other)} and {_who(frame)}{_difference(other, frame)}. Labels of "
+                "different set-ups differ by more than noise; give frames of one protocol, or allow it "
+                "with --allow-mixed (allow_mixed=True)."
             )
 
-    def _who(self, name: str) -> str:
-        named = f"protocol {name!r}" if name != UNKNOWN else "an unknown protocol"
-        return f"{self._examples[name]} is of {named}"
 
-    def _difference(self, first: str, second: str) -> str:
-        one, other = (self._settings.get(name.split()[-1]) for name in (first, second))
-        if one is None or other is None:
-            return ""
-        keys = sorted(k for k in {*one, *other} if one.get(k) != other.get(k))
-        return (
-            " ("
-            + ", ".join(f"{k} {one.get(k, UNSET)} and {other.get(k, UNSET)}" for k in keys)
-            + ")"
-        )
+def agree(one: Frame, other: Frame) -> bool:
+    """Return whether two frames are known to be of one protocol.
+
+    Names decide, but POTCARs of another release are another protocol. Where names differ and one is
+    nothing but the settings that the frame carries (an imported file of VASP), the settings of both
+    decide.
+    """
+    settings, others = read_settings(one.settings), read_settings(other.settings)
+    if protocol_name(one) == protocol_name(other):
+        titles, more = potcar_titles(settings), potcar_titles(others)
+        return all(titles[element] == more[element] for element in titles.keys() & more.keys())
+    if one.labeller != other.labeller or not settings:
+        return False
+    return settings == others and protocol_of(settings) in {one.protocol, other.protocol}
+
+
+def _who(frame: Frame) -> str:
+    name = protocol_name(frame)
+    named = f"protocol {name!r}" if name != UNKNOWN else "an unknown protocol"
+    return f"{frame.origin or 'no origin given'} is of {named}"
+
+
+def _difference(first: Frame, second: Frame) -> str:
+    """Return in words the settings that differ; empty where they are unknown or equal."""
+    one, other = (read_settings(frame.settings) for frame in (first, second))
+    keys = sorted(k for k in {*one, *other} if one.get(k) != other.get(k))
+    if not (one and other and keys):
+        return ""
+    return f" ({', '.join(f'{k} {one.get(k, UNSET)} and {other.get(k, UNSET)}' for k in keys)})"
 
 
 def check_one_protocol(frames: Iterable[Frame], allow_mixed: bool = False) -> bool:

@@ -69,6 +69,23 @@ def settings_of_outcar(text: str) -> dict[str, str]:
     return settings_of(used, {}, titles)
 
 
+def settings_text(settings: Mapping[str, str]) -> str:
+    """Return settings as one text, which a frame carries; :func:`read_settings` undoes it."""
+    return "; ".join(f"{key} = {value}" for key, value in sorted(settings.items()))
+
+
+def read_settings(text: str) -> dict[str, str]:
+    """Return the settings of :func:`settings_text`; empty for an empty text."""
+    pairs = (part.partition(" = ") for part in text.split("; ") if part)
+    return {key: value for key, _, value in pairs}
+
+
+def potcar_titles(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the titles of the POTCARs by element."""
+    start = "POTCAR "
+    return {k.removeprefix(start): v for k, v in settings.items() if k.startswith(start)}
+
+
 def protocol_of(settings: Mapping[str, str]) -> str:
     """Return the name of settings: 16 hexadecimal digits."""
     return hash_json(dict(settings))[:16]

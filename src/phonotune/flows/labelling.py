@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from monty.json import MontyDecoder
 
 from phonotune.errors import LabelError
 from phonotune.flows.local import run_flow
-from phonotune.jobs.label import LabelMaker, check_vasp_run, read_task_document, read_vasp_run
+from phonotune.jobs.label import LabelMaker, read_vasp_run
 from phonotune.jobs.verification import VaspRun, usual_titles
 from phonotune.schemas.dataset import Frame
 from phonotune.store import BLOB_STORE
@@ -52,8 +52,7 @@ def label_frames(
     Labelled
         In the order of ``frames``, each as soon as it is finished.
     """
-    labeller = maker.resolve()
-    name, protocol = labeller.name, maker.protocol()
+    reader = maker.reader()
     runs: list[VaspRun] = []
     for number, frame in enumerate(frames):
         if start is not None:
@@ -62,14 +61,11 @@ def label_frames(
             document = _run(frame, maker, folder)
             run = read_vasp_run(document)
             runs += [] if run is None else [run]
-            check_vasp_run(document, frame.structure, labeller.protocol, usual_titles(runs))
-            answer = read_task_document(document, frame.structure, maker.max_force)
+            done = reader.read(frame, document, usual_titles(runs))
         except LabelError as error:
             yield Labelled(frame, None, str(error))
             continue
-        labels = {key: getattr(answer, key) for key in ("energy", "forces", "stress")}
-        signed = replace(frame, **labels, magmoms=None, labeller=name, protocol=protocol)
-        yield Labelled(frame, signed)
+        yield Labelled(frame, done)
 
 
 def _run(frame: Frame, maker: LabelMaker, folder: Path) -> Any:

@@ -13,6 +13,7 @@ from monty.json import MontyEncoder
 from pymatgen.core import Structure
 
 from phonotune.data.vasp import KILOBAR
+from phonotune.data.vasp_settings import settings_of, settings_text
 from phonotune.errors import LabelError
 from phonotune.jobs.base import replace_by, role_job, tag
 from phonotune.jobs.labellers import Labeller, find_labeller, vasp_labeller
@@ -33,7 +34,8 @@ from phonotune.schemas.dataset import (
     LabelledSet,
     RejectedFrame,
     StructureSet,
-    pack_frames,
+    labelled,
+    pack_frame_blobs,
 )
 
 SITE_TOLERANCE = 1e-3
@@ -117,6 +119,61 @@ class LabelMaker(Maker):
             return labeller.protocol.hash[:16]
         return hash_json(json.loads(json.dumps(labeller.static, cls=MontyEncoder)))[:16]
 
+    def reader(self) -> LabelReader:
+        """Return what turns the task documents of :meth:`static_jobs` into frames."""
+        return LabelReader(
+            self.labeller, self.protocol(), self.resolve().protocol, max_force=self.max_force
+        )
+
+
+@dataclass(frozen=True)
+class LabelReader:
+    """Turns task documents into labelled frames; the one way from an answer of a labeller to a label.
+
+    Attributes
+    ----------
+    labeller, protocol
+        Names that every frame carries.
+    vasp
+        What VASP was to run; None for any other maker.
+    max_force
+        Largest force on an atom that is believed, eV/Å; None: any.
+    """
+
+    labeller: str
+    protocol: str
+    vasp: LabelProtocol | None = None
+    max_force: float | None = None
+
+    def read(self, asked: Frame, document: Any | None, usual: Mapping[str, str]) -> Frame:
+        """Return a frame with its labels.
+
+        Parameters
+        ----------
+        asked
+            The structure; labels that it has are replaced.
+        document
+            Its task document; None if the job did not finish.
+        usual
+            POTCAR titles of most frames, by symbol.
+
+        Raises
+        ------
+        LabelError
+            The document is no label, with the reason.
+        """
+        check_vasp_run(document, asked.structure, self.vasp, usual)
+        answer = read_task_document(document, asked.structure, self.max_force)
+        run = read_vasp_run(document)
+        said = {} if run is None else settings_of(run.parameters, run.incar, run.titles)
+        return replace(
+            labelled(asked, answer),
+            labeller=self.labeller,
+            protocol=self.protocol,
+            magmoms=read_moments(document, asked.structure),
+            settings=settings_text(said),
+        )
+
 
 @job(data=[Blob], output_schema=LabelledSet)
 def collect_labels(
@@ -130,18 +187,13 @@ def collect_labels(
         If fewer frames than ``maker.minimum`` came back; the message lists every reason.
     """
     frames, rejected = [], []
-    labeller, protocol = maker.resolve(), maker.protocol()
+    reader = maker.reader()
     usual = usual_titles(run for run in map(read_vasp_run, outputs) if run is not None)
     for index, (candidate, output) in enumerate(zip(structures.candidates(), outputs, strict=True)):
         try:
-            check_vasp_run(output, candidate.structure, labeller.protocol, usual)
-            answer = read_task_document(output, candidate.structure, maker.max_force)
+            frames.append(reader.read(candidate.frame(), output, usual))
         except LabelError as error:
             rejected.append(RejectedFrame(index=index, reason=str(error)))
-            continue
-        moments = read_moments(output, candidate.structure)
-        frame = _labelled(candidate, answer)
-        frames.append(replace(frame, labeller=maker.labeller, protocol=protocol, magmoms=moments))
     if len(frames) < max(1.0, maker.minimum * len(outputs)):
         reasons = "; ".join(f"frame {r.index}: {r.reason}" for r in rejected)
         raise LabelError(
@@ -149,23 +201,14 @@ def collect_labels(
             f"{maker.minimum:.0%} are needed. {reasons}. Mend the failed jobs and run again: "
             "finished frames are kept."
         )
+    first, *more = pack_frame_blobs(frames)
     return LabelledSet(
         labeller=maker.labeller,
-        protocol=protocol,
+        protocol=reader.protocol,
         requested=len(outputs),
         rejected=rejected,
-        data=pack_frames(frames),
-    )
-
-
-def _labelled(candidate: Candidate, answer: Evaluation) -> Frame:
-    return Frame(
-        structure=candidate.structure,
-        energy=answer.energy,
-        forces=answer.forces,
-        stress=answer.stress,
-        group=candidate.group,
-        origin=candidate.reason,
+        data=first,
+        more=tuple(more),
     )
 
 

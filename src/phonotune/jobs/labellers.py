@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -127,6 +128,29 @@ def vasp_labeller(
         relax=chosen.relax_maker(custody),
         protocol=chosen,
     )
+
+
+def potcars_here(protocol: LabelProtocol, elements: Iterable[str]) -> dict[str, str]:
+    """Return the titles of the POTCARs that pymatgen finds here, by element.
+
+    Parameters
+    ----------
+    protocol
+        Names family and symbols; :meth:`LabelProtocol.check_potcars` says whether they are all there.
+    elements
+        Chemical symbols.
+    """
+    from pymatgen.io.vasp import PotcarSingle
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = {
+            element: PotcarSingle.from_symbol_and_functional(
+                protocol.potcars.get(element, element), protocol.potcar_family
+            )
+            for element in elements
+        }
+    return {element: str(potcar.TITEL).strip() for element, potcar in found.items()}
 
 
 NAMED: Final[dict[str, Callable[[], Labeller]]] = {

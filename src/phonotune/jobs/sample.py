@@ -11,26 +11,24 @@ from pymatgen.core import Structure
 
 from phonotune.errors import ConfigError
 from phonotune.jobs.base import role_job
-from phonotune.jobs.property import Model, model_evaluator
+from phonotune.jobs.property import Model, resumed_evaluator
 from phonotune.models.relax import Relaxation, RelaxSettings, relax_batch
 from phonotune.physics.cubic import cubic_supercell_matrix
 from phonotune.physics.phonon import PhononSettings, plan_displacements
 from phonotune.physics.phonon_cells import as_identity, primitive_cell
 from phonotune.physics.phonon_rattle import ThermalDisplacements
 from phonotune.physics.supercell import make_supercell, supercell_matrix
-from phonotune.ports import Evaluation, FloatArray
+from phonotune.ports import FloatArray
 from phonotune.sampling.pool import Pool
 from phonotune.sampling.rattle import RattleSettings, rattle, small_rattles
 from phonotune.sampling.select import SelectSettings, select
 from phonotune.schemas.base import Matrix3
 from phonotune.schemas.dataset import (
-    Candidate,
     Frame,
     RelaxationSummary,
     StructureSet,
     TrajectoryDocument,
-    pack_frames,
-    unpack_frames,
+    pack_frame_blobs,
 )
 from phonotune.schemas.training import TrainingDocument
 
@@ -98,8 +96,8 @@ class RattleMaker(Maker):
     def _modes(self, cell: Structure, matrix: Matrix3, model: Model) -> ThermalDisplacements:
         settings = self.phonon.model_copy(update={"supercell_matrix": matrix})
         plan = plan_displacements(cell, settings)
-        evaluator, _ = model_evaluator(model)
-        answers = evaluator(plan.structures)
+        with resumed_evaluator(model) as (evaluator, _):
+            answers = evaluator(plan.structures)
         return ThermalDisplacements(
             plan, answers, self.settings.temperature, self.settings.mode_floor
         )
@@ -130,17 +128,19 @@ class TrajectoryMaker(Maker):
         candidates = structures.candidates()
         moving = [c for c in candidates if not c.fixed]
         still = [c for c in candidates if c.fixed]
-        evaluator, source = model_evaluator(model)
-        relaxations = relax_batch(evaluator, [c.structure for c in moving], self.settings)
-        answers = evaluator([c.structure for c in still])
+        with resumed_evaluator(model) as (evaluator, source):
+            relaxations = relax_batch(evaluator, [c.structure for c in moving], self.settings)
+            answers = evaluator([c.structure for c in still])
         pairs = list(zip([c.group for c in moving], relaxations, strict=True))
         frames = [f for group, r in pairs for f in kept_frames(group, r, self.kept_steps)]
-        frames += [_frame(c, a) for c, a in zip(still, answers, strict=True)]
+        frames += [c.frame(a) for c, a in zip(still, answers, strict=True)]
+        first, *more = pack_frame_blobs(frames)
         return TrajectoryDocument(
             model_id=source.model_id or source.evaluator,
             relaxations=[_summary(group, relaxation) for group, relaxation in pairs],
             fixed=[c.group for c in still],
-            data=pack_frames(frames),
+            data=first,
+            more=tuple(more),
         )
 
 
@@ -209,7 +209,7 @@ def trajectory_pool(
     model
         Needed by the methods ``fps`` and ``doptimal``; of a committee the first member.
     """
-    frames = unpack_frames(trajectories.data)
+    frames = trajectories.frames()
     free = [f for f in frames if f.group not in trajectories.fixed]
     fixed = [f for f in frames if f.group in trajectories.fixed]
     found = _features([f.structure for f in (*free, *fixed)], settings, model)
@@ -243,16 +243,6 @@ def _summary(group: str, relaxation: Relaxation) -> RelaxationSummary:
         energy_first=float(energies[0]),
         energy_last=float(energies[-1]),
         max_force=relaxation.max_force,
-    )
-
-
-def _frame(candidate: Candidate, answer: Evaluation) -> Frame:
-    return Frame(
-        structure=candidate.structure,
-        energy=answer.energy,
-        forces=answer.forces,
-        group=candidate.group,
-        origin=candidate.reason,
     )
 
 

@@ -75,15 +75,18 @@ def _labels_row(labels: LabelledSet) -> LineageRow:
     facts = [
         ("frames", f"{came_back} of {labels.requested}"),
         ("protocol", labels.protocol),
-        ("data sha256", labels.data.sha256),
+        ("data sha256", " ".join(blob.sha256 for blob in (labels.data, *labels.more))),
     ]
     facts += [(f"frame {r.index} rejected", r.reason) for r in labels.rejected]
     return LineageRow("Labels", labels.labeller, tuple(facts))
 
 
 def _dataset_row(dataset: DatasetDocument) -> LineageRow:
+    parent = f", appended to {dataset.parent_hash}" if dataset.parent_hash else ""
     facts = (
+        ("version", f"{dataset.version}{parent}"),
         ("frames", f"{len(dataset.train)} train, {len(dataset.valid)} valid"),
+        ("split", dataset.split.reason if dataset.split else "not recorded"),
         ("duplicates dropped", str(dataset.n_duplicates)),
         ("with stress", f"{dataset.has_stress:.0f} %"),
         ("dataset hash", dataset.dataset_hash),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field
 from pymatgen.core import Lattice, Structure
 
-from phonotune.ports import FloatArray
+from phonotune.ports import Evaluation, FloatArray
 from phonotune.schemas.base import Document, Part
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.statistics import DatasetStatistics, SplitRecord
@@ -44,6 +44,9 @@ class Frame:
         Name of every setting that the labels depend on; empty if not known.
     magmoms
         shape (n_atoms,), µB along the axis of a collinear calculation, or None.
+    settings
+        What a run of VASP said about itself (:mod:`phonotune.data.vasp_settings`), in words; empty if
+        not known.
     """
 
     structure: Structure
@@ -55,55 +58,69 @@ class Frame:
     labeller: str = ""
     protocol: str = ""
     magmoms: FloatArray | None = None
+    settings: str = ""
+
+
+_TEXTS: Final = ("group", "origin", "labeller", "protocol", "settings")
+_Item = TypeVar("_Item")
 
 
 def pack_structures(structures: Sequence[Structure]) -> Blob:
     """Pack structures, exactly (float64), into one Blob."""
-    return Blob.pack(
-        sizes=np.array([len(s) for s in structures], dtype=np.int64),
-        numbers=np.concatenate([np.asarray(s.atomic_numbers, dtype=np.int64) for s in structures]),
-        cells=np.array([s.lattice.matrix for s in structures]),
-        positions=np.concatenate([s.cart_coords for s in structures]),
-    )
+    return Blob.pack(**structure_arrays(structures))
+
+
+def structure_arrays(structures: Sequence[Structure]) -> dict[str, Any]:
+    """Return structures as arrays by name; :func:`structures_of` undoes it."""
+    return {
+        "sizes": np.array([len(s) for s in structures], dtype=np.int64),
+        "numbers": np.concatenate(
+            [np.asarray(s.atomic_numbers, dtype=np.int64) for s in structures]
+        ),
+        "cells": np.array([s.lattice.matrix for s in structures]),
+        "positions": np.concatenate([s.cart_coords for s in structures]),
+    }
 
 
 def unpack_structures(blob: Blob) -> list[Structure]:
     """Return the structures of :func:`pack_structures`."""
-    arrays = blob.arrays()
-    ends = np.cumsum(arrays["sizes"])[:-1]
-    parts = zip(
-        arrays["cells"],
-        np.split(arrays["numbers"], ends),
-        np.split(arrays["positions"], ends),
-        strict=True,
+    return structures_of(blob.arrays())
+
+
+def structures_of(arrays: Mapping[str, Any]) -> list[Structure]:
+    """Return the structures of :func:`structure_arrays`."""
+    numbers, positions = (
+        _split_atoms(arrays[name], arrays["sizes"]) for name in ("numbers", "positions")
     )
     return [
-        Structure(Lattice(cell), [int(z) for z in numbers], positions, coords_are_cartesian=True)
-        for cell, numbers, positions in parts
+        Structure(Lattice(cell), [int(z) for z in atoms], places, coords_are_cartesian=True)
+        for cell, atoms, places in zip(arrays["cells"], numbers, positions, strict=True)
     ]
 
 
 def pack_frames(frames: Sequence[Frame]) -> Blob:
     """Pack labelled frames into one Blob; missing labels are masked, not zero-filled by meaning."""
-    return Blob.pack(
-        **pack_structures([f.structure for f in frames]).arrays(),
-        energy=np.array([0.0 if f.energy is None else f.energy for f in frames]),
-        has_energy=np.array([f.energy is not None for f in frames]),
-        forces=np.concatenate(
+    return Blob.pack(**frame_arrays(frames))
+
+
+def frame_arrays(frames: Sequence[Frame]) -> dict[str, Any]:
+    """Return labelled frames as arrays by name; :func:`frames_of` undoes it."""
+    return {
+        **structure_arrays([f.structure for f in frames]),
+        "energy": np.array([0.0 if f.energy is None else f.energy for f in frames]),
+        "forces": np.concatenate(
             [np.zeros((len(f.structure), 3)) if f.forces is None else f.forces for f in frames]
         ),
-        has_forces=np.array([f.forces is not None for f in frames]),
-        stress=np.array([np.zeros((3, 3)) if f.stress is None else f.stress for f in frames]),
-        has_stress=np.array([f.stress is not None for f in frames]),
-        magmoms=np.concatenate(
+        "stress": np.array([np.zeros((3, 3)) if f.stress is None else f.stress for f in frames]),
+        "magmoms": np.concatenate(
             [np.zeros(len(f.structure)) if f.magmoms is None else f.magmoms for f in frames]
         ),
-        has_magmoms=np.array([f.magmoms is not None for f in frames]),
+        **{
+            f"has_{name}": np.array([getattr(f, name) is not None for f in frames])
+            for name in ("energy", "forces", "stress", "magmoms")
+        },
         **{name: np.array([getattr(f, name) for f in frames]) for name in _TEXTS},
-    )
-
-
-_TEXTS: Final = ("group", "origin", "labeller", "protocol")
+    }
 
 
 def _split_atoms(values: Any, sizes: Any) -> list[Any]:
@@ -112,14 +129,19 @@ def _split_atoms(values: Any, sizes: Any) -> list[Any]:
 
 def unpack_frames(blob: Blob) -> list[Frame]:
     """Return the frames of :func:`pack_frames`, also of one that knows no magnetic moments yet."""
-    structures = unpack_structures(blob)
+    return frames_of(blob.arrays())
+
+
+def frames_of(arrays: Mapping[str, Any]) -> list[Frame]:
+    """Return the frames of :func:`frame_arrays`, also of those of an older version."""
+    structures = structures_of(arrays)
     count = len(structures)
     a: dict[str, Any] = {
-        "labeller": [""] * count,
-        "protocol": [""] * count,
+        **{name: [""] * count for name in _TEXTS},
         "has_magmoms": [False] * count,
         "magmoms": np.zeros(sum(map(len, structures))),
-    } | blob.arrays()
+        **arrays,
+    }
     forces, magmoms = (_split_atoms(a[name], a["sizes"]) for name in ("forces", "magmoms"))
     return [
         Frame(
@@ -136,16 +158,21 @@ def unpack_frames(blob: Blob) -> list[Frame]:
 
 def pack_frame_blobs(frames: Sequence[Frame]) -> tuple[Blob, ...]:
     """Pack any number of frames into Blobs that fit a stored document, in their order."""
-    chunks: list[list[Frame]] = [[]]
+    chunks = _chunks(frames, [800 + 64 * len(frame.structure) for frame in frames])
+    return tuple(pack_frames(chunk) for chunk in chunks)
+
+
+def _chunks(items: Sequence[_Item], sizes: Sequence[int]) -> list[list[_Item]]:
+    """Cut items, of these sizes in bytes, into runs of at most CHUNK_BYTES; one item is never cut."""
+    chunks: list[list[_Item]] = [[]]
     room = CHUNK_BYTES
-    for frame in frames:
-        size = 800 + 64 * len(frame.structure)
+    for item, size in zip(items, sizes, strict=True):
         if chunks[-1] and size > room:
             chunks.append([])
             room = CHUNK_BYTES
-        chunks[-1].append(frame)
+        chunks[-1].append(item)
         room -= size
-    return tuple(pack_frames(chunk) for chunk in chunks)
+    return chunks
 
 
 @dataclass(frozen=True)
@@ -172,6 +199,18 @@ class Candidate:
     score: float | None = None
     fixed: bool = False
 
+    def frame(self, answer: Evaluation | None = None) -> Frame:
+        """Return the frame of this structure, with the labels of an answer if there is one."""
+        bare = Frame(self.structure, group=self.group, origin=self.reason)
+        return bare if answer is None else labelled(bare, answer)
+
+
+def labelled(frame: Frame, answer: Evaluation) -> Frame:
+    """Return a frame with energy, forces and stress of an answer, and no other labels."""
+    return replace(
+        frame, energy=answer.energy, forces=answer.forces, stress=answer.stress, magmoms=None
+    )
+
 
 class StructureSet(Document):
     """Structures to relax or to label (output of RattleMaker and SelectMaker)."""
@@ -187,29 +226,49 @@ class StructureSet(Document):
         default_factory=list, description="structures that are labelled as they are, never relaxed"
     )
     data: Blob
+    more: tuple[Blob, ...] = Field(default=(), description="structures that do not fit ``data``")
 
     @classmethod
     def from_candidates(cls, candidates: Sequence[Candidate], recipe: str) -> StructureSet:
         """Pack candidates into a document."""
         scores = [c.score for c in candidates]
+        structures = [c.structure for c in candidates]
+        first, *more = _chunks(structures, [100 + 32 * len(s) for s in structures])
         return cls(
             recipe=recipe,
             groups=[c.group for c in candidates],
             reasons=[c.reason for c in candidates],
             scores=scores if any(score is not None for score in scores) else [],
             fixed=[i for i, c in enumerate(candidates) if c.fixed],
-            data=pack_structures([c.structure for c in candidates]),
+            data=pack_structures(first),
+            more=tuple(map(pack_structures, more)),
         )
 
     def candidates(self) -> list[Candidate]:
         """Return the structures with their groups, reasons and scores."""
-        structures = unpack_structures(self.data)
+        structures = [s for blob in (self.data, *self.more) for s in unpack_structures(blob)]
         scores = self.scores or [None] * len(structures)
         rows = zip(structures, self.groups, self.reasons, scores, strict=True)
         return [
             Candidate(s, group, reason, score, fixed=i in self.fixed)
             for i, (s, group, reason, score) in enumerate(rows)
         ]
+
+
+class FrameSet(Document):
+    """Frames in as many Blobs as they need: those that do not fit ``data`` go on in ``more``."""
+
+    data: Blob
+    more: tuple[Blob, ...] = ()
+
+    def frames(self) -> list[Frame]:
+        """Return all frames, in stored order."""
+        return list(self.iter_frames())
+
+    def iter_frames(self) -> Iterator[Frame]:
+        """Yield all frames, in stored order, with one Blob unpacked at a time."""
+        for blob in (self.data, *self.more):
+            yield from unpack_frames(blob)
 
 
 class RelaxationSummary(Part):
@@ -224,11 +283,11 @@ class RelaxationSummary(Part):
     max_force: ElectronVoltPerAngstrom
 
 
-class TrajectoryDocument(Document):
+class TrajectoryDocument(FrameSet):
     """Relaxation trajectories of a batch of cells (output of TrajectoryMaker).
 
-    ``data`` packs every kept step as a frame (energy and forces of the relaxing model); the group of
-    a frame names its trajectory. Structures that are labelled as they are stand there as one frame
+    Every kept step is a frame (energy and forces of the relaxing model); the group of a frame names
+    its trajectory. Structures that are labelled as they are stand there as one frame
     each, and their groups in ``fixed``.
     """
 
@@ -236,7 +295,6 @@ class TrajectoryDocument(Document):
     model_id: str
     relaxations: list[RelaxationSummary]
     fixed: list[str] = Field(default_factory=list, description="groups that were not relaxed")
-    data: Blob
 
     @property
     def unconverged(self) -> list[str]:
@@ -251,7 +309,7 @@ class RejectedFrame(Part):
     reason: str
 
 
-class LabelledSet(Document):
+class LabelledSet(FrameSet):
     """Frames that came back from the labeller (output of LabelMaker)."""
 
     kind: Literal["labels"] = "labels"
@@ -259,21 +317,15 @@ class LabelledSet(Document):
     protocol: str = Field(description="hash of the labeller's settings")
     requested: int
     rejected: list[RejectedFrame]
-    data: Blob
-
-    def frames(self) -> list[Frame]:
-        """Return the labelled frames."""
-        return unpack_frames(self.data)
 
 
-class DatasetDocument(Document):
-    """Frames with a split, hashed (output of DatasetMaker).
+class DatasetHeader(Document):
+    """Everything about a dataset but its frames.
 
-    Frames that do not fit one Blob go on in ``more``. A version that was appended to names the hash
-    of its parent, which stays as it was.
+    A version that was appended to names the hash of its parent, which stays as it was.
     """
 
-    kind: Literal["dataset"] = "dataset"
+    kind: Literal["dataset"]
     formula: str
     dataset_hash: str
     labeller: str
@@ -286,17 +338,12 @@ class DatasetDocument(Document):
     mixed: bool = Field(default=False, description="frames of several protocols, allowed by name")
     split: SplitRecord | None = None
     statistics: DatasetStatistics | None = None
-    data: Blob
-    more: tuple[Blob, ...] = ()
 
-    def frames(self) -> list[Frame]:
-        """Return all frames, in stored order."""
-        return list(self.iter_frames())
 
-    def iter_frames(self) -> Iterator[Frame]:
-        """Yield all frames, in stored order, with one Blob unpacked at a time."""
-        for blob in (self.data, *self.more):
-            yield from unpack_frames(blob)
+class DatasetDocument(DatasetHeader, FrameSet):
+    """Frames with a split, hashed (output of DatasetMaker)."""
+
+    kind: Literal["dataset"] = "dataset"
 
     def train_frames(self) -> list[Frame]:
         """Return the frames that train."""

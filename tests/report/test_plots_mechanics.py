@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from phonotune.report.plots import plot_elastic, plot_well
-from phonotune.report.plots_mechanics import distinct_constants, well_energy
+from phonotune.report.plots_mechanics import distinct_constants, well_curves
 from phonotune.schemas.base import Source
+from phonotune.schemas.blob import Blob
+from phonotune.schemas.wells import WellDirection
 
 REFERENCE = Source(role="reference", evaluator="teacher")
 
@@ -21,11 +23,47 @@ def test_the_drawn_well_has_its_minima_at_q0_and_its_depth(soft) -> None:
     assert abs(lowest[0]) == pytest.approx(well.q0, abs=0.02)
 
 
-def test_well_energy_is_even_and_starts_at_second_order() -> None:
-    q = np.array([-2.0, 0.0, 2.0])
-    np.testing.assert_allclose(
-        well_energy(np.array([-3.0, 0.5, 0.25]), q), [12.0, 0.0, 12.0], atol=1e-12
+def test_the_drawn_curve_passes_through_every_computed_point(soft) -> None:
+    (curve, *_) = well_curves(soft.wells)
+    np.testing.assert_allclose(curve.potential(curve.amplitudes), curve.energies, atol=1e-9)
+    np.testing.assert_allclose(curve.potential(-curve.amplitudes), curve.energies, atol=1e-9)
+
+
+def test_an_uneven_curve_is_drawn_where_it_was_computed_only(soft) -> None:
+    well = soft.wells[0].model_copy(update={"even": False})
+    line = plot_well([well]).axes[0].get_lines()[1].get_xydata()
+    assert line[:, 0].min() == 0
+
+
+def test_every_direction_of_one_document_has_its_own_curve(soft) -> None:
+    deep = soft.wells[0]
+    part = WellDirection(
+        direction="a00",
+        even=True,
+        curvature_frequency=deep.curvature_frequency,
+        has_double_well=True,
+        minimum_in_range=True,
+        depth=deep.depth,
+        q0=deep.q0,
+        fit_residual=0.0,
+        levels=[],
+        transition_frequency=None,
+        tunnel_splitting=None,
     )
+    other = part.model_copy(update={"direction": "aaa", "depth": deep.depth / 2})
+    arrays = deep.data.arrays() | {"orders": np.array([2, 4, 6])}
+    both = {
+        f"{k}_{i}": v * (0.5 if k == "energies" and i else 1)
+        for k, v in arrays.items()
+        for i in (0, 1)
+    }
+    well = deep.model_copy(
+        update={"directions": [part, other], "data": Blob.pack(**arrays, **both)}
+    )
+    texts = [t.get_text() for t in plot_well([well]).legends[0].get_texts()]
+    assert texts[0].startswith("reference · teacher, a00: 46.5 meV/f.u.")
+    assert texts[1].startswith("reference · teacher, aaa: 23.2 meV/f.u.")
+    assert len(plot_well([well, well]).legends[0].get_texts()) == 2
 
 
 def test_well_axes_carry_units_and_the_legend_the_depth(soft) -> None:

@@ -1,6 +1,11 @@
-"""``phonotune double-well``: the potential along the softest phonon mode by a model."""
+"""``phonotune double-well``: the potential along a phonon mode by a model."""
 
 from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from phonotune.cli.console import session
 from phonotune.cli.documents import WELL, summary_of, write_document
@@ -14,7 +19,45 @@ from phonotune.cli.options import (
     check_output_folder,
     parse_supercell,
 )
-from phonotune.cli.tables import well_table
+from phonotune.cli.tables import new_table, number, well_table
+from phonotune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from phonotune.physics.wells import WellSettings
+    from phonotune.schemas.wells import WellDocument
+
+QPoint = Annotated[
+    tuple[str, str, str] | None,
+    typer.Option(
+        "--q",
+        metavar="A B C",
+        help="Wavevector in reciprocal vectors of the primitive cell, for example 0.5 0.5 0 or "
+        "1/3 1/3 0. Default: that of the softest mode the supercell holds.",
+        show_default=False,
+    ),
+]
+Band = Annotated[
+    int | None,
+    typer.Option(
+        "--band",
+        metavar="N",
+        min=0,
+        help="Band at --q, counted from 0 and the lowest frequency. Default: the softest.",
+        show_default=False,
+    ),
+]
+Directions = Annotated[
+    str | None,
+    typer.Option(
+        "--directions",
+        metavar="all|LABEL,...",
+        help="Directions of a degenerate mode: all that symmetry tells apart, or labels such as "
+        "a00,aaa. Default: one, along an axis.",
+        show_default=False,
+    ),
+]
 
 
 def double_well(
@@ -22,37 +65,94 @@ def double_well(
     model: Model,
     output: OutputFolder,
     supercell: Supercell = None,
+    q: QPoint = None,
+    band: Band = None,
+    directions: Directions = None,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Follow the softest phonon mode of a crystal: E(Q), its depth and Q0.
+    """Follow a phonon mode of a crystal, by default its softest: E(Q), its depth, Q0 and levels.
 
     Depth in meV per formula unit, Q in Å·sqrt(amu). The phonons are computed first (--supercell is
-    theirs); the mode is then displaced in its smallest commensurate supercell. Writes well.json and
-    well.png.
+    theirs); the mode is then displaced in its smallest commensurate supercell, which need not be
+    theirs. Writes well.json and well.png.
 
-    Example: phonotune double-well BaTiO3.cif --model teacher -o batio3-well
+    Example: phonotune double-well BaTiO3.cif --model teacher --directions all -o batio3-well
     """
     with session(as_json=json, debug=debug) as out:
         matrix = parse_supercell(supercell)
+        asked = parse_mode(q, band, directions)
         check_output_folder(output)
         from phonotune.cli.evaluating import compute_phonons, load_task
+        from phonotune.jobs.analysis import evaluate_and_analyse
         from phonotune.physics.phonon import PhononSettings
-        from phonotune.physics.wells import WellSettings, analyse_well, plan_well
+        from phonotune.physics.wells import analyse_well, plan_well
         from phonotune.report.plots import plot_well, save_png
 
         crystal, evaluator, source = load_task(structure, model)
         settings = PhononSettings(supercell_matrix=matrix)
         phonons = compute_phonons(crystal, evaluator, source, settings, out)
-        plan = plan_well(crystal, phonons, WellSettings())
+        plan = plan_well(crystal, phonons, asked)
         with out.progress(f"{len(plan.structures)} amplitudes"):
-            answers = evaluator(plan.structures)
-        document = analyse_well(plan, answers, source)
+            document = evaluate_and_analyse(
+                evaluator, plan.structures, lambda answers: analyse_well(plan, answers, source)
+            )
         output.mkdir(parents=True, exist_ok=True)
         write_document(document, output / WELL)
         save_png(plot_well([document]), output / "well.png")
         out.finish(
             {"output": str(output), "files": [WELL, "well.png"], "well": summary_of(document)},
             well_table(document),
+            directions_table(document),
             f"{output}: {WELL}, well.png",
         )
+
+
+def parse_mode(
+    q: tuple[str, str, str] | None, band: int | None, directions: str | None
+) -> WellSettings:
+    """Return the settings of ``--q``, ``--band`` and ``--directions``.
+
+    Raises
+    ------
+    ConfigError
+        A wavevector that is not three numbers or fractions, or a band without one.
+    """
+    from phonotune.physics.wells import WellSettings
+
+    if q is None and band is not None:
+        raise ConfigError(f"--band {band} needs the wavevector it belongs to; give --q, too.")
+    try:
+        vector = None if q is None else tuple(float(Fraction(part)) for part in q)
+    except (ValueError, ZeroDivisionError) as error:
+        raise ConfigError(
+            f"--q takes three numbers or fractions, for example `--q 1/3 1/3 0`; found {' '.join(q or ())}."
+        ) from error
+    labels = None if directions is None else tuple(directions.replace(",", " ").split())
+    return WellSettings.model_validate({"q": vector, "band": band, "directions": labels})
+
+
+def directions_table(document: WellDocument) -> Group:
+    """Return one row for each direction followed: depth, Q0 and the first quantum levels."""
+    rows = [
+        (
+            part.direction or "one of them",
+            number(part.depth, 3),
+            number(part.q0, 3),
+            number(part.curvature_frequency, 3),
+            number(part.transition_frequency, 3),
+            "yes" if part.tunnel_splitting is not None else "no",
+        )
+        for part in document.directions
+    ]
+    columns = (
+        "direction",
+        "depth\nmeV/f.u.",
+        "Q0\nÅ·sqrt(amu)",
+        "curvature\nTHz",
+        "level 0 to 1\nTHz",
+        "tunnelling",
+    )
+    mode = f"irrep {document.irrep}" if document.irrep else "no irrep label"
+    caption = f"{mode}; levels of a supercell of {document.formula_units} formula units"
+    return new_table(None, columns, rows, caption=caption)

@@ -19,12 +19,12 @@ from phonotune.schemas.wells import WellDocument
 
 @dataclass
 class DoubleWellMaker(PropertyMaker):
-    """E(Q) along one mode in the smallest commensurate supercell.
+    """E(Q) along one mode, in one or several directions, in the smallest commensurate supercell.
 
     Parameters
     ----------
     settings
-        Which mode, and the grid of amplitudes.
+        Which mode and directions, and the grid of amplitudes.
     labeller
         The reference evaluates if given; else pass a model to :meth:`make`.
     """

@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Final
 
 import numpy as np
-import spglib
 from pydantic import Field
 from pymatgen.core import Structure
 from scipy import constants
 
+from phonotune.errors import ConfigError, unknown_name
 from phonotune.physics.answers import require_answers
-from phonotune.physics.phonon_modes import Mode, displacement_pattern, mode_of, softest_mode
+from phonotune.physics.little_group import little_group
+from phonotune.physics.mode_directions import mode_directions
+from phonotune.physics.phonon_irreps import irrep_label
+from phonotune.physics.phonon_modes import (
+    Mode,
+    displacement_pattern,
+    longest_projection,
+    mode_space,
+    softest_mode,
+)
 from phonotune.physics.supercell import (
     check_structure,
     commensurate_matrix,
     formula_units,
     make_supercell,
 )
-from phonotune.ports import Answers, Evaluation, FloatArray
+from phonotune.physics.symmetry import symmetry_operations
+from phonotune.physics.well_fit import WellFit, around_lowest, fit_well
+from phonotune.physics.well_levels import sampled_potential, supercell_levels
+from phonotune.ports import Answers, Evaluation, FloatArray, IntArray
 from phonotune.schemas.base import Matrix3, Part, Source, Vector3, structure_hash
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.phonon import PhononDocument
-from phonotune.schemas.wells import WellDocument
+from phonotune.schemas.wells import WellDirection, WellDocument
 from phonotune.units import Angstrom, TeraHertz
 
+ALL: Final[str] = "all"
+"""Follow every direction that symmetry tells apart."""
 NORMALISATION: Final[str] = (
     "Q² = Σ m u² over the supercell, divided by its formula units, so that E per formula unit = "
     "½ (2πν)² Q² for a harmonic mode"
 )
-_ORDERS: Final[FloatArray] = np.array([2.0, 4.0, 6.0])
 _DENSER_NEAR_ZERO: Final = 1.5
 """Exponent of the grid: a shallow well lies in the first third of the range."""
-_LOW: Final = 0.02
-"""Share of the highest energy that counts as low where there is no well."""
 _SMALLEST_DEPTH: Final[float] = 1e-3
 """meV per formula unit: a shallower well is noise."""
+_N_LEVELS: Final = 8
 _THZ: Final[float] = float(
     np.sqrt(1e-3 * constants.e / constants.atomic_mass) * 1e10 / (2 * np.pi) / 1e12
 )
@@ -50,6 +64,11 @@ class WellSettings(Part):
         default=None, description="None: the softest mode at the commensurate points"
     )
     band: int | None = Field(default=None, ge=0, description="None: the softest at q")
+    directions: tuple[str, ...] | None = Field(
+        default=None,
+        description="of a degenerate mode: labels such as a00 and aaa, or all; None: one direction, "
+        "the longest projection of the motion of one atom along one axis",
+    )
     max_displacement: Angstrom = Field(
         default=0.4, gt=0, description="largest displacement of an atom at the end of the grid"
     )
@@ -60,8 +79,33 @@ class WellSettings(Part):
 
 
 @dataclass(frozen=True, eq=False)
+class WellPath:
+    """The displaced supercells along one direction.
+
+    Attributes
+    ----------
+    mode
+        The mode followed.
+    pattern
+        shape (n_super, 3), Å per Å·sqrt(amu): the displacements at Q = 1.
+    amplitudes
+        shape (n,), Å·sqrt(amu), ascending from 0; from -Q where symmetry does not make E(Q) even.
+    even
+        Whether it does.
+    rows
+        shape (n,): which structures of the plan they are; all paths share the undisplaced one.
+    """
+
+    mode: Mode
+    pattern: FloatArray
+    amplitudes: FloatArray
+    even: bool
+    rows: IntArray
+
+
+@dataclass(frozen=True, eq=False)
 class WellPlan:
-    """Supercells displaced along one mode.
+    """Supercells displaced along one mode, in one or several directions.
 
     Attributes
     ----------
@@ -69,31 +113,40 @@ class WellPlan:
         The cell given.
     settings
         Resolved settings.
-    mode
-        The mode followed.
     mode_source
         Whose eigenvector it is.
     matrix
         Supercell in units of the primitive vectors, rows are vectors.
-    pattern
-        shape (n_super, 3), Å per Å·sqrt(amu): the displacements at Q = 1.
-    amplitudes
-        shape (n,), Å·sqrt(amu), ascending from 0; from -Q where symmetry does not make E(Q) even.
     formula_units
         In the supercell.
+    paths
+        One a direction.
     structures
-        One supercell an amplitude.
+        The supercells to evaluate.
     """
 
     structure: Structure
     settings: WellSettings
-    mode: Mode
     mode_source: Source
     matrix: Matrix3
-    pattern: FloatArray
-    amplitudes: FloatArray
     formula_units: int
+    paths: tuple[WellPath, ...]
     structures: tuple[Structure, ...]
+
+    @property
+    def mode(self) -> Mode:
+        """The mode of the first path."""
+        return self.paths[0].mode
+
+    @property
+    def pattern(self) -> FloatArray:
+        """The displacements of the first path at Q = 1."""
+        return self.paths[0].pattern
+
+    @property
+    def amplitudes(self) -> FloatArray:
+        """The amplitudes of the first path."""
+        return self.paths[0].amplitudes
 
 
 def plan_well(structure: Structure, phonons: PhononDocument, settings: WellSettings) -> WellPlan:
@@ -102,34 +155,93 @@ def plan_well(structure: Structure, phonons: PhononDocument, settings: WellSetti
     Raises
     ------
     InputError
-        q needs too large a supercell, or there is no such band.
+        q needs too large a supercell, there is no such band or direction, or a band without q.
     """
     check_structure(structure)
-    q, band = (
-        (np.array(settings.q), settings.band)
-        if settings.q is not None
-        else softest_mode(phonons, settings.degeneracy)
-    )
-    mode = mode_of(phonons, q, band, settings.degeneracy)
-    matrix = commensurate_matrix(list(q), settings.max_cells, mode.primitive.lattice)
-    supercell = make_supercell(mode.primitive, matrix)
+    q, band = _asked(phonons, settings)
+    modes = modes_to_follow(phonons, q, band, settings)
+    matrix = commensurate_matrix(list(q), settings.max_cells, modes[0].primitive.lattice)
+    supercell = make_supercell(modes[0].primitive, matrix)
     units = formula_units(supercell)
-    pattern = displacement_pattern(mode, supercell, units)
-    top = settings.max_displacement / np.linalg.norm(pattern, axis=1).max()
-    amplitudes = top * np.linspace(0, 1, settings.n_amplitudes) ** _DENSER_NEAR_ZERO
-    if not reverses_by_symmetry(supercell, pattern, settings.symprec):
-        amplitudes = np.concatenate([-amplitudes[:0:-1], amplitudes])
+    paths: list[WellPath] = []
+    structures: list[Structure] = []
+    for mode in modes:
+        first = paths[0] if paths else None
+        path = _path(mode, supercell, units, settings, first, len(structures))
+        steps = path.amplitudes[path.rows >= len(structures)]
+        structures += [_displaced(supercell, step * path.pattern) for step in steps]
+        paths.append(path)
     return WellPlan(
         structure=structure,
         settings=settings,
-        mode=mode,
         mode_source=phonons.source,
         matrix=matrix,
-        pattern=pattern,
-        amplitudes=amplitudes,
         formula_units=units,
-        structures=tuple(_displaced(supercell, amplitude * pattern) for amplitude in amplitudes),
+        paths=tuple(paths),
+        structures=tuple(structures),
     )
+
+
+def _asked(phonons: PhononDocument, settings: WellSettings) -> tuple[FloatArray, int | None]:
+    """Return q, a decimal fraction made the rational that it stands for, and the band."""
+    if settings.q is None:
+        if settings.band is not None:
+            raise ConfigError(
+                f"Band {settings.band} is asked for without its wavevector; give q, too, or neither."
+            )
+        return softest_mode(phonons, settings.degeneracy)
+    parts = [Fraction(x).limit_denominator(settings.max_cells) for x in settings.q]
+    rational = np.array([float(part) for part in parts])
+    near = np.allclose(rational, settings.q, atol=1e-5)
+    return rational if near else np.array(settings.q), settings.band
+
+
+def modes_to_follow(
+    phonons: PhononDocument, q: FloatArray, band: int | None, settings: WellSettings
+) -> list[Mode]:
+    """Return the modes of the directions that the settings ask for.
+
+    Raises
+    ------
+    InputError
+        There is no such band.
+    ConfigError
+        There is no such direction; those there are stand in the message.
+    """
+    if settings.directions is None:
+        space = mode_space(phonons, q, band, settings.degeneracy)
+        symmetry = little_group(space.primitive, space.q, float(phonons.settings["symprec"]))
+        return [replace(longest_projection(space), irrep=irrep_label(space, symmetry))]
+    modes = mode_directions(phonons, q, band, settings.degeneracy)
+    if ALL in settings.directions:
+        return modes
+    found = {str(mode.direction): mode for mode in modes}
+    for wanted in settings.directions:
+        if wanted not in found:
+            raise unknown_name("direction", wanted, [ALL, *found])
+    return [mode for name, mode in found.items() if name in settings.directions]
+
+
+def _path(
+    mode: Mode,
+    supercell: Structure,
+    units: int,
+    settings: WellSettings,
+    first: WellPath | None,
+    planned: int,
+) -> WellPath:
+    """Return the grid along a mode: new structures from ``planned`` on, Q = 0 that of the first path."""
+    pattern = displacement_pattern(mode, supercell, units)
+    top = settings.max_displacement / np.linalg.norm(pattern, axis=1).max()
+    amplitudes = top * np.linspace(0, 1, settings.n_amplitudes) ** _DENSER_NEAR_ZERO
+    even = reverses_by_symmetry(supercell, pattern, settings.symprec)
+    if not even:
+        amplitudes = np.concatenate([-amplitudes[:0:-1], amplitudes])
+    rows = np.arange(len(amplitudes))
+    if first is not None:
+        moved = amplitudes != 0
+        rows = np.where(moved, planned - 1 + np.cumsum(moved), first.rows[first.amplitudes == 0])
+    return WellPath(mode, pattern, amplitudes, even, rows)
 
 
 def _displaced(supercell: Structure, displacements: FloatArray) -> Structure:
@@ -155,23 +267,18 @@ def reverses_by_symmetry(supercell: Structure, pattern: FloatArray, symprec: flo
     symprec
         Tolerance on positions, Å.
     """
-    lattice, x = supercell.lattice, supercell.frac_coords
-    cell = (lattice.matrix, x, list(supercell.atomic_numbers))
-    found = spglib.get_symmetry(cell, symprec=symprec)
-    if found is None:
-        return False
-    for rotation, shift in zip(found["rotations"], found["translations"], strict=True):
-        offsets = (x @ rotation.T + shift)[:, None] - x[None]
-        offsets -= np.rint(offsets)
-        images = np.argmin(np.linalg.norm(offsets @ lattice.matrix, axis=2), axis=1)
-        cartesian = np.linalg.inv(lattice.matrix) @ rotation.T @ lattice.matrix
-        if np.allclose(pattern @ cartesian, -pattern[images], atol=1e-3 * np.abs(pattern).max()):
-            return True
-    return False
+    operations = symmetry_operations(supercell, symprec)
+    tolerance = 1e-3 * float(np.abs(pattern).max())
+    return any(
+        np.allclose(pattern @ rotation, -pattern[images], atol=tolerance)
+        for rotation, images in zip(operations.rotations, operations.images, strict=True)
+    )
 
 
 def analyse_well(plan: WellPlan, answers: Answers, source: Source) -> WellDocument:
-    """Fit an even polynomial of order 6 to energies and projected forces, and find its minimum.
+    """Fit a polynomial to energies and projected forces of each path, and find the lowest minimum.
+
+    Levels are those of the coordinate of the plan's supercell, the smallest that holds the mode.
 
     Raises
     ------
@@ -179,106 +286,89 @@ def analyse_well(plan: WellPlan, answers: Answers, source: Source) -> WellDocume
         A missing or broken answer; the frames are named.
     """
     complete = require_answers(plan.structures, answers, "The double well")
-    energies, forces = _curves(plan, complete)
-    coefficients, residual = fit_even(plan.amplitudes, energies, forces)
-    top = float(plan.amplitudes.max())
-    q0, lowest = lowest_point(coefficients, top)
-    has_well = lowest < -_SMALLEST_DEPTH
-    own = plan.mode_source == source
+    found = [_analyse_path(plan, path, complete) for path in plan.paths]
+    parts = [part for part, _ in found]
+    deepest = int(np.argmax([part.depth for part in parts]))
+    arrays = dict(found[deepest][1])
+    if len(found) > 1:
+        for index, (_, own) in enumerate(found):
+            arrays |= {f"{name}_{index}": values for name, values in own.items()}
+    mode = plan.paths[deepest].mode
+    own_mode = plan.mode_source == source
     return WellDocument(
         formula=plan.structure.reduced_formula,
         material_id=structure_hash(plan.structure),
         source=source,
         settings=plan.settings.model_dump(mode="json"),
-        q=(float(plan.mode.q[0]), float(plan.mode.q[1]), float(plan.mode.q[2])),
-        band=plan.mode.band,
-        mode_source="this evaluator's own" if own else plan.mode_source.role,
-        mode_frequency=plan.mode.frequency,
-        curvature_frequency=float(
-            np.sign(coefficients[0]) * np.sqrt(2 * abs(coefficients[0])) * _THZ
-        ),
+        q=(float(mode.q[0]), float(mode.q[1]), float(mode.q[2])),
+        band=mode.band,
+        mode_source="this evaluator's own" if own_mode else plan.mode_source.role,
+        mode_frequency=mode.frequency,
         supercell_matrix=plan.matrix,
         formula_units=plan.formula_units,
         normalisation=NORMALISATION,
-        has_double_well=has_well,
-        minimum_in_range=not has_well or q0 < top * (1 - 1e-6),
-        depth=-lowest if has_well else 0.0,
-        q0=q0 if has_well else 0.0,
-        fit_residual=residual,
-        data=Blob.pack(
-            amplitudes=plan.amplitudes,
-            energies=energies,
-            forces=forces,
-            coefficients=coefficients,
-            pattern=plan.pattern,
-        ),
+        irrep=mode.irrep,
+        directions=parts,
+        data=Blob.pack(**arrays),
+        **dict(parts[deepest]),
     )
 
 
-def _curves(plan: WellPlan, complete: list[Evaluation]) -> tuple[FloatArray, FloatArray]:
+def _analyse_path(
+    plan: WellPlan, path: WellPath, complete: Sequence[Evaluation]
+) -> tuple[WellDirection, dict[str, Any]]:
+    """Return what one direction gives, and its arrays."""
+    energies, forces = _curves(plan, path, complete)
+    fit = fit_well(path.amplitudes, energies, forces, path.even)
+    top = float(path.amplitudes.max())
+    q0, lowest = fit.lowest_point(*around_lowest(path.amplitudes, energies))
+    has_well = lowest < -_SMALLEST_DEPTH and fit.leaves_zero(q0)
+    potential = sampled_potential(fit, path.amplitudes, energies, forces, path.even)
+    levels = supercell_levels(potential, (-top, top), plan.formula_units)[:_N_LEVELS]
+    part = WellDirection(
+        direction=path.mode.direction,
+        even=path.even,
+        curvature_frequency=_frequency(fit),
+        has_double_well=has_well,
+        minimum_in_range=not has_well or abs(q0) < top * (1 - 1e-6),
+        depth=-lowest if has_well else 0.0,
+        q0=q0 if has_well else 0.0,
+        fit_residual=fit.residual,
+        **_spectrum(levels, path.even),
+    )
+    arrays = {
+        "amplitudes": path.amplitudes,
+        "energies": energies,
+        "forces": forces,
+        "orders": fit.orders.astype(int),
+        "coefficients": fit.coefficients,
+        "pattern": path.pattern,
+    }
+    return part, arrays
+
+
+def _frequency(fit: WellFit) -> float:
+    """Return the frequency (THz) of the curvature at Q = 0, negative where it is."""
+    return float(np.sign(fit.curvature) * np.sqrt(abs(fit.curvature)) * _THZ)
+
+
+def _spectrum(levels: FloatArray, even: bool) -> dict[str, Any]:
+    step = float(levels[1] - levels[0]) if len(levels) > 1 else None
+    tunnels = step is not None and even and bool(levels[1] < 0)
+    return {
+        "levels": [float(x) for x in levels],
+        "transition_frequency": step,
+        "tunnel_splitting": step if tunnels else None,
+    }
+
+
+def _curves(
+    plan: WellPlan, path: WellPath, complete: Sequence[Evaluation]
+) -> tuple[FloatArray, FloatArray]:
     """Return E - E(0) in meV/f.u. and -dE/dQ in meV/f.u. per Å·sqrt(amu)."""
-    total = np.array([a.energy for a in complete])
-    origin = int(np.argmin(np.abs(plan.amplitudes)))
-    along = np.array([np.sum(a.forces * plan.pattern) for a in complete])
+    own = [complete[row] for row in path.rows]
+    total = np.array([answer.energy for answer in own])
+    origin = int(np.argmin(np.abs(path.amplitudes)))
+    along = np.array([np.sum(answer.forces * path.pattern) for answer in own])
     per_unit = 1000 / plan.formula_units
     return (total - total[origin]) * per_unit, along * per_unit
-
-
-def fit_even(
-    amplitudes: FloatArray, energies: FloatArray, forces: FloatArray
-) -> tuple[FloatArray, float]:
-    """Fit c2 Q² + c4 Q⁴ + c6 Q⁶ to energies and forces together, by weighted least squares.
-
-    A point weighs 1 / (1 + ((E - E_min) / E_low)²), with E_low the depth of the lowest point or, where
-    none is below zero, 2 % of the highest energy: the repulsive walls, orders of magnitude above the
-    well, must not decide its depth.
-
-    Parameters
-    ----------
-    amplitudes
-        shape (n,).
-    energies
-        shape (n,), zero at Q = 0.
-    forces
-        shape (n,), -dE/dQ.
-
-    Returns
-    -------
-    coefficients c2, c4, c6, and the largest weighted deviation of an energy from the fit.
-    """
-    weights = low_energy_weights(energies)
-    scale = float(np.abs(amplitudes).max())
-    x = (amplitudes / scale)[:, None]
-    design = np.concatenate([x**_ORDERS, -_ORDERS * x ** (_ORDERS - 1)])
-    target = np.concatenate([energies, forces * scale])
-    twice = np.concatenate([weights, weights])
-    scaled = np.linalg.lstsq(design * twice[:, None], target * twice, rcond=None)[0]
-    residual = float((weights * np.abs(x**_ORDERS @ scaled - energies)).max())
-    return np.asarray(scaled / scale**_ORDERS), residual
-
-
-def low_energy_weights(energies: FloatArray) -> FloatArray:
-    """Return the weight of each point of :func:`fit_even`, shape (n,), at most 1."""
-    lowest = float(energies.min())
-    low = max(-lowest, _LOW * float(energies.max()), np.finfo(float).tiny)
-    return np.asarray(1 / (1 + ((energies - lowest) / low) ** 2))
-
-
-def lowest_point(coefficients: FloatArray, top: float) -> tuple[float, float]:
-    """Return Q >= 0 and E of the lowest point of an even polynomial on [0, top]; never beyond.
-
-    Parameters
-    ----------
-    coefficients
-        c2, c4, c6.
-    top
-        End of the range that was sampled.
-    """
-    c2, c4, c6 = coefficients
-    squares = np.roots([3 * c6, 2 * c4, c2])
-    real = squares[np.abs(squares.imag) < 1e-9 * np.abs(squares)].real
-    inside = np.sqrt(real[(real > 0) & (real < top**2)])
-    points = np.concatenate([[0.0], inside, [top]])
-    values = points[:, None] ** _ORDERS @ coefficients
-    best = int(np.argmin(values))
-    return float(points[best]), float(values[best])

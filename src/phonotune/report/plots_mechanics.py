@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from phonotune.physics.spread import spread_arrays
+from phonotune.physics.well_fit import WellFit
+from phonotune.physics.well_levels import sampled_potential
 from phonotune.ports import FloatArray
+from phonotune.report import error_bars
 from phonotune.report.style import (
     GRID,
     MUTED,
     NARROW,
     TEXT,
+    TUNED,
+    Look,
     dress,
     legend_above,
     looks,
@@ -21,7 +29,7 @@ from phonotune.report.style import (
     source_label,
 )
 from phonotune.schemas.elastic import ElasticDocument
-from phonotune.schemas.wells import WellDocument
+from phonotune.schemas.wells import WellDirection, WellDocument
 
 _CLASSES: Final = (
     ((0, 0), (1, 1), (2, 2)),
@@ -29,10 +37,53 @@ _CLASSES: Final = (
     ((3, 3), (4, 4), (5, 5)),
 )
 _SUBSCRIPTS: Final = "₁₂₃₄₅₆"
+_CURVE: Final = ("amplitudes", "energies", "forces", "orders", "coefficients")
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """E(Q) of one Source along one direction, as it is drawn.
+
+    Attributes
+    ----------
+    text
+        Of the legend, before the depth.
+    look
+        Colour, line and marker.
+    summary
+        Depth and Q0.
+    amplitudes, energies
+        shape (n,), the computed points.
+    potential
+        E(Q) through them, meV/f.u.
+    deviation
+        shape (n,), standard deviation of the energies over a committee; None for a single model.
+    """
+
+    text: str
+    look: Look
+    summary: WellDocument | WellDirection
+    amplitudes: FloatArray
+    energies: FloatArray
+    potential: Callable[[FloatArray], FloatArray]
+    deviation: FloatArray | None
+
+    @property
+    def reach(self) -> float:
+        """The largest amplitude that was computed, Å·sqrt(amu)."""
+        return float(np.abs(self.amplitudes).max())
+
+    def bound(self, q: FloatArray) -> FloatArray:
+        """Return which of q lie on the side that was computed or, for an even curve, on its other."""
+        low = -self.reach if self.summary.even else float(self.amplitudes.min())
+        return np.asarray((q >= low) & (q <= self.reach))
 
 
 def plot_well(wells: Sequence[WellDocument], width: float = NARROW) -> Figure:
-    """Draw E(Q) of one mode by several Sources: computed points, even polynomial, depth at ±Q0.
+    """Draw E(Q) of one mode: computed points, the curve through them, depth at ±Q0.
+
+    One document that followed several directions is drawn with all of them; of several Sources each
+    is drawn along its deepest direction.
 
     Parameters
     ----------
@@ -44,26 +95,11 @@ def plot_well(wells: Sequence[WellDocument], width: float = NARROW) -> Figure:
     figure = new_figure(width, 0.68 * width)
     axes = figure.subplots()
     axes.axhline(0.0, color=MUTED, linewidth=0.7, zorder=1)
-    for well, look in zip(wells, looks([w.source for w in wells]), strict=True):
-        arrays = well.data.arrays()
-        reach = float(np.abs(arrays["amplitudes"]).max())
-        grid = np.linspace(-reach, reach, 241)
-        text = f"{source_label(well.source)}: {_depth_text(well)}"
-        axes.plot(grid, well_energy(arrays["coefficients"], grid), label=text, **look.line)
-        axes.plot(
-            arrays["amplitudes"],
-            arrays["energies"],
-            linestyle="none",
-            marker=look.marker,
-            markersize=3.2,
-            color=look.color,
-            zorder=look.zorder + 1,
-        )
-        if well.has_double_well:
-            for side in (-well.q0, well.q0):
-                axes.plot([side, side], [-well.depth, 0.0], color=look.color, lw=0.7, ls=":")
+    curves = well_curves(wells)
+    for curve in curves:
+        _draw_curve(axes, curve)
     axes.margins(x=0.02)
-    window = well_window(wells)
+    window = _window(curves)
     if window is not None:
         reach, top = window
         axes.set_xlim(-reach, reach)
@@ -73,20 +109,96 @@ def plot_well(wells: Sequence[WellDocument], width: float = NARROW) -> Figure:
     return figure
 
 
+def well_curves(wells: Sequence[WellDocument]) -> list[Curve]:
+    """Return what is drawn: every direction of a single document, else the deepest of each."""
+    own = looks([well.source for well in wells])
+    if len(wells) == 1 and len(wells[0].directions) > 1:
+        (well,) = wells
+        return [
+            _curve(
+                f"{source_label(well.source)}, {part.direction}",
+                replace(own[0], color=TUNED[index % len(TUNED)], marker="oD^vsPXd"[index % 8]),
+                part,
+                {name: well.data.arrays()[f"{name}_{index}"] for name in _CURVE},
+                spread_arrays(well).get(f"energies_{index}"),
+            )
+            for index, part in enumerate(well.directions)
+        ]
+    return [
+        _curve(
+            source_label(well.source),
+            look,
+            well,
+            well.data.arrays(),
+            spread_arrays(well).get("energies"),
+        )
+        for well, look in zip(wells, own, strict=True)
+    ]
+
+
+def _curve(
+    text: str,
+    look: Look,
+    summary: WellDocument | WellDirection,
+    arrays: Mapping[str, Any],
+    deviation: FloatArray | None,
+) -> Curve:
+    coefficients = arrays["coefficients"]
+    orders = arrays.get("orders", 2 * (1 + np.arange(len(coefficients))))
+    potential = sampled_potential(
+        WellFit(orders, coefficients, 0.0),
+        arrays["amplitudes"],
+        arrays["energies"],
+        arrays["forces"],
+        summary.even,
+    )
+    amplitudes, energies = arrays["amplitudes"], arrays["energies"]
+    return Curve(text, look, summary, amplitudes, energies, potential, deviation)
+
+
+def _draw_curve(axes: Axes, curve: Curve) -> None:
+    well, look = curve.summary, curve.look
+    grid = np.linspace(-curve.reach, curve.reach, 481)
+    grid = grid[curve.bound(grid)]
+    axes.plot(grid, curve.potential(grid), label=f"{curve.text}: {_depth_text(well)}", **look.line)
+    axes.plot(
+        curve.amplitudes,
+        curve.energies,
+        linestyle="none",
+        marker=look.marker,
+        markersize=3.2,
+        color=look.color,
+        zorder=look.zorder + 1,
+    )
+    error_bars.bars(axes, curve.amplitudes, curve.energies, curve.deviation, look)
+    if well.has_double_well:
+        for side in (-well.q0, well.q0) if well.even else (well.q0,):
+            axes.plot([side, side], [-well.depth, 0.0], color=look.color, lw=0.7, ls=":")
+
+
 def well_window(wells: Sequence[WellDocument]) -> tuple[float, float] | None:
     """Return the largest Q and E that are worth drawing, or None where there is no double well.
 
     The walls of a well rise far above its depth; the window ends at four times the greatest depth.
+
+    Parameters
+    ----------
+    wells
+        As :func:`plot_well` takes them.
     """
-    top = 4.0 * max(max(well.depth, -lowest_energy(well)) for well in wells)
+    return _window(well_curves(wells))
+
+
+def _window(curves: Sequence[Curve]) -> tuple[float, float] | None:
+    top = 4.0 * max(max(c.summary.depth, -float(c.energies.min())) for c in curves)
     if top <= 0.0:
         return None
     reaches = []
-    for well in wells:
-        arrays = well.data.arrays()
-        grid = np.linspace(0.0, float(np.abs(arrays["amplitudes"]).max()), 400)
-        inside = well_energy(arrays["coefficients"], grid) <= top
-        reaches.append(float(grid[inside].max()))
+    for curve in curves:
+        grid = np.linspace(-curve.reach, curve.reach, 801)
+        grid = grid[curve.bound(grid)]
+        inside = curve.potential(grid) <= top
+        reaches.append(float(np.abs(grid[inside]).max()))
     return 1.05 * max(reaches), top
 
 
@@ -95,27 +207,18 @@ def lowest_energy(well: WellDocument) -> float:
     return float(well.data.arrays()["energies"].min())
 
 
-def well_energy(coefficients: FloatArray, amplitudes: FloatArray) -> FloatArray:
-    """Return E(Q) = c2 Q^2 + c4 Q^4 + c6 Q^6 in meV/f.u.
-
-    Parameters
-    ----------
-    coefficients
-        shape (n,), from order 2 upwards in steps of 2, as a WellDocument stores them.
-    amplitudes
-        shape (m,), Å·sqrt(amu).
-    """
-    orders = 2 * (1 + np.arange(len(coefficients)))
-    powers = np.asarray(amplitudes, dtype=np.float64)[:, None] ** orders
-    return np.asarray(powers @ coefficients, dtype=np.float64)
-
-
-def _depth_text(well: WellDocument) -> str:
+def _depth_text(well: WellDocument | WellDirection) -> str:
     if not well.has_double_well:
         return "single well"
     if not well.minimum_in_range:
         return f"at least {well.depth:.3g} meV/f.u. at Q = {well.q0:.3g}"
-    return f"{well.depth:.3g} meV/f.u. at Q₀ = {well.q0:.3g}"
+    return f"{well.depth:.3g}{_depth_deviation(well)} meV/f.u. at Q₀ = {well.q0:.3g}"
+
+
+def _depth_deviation(well: WellDocument | WellDirection) -> str:
+    """Return how far the members of a committee differ in the depth, after a ±."""
+    spread = getattr(well, "spread", None)
+    return "" if spread is None else f" ± {spread.numbers['depth']:.2g}"
 
 
 def plot_elastic(elastics: Sequence[ElasticDocument], width: float = NARROW) -> Figure:
@@ -131,8 +234,10 @@ def plot_elastic(elastics: Sequence[ElasticDocument], width: float = NARROW) -> 
     ):
         tensor = np.asarray(elastic.elastic_tensor)
         heights = [tensor[i, j] for i, j in names] + [elastic.bulk_modulus, elastic.shear_modulus]
+        places = positions + (k - 0.5 * (len(elastics) - 1)) * bar
+        error_bars.bars(axes, places, heights, _elastic_deviations(elastic, names), look)
         axes.bar(
-            positions + (k - 0.5 * (len(elastics) - 1)) * bar,
+            places,
             heights,
             width=0.88 * bar,
             color=look.color,
@@ -146,6 +251,17 @@ def plot_elastic(elastics: Sequence[ElasticDocument], width: float = NARROW) -> 
     axes.tick_params(axis="x", length=0)
     legend_above(figure, axes, 3)
     return figure
+
+
+def _elastic_deviations(
+    elastic: ElasticDocument, names: Sequence[tuple[int, int]]
+) -> list[float] | None:
+    """Return the deviations of constants and moduli over a committee, or None for a single model."""
+    if elastic.spread is None:
+        return None
+    tensor, numbers = spread_arrays(elastic)["elastic_tensor"], elastic.spread.numbers
+    moduli = [numbers["bulk_modulus"], numbers["shear_modulus"]]
+    return [float(tensor[pair]) for pair in names] + moduli
 
 
 def distinct_constants(elastic: ElasticDocument) -> list[tuple[int, int]]:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from phonotune.schemas.blob import Blob
+from phonotune.units import UnitOfField
+
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
@@ -75,6 +78,23 @@ class Source(Part):
     device: str | None = Field(default=None, description="cpu or cuda:0; None for a labeller")
 
 
+class MemberSpread(Part):
+    """How far the members of a committee differ: standard deviations, each in its field's own unit.
+
+    A member's document is the same analysis of its own answers; the deviation is that of a sample
+    (n - 1). ``data`` holds the deviations of arrays and of tensors, under their own names.
+    """
+
+    n_members: int = Field(ge=2, description="members whose answers could be analysed")
+    n_left_out: int = Field(
+        default=0, description="members whose answers give no such property, e.g. unstable phonons"
+    )
+    numbers: dict[str, UnitOfField] = Field(
+        description="by field; a dot leads into a part: thermal_300.entropy"
+    )
+    data: Blob
+
+
 class Document(Part):
     """A stored result: small, self-describing, arrays only in Blobs."""
 
@@ -89,4 +109,10 @@ class PropertyDocument(Document):
     formula: str = Field(description="reduced formula")
     material_id: str = Field(description="structure_hash of the crystal that was asked for")
     source: Source
+    relaxed: bool = Field(
+        default=False, description="the model relaxed the crystal first; False: as it was given"
+    )
     settings: dict[str, Any] = Field(description="resolved settings of the Maker")
+    spread: MemberSpread | None = Field(
+        default=None, description="error bars of a committee; None for a single model"
+    )

@@ -210,3 +210,23 @@ def test_a_model_finds_the_minima_that_ase_finds(name, rattled):
         limit = MODEL_SAME_ENERGY * len(start)
         assert relaxation.energies[-1] == pytest.approx(energy, abs=limit)
         assert relaxation.final.volume == pytest.approx(atoms.get_volume(), rel=2e-3)
+
+
+def test_a_kept_symmetry_holds_a_crystal_on_its_saddle_point():
+    bcc = Structure.from_ase_atoms(bulk("Cu", "bcc", a=2.85, cubic=True))
+    bcc = bcc.apply_strain([1e-5, 0.0, 0.0])
+    settings = RelaxSettings(fmax=1e-8, max_steps=400)
+    free, kept = (
+        relax_batch(EmtEvaluator(), [bcc], settings.model_copy(update={"symprec": symprec}))[0]
+        for symprec in (None, 1e-3)
+    )
+    assert np.ptp(kept.final.lattice.abc) < 1e-3
+    assert free.energies[-1] < kept.energies[-1] - 1e-3
+
+
+def test_a_relaxation_that_ran_out_of_steps_is_refused_where_its_end_is_needed(metals):
+    (short,) = relax_batch(
+        EmtEvaluator(), [Structure.from_ase_atoms(metals[0])], RelaxSettings(max_steps=1)
+    )
+    with pytest.raises(PhonotuneError, match=r"did not relax .step limit after 1 steps"):
+        short.require_converged()

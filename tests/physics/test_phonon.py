@@ -172,7 +172,7 @@ def test_born_charges_split_the_optical_modes(
 ) -> None:
     plan = plan_displacements(rocksalt, small_settings)
     answers = STABLE(plan.structures)
-    born = BornCharges(np.array([np.eye(3), -np.eye(3)]), 2.5 * np.eye(3))
+    born = BornCharges(charges=np.array([np.eye(3), -np.eye(3)]), dielectric=2.5 * np.eye(3))
     plain = analyse_forces(plan, answers, source)
     polar = analyse_forces(plan, answers, source, born=born)
     assert polar.has_nac
@@ -186,7 +186,7 @@ def test_born_charges_of_another_cell_are_refused(
     rocksalt: Structure, small_settings: PhononSettings, source: Source
 ) -> None:
     plan = plan_displacements(rocksalt, small_settings)
-    born = BornCharges(np.zeros((8, 3, 3)), np.eye(3))
+    born = BornCharges(charges=np.zeros((8, 3, 3)), dielectric=np.eye(3))
     with pytest.raises(InputError, match="primitive cell of 2 atoms"):
         analyse_forces(plan, STABLE(plan.structures), source, born=born)
 

@@ -25,7 +25,7 @@ from tests.physics.conftest import RocksaltWell
 @pytest.fixture(scope="module")
 def polar(rocksalt: Structure, small_settings: PhononSettings, source: Source) -> PhononDocument:
     plan = plan_displacements(rocksalt, small_settings)
-    born = BornCharges(np.array([np.eye(3), -np.eye(3)]), 2.5 * np.eye(3))
+    born = BornCharges(charges=np.array([np.eye(3), -np.eye(3)]), dielectric=2.5 * np.eye(3))
     return analyse_forces(plan, RocksaltWell(2.0, 0.0)(plan.structures), source, born=born)
 
 

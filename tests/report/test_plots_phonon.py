@@ -98,3 +98,28 @@ def test_classical_limit_is_3r_per_mole_of_atoms_and_the_heat_capacity_stays_bel
 def test_png_is_written_on_white(soft, tmp_path) -> None:
     save_png(plot_dos(soft.phonons[:1]), tmp_path / "dos.png", dpi=50)
     assert (tmp_path / "dos.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_dos_is_split_by_element_when_asked(build: SimpleNamespace) -> None:
+    from phonotune.schemas.base import Source
+    from phonotune.schemas.blob import Blob
+
+    document = build.phonon(Source(role="reference", evaluator="vasp"), build.rocksalt(), 1.0, 0.0)
+    arrays = document.data.arrays()
+    parts = np.outer([0.3, 0.7], arrays["dos_total"])
+    primitive = build.rocksalt().get_primitive_structure()
+    split = document.model_copy(
+        update={"unitcell": primitive, "data": Blob.pack(**arrays, dos_projected=parts)}
+    )
+    figure = plot_dos([split], projected=True)
+    names = [site.specie.symbol for site in primitive]
+    fills = {c.get_label(): c for c in figure.axes[0].collections}
+    assert list(fills) == names
+    top = fills[names[1]].get_paths()[0].vertices[:, 1].max()
+    assert top == pytest.approx(arrays["dos_total"].max())
+    assert "_" not in figure.axes[0].get_legend_handles_labels()[1]
+
+
+def test_a_document_without_projections_cannot_be_split(soft) -> None:
+    with pytest.raises(InputError, match="no projected DOS"):
+        plot_dos(soft.phonons, projected=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from phonotune.cli.console import session
 from phonotune.cli.documents import PHONONS, summary_of, write_document
@@ -19,10 +22,47 @@ from phonotune.cli.options import (
     check_output_folder,
     parse_supercell,
 )
-from phonotune.cli.tables import phonon_table
+from phonotune.cli.tables import new_table, number, phonon_table
+from phonotune.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.console import Group
+
+    from phonotune.physics.phonon_cells import Rows3
     from phonotune.schemas.phonon import PhononDocument
+
+Primitive = Annotated[
+    str,
+    typer.Option(
+        "--primitive",
+        metavar="auto|MATRIX",
+        help="Primitive vectors in units of the cell vectors: 9 numbers or fractions in quotes, row "
+        "by row.",
+    ),
+]
+MeshTolerance = Annotated[
+    float | None,
+    typer.Option(
+        "--mesh-tolerance",
+        metavar="THZ",
+        min=1e-6,
+        help="Double the q-mesh until the mean frequency changes by less. Default: 0.05.",
+        show_default=False,
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="Labelled frames (extxyz or what `import` takes): those of the undeformed phonon "
+        "supercell correct the model's force constants.",
+        show_default=False,
+    ),
+]
+Projected = Annotated[
+    bool, typer.Option("--projected", help="Split the density of states in dos.png by element.")
+]
 
 THERMAL_COLUMNS = (
     "temperature_K",
@@ -38,6 +78,10 @@ def phonons(
     output: OutputFolder,
     supercell: Supercell = None,
     born: Born = None,
+    primitive: Primitive = "auto",
+    mesh_tolerance: MeshTolerance = None,
+    projected: Projected = False,
+    labels: Labels = None,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -52,23 +96,69 @@ def phonons(
     Example: phonotune phonons POSCAR --model nacl --supercell 2 2 2 -o nacl-phonons
     """
     with session(as_json=json, debug=debug) as out:
-        matrix = parse_supercell(supercell)
+        matrix, rows = parse_supercell(supercell), parse_primitive(primitive)
         check_output_folder(output)
         from phonotune.cli.evaluating import compute_phonons, load_task
         from phonotune.physics.phonon import PhononSettings
 
         crystal, evaluator, source = load_task(structure, model)
-        settings = PhononSettings(supercell_matrix=matrix)
-        document = compute_phonons(crystal, evaluator, source, settings, out, born)
-        files = write_phonons(document, output)
+        settings = PhononSettings(supercell_matrix=matrix, primitive_matrix=rows)
+        if mesh_tolerance is not None:
+            settings = settings.model_copy(update={"mesh_tolerance": mesh_tolerance})
+        document = compute_phonons(crystal, evaluator, source, settings, out, born, labels)
+        files = write_phonons(document, output, projected)
         out.finish(
             {"output": str(output), "files": files, "phonon": summary_of(document)},
             phonon_table(document),
+            *residual_tables(document),
             f"{output}: {', '.join(files)}",
         )
 
 
-def write_phonons(document: PhononDocument, folder: Path) -> list[str]:
+def parse_primitive(text: str) -> Rows3 | None:
+    """Return the primitive vectors of nine numbers or fractions; None for ``auto``.
+
+    Raises
+    ------
+    ConfigError
+        If the text is neither.
+    """
+    if text == "auto":
+        return None
+    try:
+        values = [float(Fraction(word)) for word in text.replace(",", " ").split()]
+    except (ValueError, ZeroDivisionError):
+        values = []
+    if len(values) != 9:
+        raise ConfigError(
+            "--primitive takes `auto` or 9 numbers, for example "
+            f"`--primitive '0 1/2 1/2 1/2 0 1/2 1/2 1/2 0'`; found {text!r}."
+        )
+    a, b, c, d, e, f, g, h, i = values
+    return ((a, b, c), (d, e, f), (g, h, i))
+
+
+def residual_tables(document: PhononDocument) -> list[Group]:
+    """Return model, plain fit and corrected model beside each other, if there were labels."""
+    fit = document.residual
+    if fit is None:
+        return []
+    ranges = (("the model", fit.model), ("plain symfc fit", fit.symfc), ("model + ΔΦ", document))
+    rows = [
+        (name, number(r.lowest_frequency, 3), number(r.highest_frequency, 3)) for name, r in ranges
+    ]
+    caption = (
+        f"{fit.n_frames} labelled frames of this supercell, {fit.n_others} others; "
+        f"{fit.n_parameters} force constants of {fit.n_data} force components. Forces that the fit "
+        f"did not see: {number(1000 * fit.error_before, 2)} meV/Å off without ΔΦ, "
+        f"{number(1000 * fit.error_after, 2)} with it. Standard deviation of the frequencies by the "
+        f"fit: {number(fit.frequency_uncertainty, 4)} THz."
+    )
+    columns = ("residual force constants", "lowest\nTHz", "highest\nTHz")
+    return [new_table(None, columns, rows, caption=caption)]
+
+
+def write_phonons(document: PhononDocument, folder: Path, projected: bool = False) -> list[str]:
     """Write everything about the phonons into a folder; returns the names of the files."""
     from phonotune.physics.phonon_files import write_phonopy_files
     from phonotune.report.plots import plot_bands, plot_dos, save_png
@@ -77,7 +167,7 @@ def write_phonons(document: PhononDocument, folder: Path) -> list[str]:
     write_phonopy_files(document, folder)
     write_document(document, folder / PHONONS)
     save_png(plot_bands([document]), folder / "bands.png")
-    save_png(plot_dos([document]), folder / "dos.png")
+    save_png(plot_dos([document], projected=projected), folder / "dos.png")
     write_thermal(document, folder / "thermal.csv")
     return [
         "phonopy_params.yaml",

@@ -5,18 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobflow import Response
 from pymatgen.core import Structure
 
-from phonotune.jobs.property import PropertyMaker
+from phonotune.errors import ConfigError
+from phonotune.jobs.base import role_job
+from phonotune.jobs.property import Model, PropertyMaker
 from phonotune.physics.phonon import (
     PhononPlan,
     PhononSettings,
-    analyse_forces,
     plan_displacements,
 )
+from phonotune.physics.phonon_residual import ResidualPlan, analyse_residual, plan_residual
+from phonotune.physics.residual import ResidualSettings
 from phonotune.ports import Answers
 from phonotune.schemas.base import Source
-from phonotune.schemas.phonon import PhononDocument
+from phonotune.schemas.dataset import DatasetDocument
+from phonotune.schemas.phonon import BornCharges, PhononDocument
 
 
 @dataclass
@@ -27,6 +32,10 @@ class PhononMaker(PropertyMaker):
     ----------
     settings
         Supercell, displacement, mesh and thresholds.
+    born
+        Born charges of the crystal, for reference and models alike; None for no NAC.
+    residual
+        How labelled frames correct a model's force constants.
     labeller
         The reference evaluates if given; else pass a model to ``make``.
     """
@@ -35,11 +44,45 @@ class PhononMaker(PropertyMaker):
 
     name: str = "phonon"
     settings: PhononSettings = field(default_factory=PhononSettings)
+    born: BornCharges | None = None
+    residual: ResidualSettings = field(default_factory=ResidualSettings)
 
-    def plan(self, structure: Structure, **inputs: Any) -> PhononPlan:
-        """Return the symmetry-reduced displaced supercells."""
-        return plan_displacements(structure, self.settings)
+    @role_job(lambda maker: maker.role, PhononDocument)
+    def make(
+        self,
+        structure: Structure,
+        model: Model | None = None,
+        labels: DatasetDocument | None = None,
+    ) -> PhononDocument | Response[Any]:
+        """Compute the phonons of a crystal.
 
-    def analyse(self, plan: PhononPlan, answers: Answers, source: Source) -> PhononDocument:
+        Parameters
+        ----------
+        structure
+            The unit cell, in its own orientation.
+        model
+            Tuned model or foundation name; None when the Maker has a labeller.
+        labels
+            Labelled frames of a reference: those of the undeformed phonon supercell, if any, give
+            residual force constants, which correct the model's.
+        """
+        if labels is None:
+            return self.evaluate(structure, model)
+        if self.labeller is not None:
+            raise ConfigError(
+                "PhononMaker got labels and a labeller; labelled frames correct the force constants "
+                "of a model, and a labeller's own are the reference. Leave one of them out."
+            )
+        return self.evaluate(structure, model, labels=labels)
+
+    def plan(self, structure: Structure, **inputs: Any) -> PhononPlan | ResidualPlan:
+        """Return the symmetry-reduced displaced supercells, then labelled frames of that cell."""
+        plan = plan_displacements(structure, self.settings, self.born)
+        labels: DatasetDocument | None = inputs.get("labels")
+        return plan if labels is None else plan_residual(plan, labels.frames(), self.residual)
+
+    def analyse(
+        self, plan: PhononPlan | ResidualPlan, answers: Answers, source: Source
+    ) -> PhononDocument:
         """Return the phonons of the answered displacements."""
-        return analyse_forces(plan, answers, source)
+        return analyse_residual(plan, answers, source, self.born)

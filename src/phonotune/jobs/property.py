@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
@@ -11,10 +12,12 @@ from jobflow import Maker, Response, job
 from pymatgen.core import Structure
 
 from phonotune.errors import ConfigError
+from phonotune.jobs.analysis import evaluate_and_analyse
 from phonotune.jobs.base import Role, replace_by, role_job, tag
 from phonotune.jobs.label import LabelMaker
+from phonotune.models.relax import RelaxSettings, relax_batch
 from phonotune.ports import Answers, Evaluation, Evaluator
-from phonotune.schemas.base import PropertyDocument, Source
+from phonotune.schemas.base import PropertyDocument, Source, structure_hash
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.dataset import Candidate, LabelledSet
 from phonotune.schemas.training import ModelRecord, TrainingDocument
@@ -41,6 +44,9 @@ class PropertyMaker(Maker, ABC):
     labeller
         If given, this labeller evaluates, one job a structure (the reference); if None, ``make`` needs a
         model, which evaluates all structures in one batched job.
+    relax
+        If given, the model first relaxes the crystal; None takes the crystal as it is. To compare
+        evaluators give all of them the same crystal and None.
     """
 
     document: ClassVar[type[PropertyDocument]]
@@ -48,6 +54,7 @@ class PropertyMaker(Maker, ABC):
 
     name: str = "property"
     labeller: LabelMaker | None = field(default=None, kw_only=True)
+    relax: RelaxSettings | None = field(default=None, kw_only=True)
 
     @role_job(lambda maker: maker.role, lambda maker: maker.document)
     def make(
@@ -92,17 +99,39 @@ class PropertyMaker(Maker, ABC):
                 f"{type(self).__name__} needs either a labeller or a model, found "
                 f"{'neither' if model is None else 'both'}. Set one of them."
             )
-        plan = self.plan(structure, **inputs)
         if model is not None:
-            evaluator, source = model_evaluator(model)
-            return self.analyse(plan, evaluator(plan.structures), source)
+            return self._by_model(structure, model, inputs)
         assert self.labeller is not None
+        if self.relax is not None:
+            raise ConfigError(
+                f"{type(self).__name__} relaxes by a model only, and has a labeller. Relax the "
+                "crystal with the labeller's own relax maker first and leave relax out."
+            )
+        plan = self.plan(structure, **inputs)
         labeller = replace(self.labeller, max_force=None)  # a property may plan steep structures
         statics = labeller.static_jobs(plan.structures)
         candidates = [Candidate(s, str(i), self.name) for i, s in enumerate(plan.structures)]
         labels = labeller.collect_job(statics, candidates)
         last = analyse_labels(self, structure, labels.output, inputs)
         return replace_by([*statics, labels], tag(last, "light", self.name))
+
+    def _by_model(
+        self, structure: Structure, model: Model, inputs: dict[str, Any]
+    ) -> PropertyDocument:
+        with resumed_evaluator(model) as (evaluator, source):
+            crystal = structure
+            if self.relax is not None:
+                (relaxation,) = relax_batch(evaluator, [structure], self.relax)
+                crystal = relaxation.require_converged()
+            plan = self.plan(crystal, **inputs)
+            document = evaluate_and_analyse(
+                evaluator, plan.structures, lambda answers: self.analyse(plan, answers, source)
+            )
+        if self.relax is None:
+            return document
+        return document.model_copy(
+            update={"material_id": structure_hash(structure), "relaxed": True}
+        )
 
 
 @job(data=[Blob])
@@ -138,3 +167,19 @@ def model_evaluator(model: Model) -> tuple[Evaluator, Source]:
     evaluator = load_evaluator(record)
     role = record.strategy or "untuned"
     return evaluator, evaluator.source(role, record.foundation.name, record.model_id)
+
+
+@contextmanager
+def resumed_evaluator(model: Model) -> Iterator[tuple[Evaluator, Source]]:
+    """Load a model as :func:`model_evaluator` does; a job that is killed finds its answers again.
+
+    Near the end of a Slurm job's walltime the evaluator raises
+    :class:`phonotune.errors.WalltimeError`, and the job goes on in the next.
+    """
+    from phonotune.models.resume import resuming
+    from phonotune.training.interruption import walltime
+
+    evaluator, source = model_evaluator(model)
+    time = walltime()
+    with resuming(evaluator, source, lambda: time.near_end) as kept:
+        yield kept, source

@@ -11,6 +11,7 @@ from pydantic import Field
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import PhonotuneError
+from phonotune.physics.symmetry import symmetrised
 from phonotune.ports import Evaluation, Evaluator, FloatArray
 from phonotune.schemas.base import Part
 from phonotune.units import Angstrom, ElectronVoltPerAngstrom
@@ -38,6 +39,12 @@ class RelaxSettings(Part):
     max_steps: int = Field(default=500, ge=0, description="steps after the start, per cell")
     relax_cell: bool = Field(default=True, description="relax the cell with the positions")
     max_step: Angstrom = Field(default=0.1, gt=0, description="longest move of an atom in one step")
+    symprec: Angstrom | None = Field(
+        default=None,
+        gt=0,
+        description="keep the symmetry that the start has within this tolerance: rounding cannot "
+        "push a crystal off a saddle point; none: atoms and cell are free",
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +83,22 @@ class Relaxation:
     def final(self) -> Structure:
         """The crystal of the last step, converged or not."""
         return self.structures[-1]
+
+    def require_converged(self) -> Structure:
+        """Return the crystal of the last step.
+
+        Raises
+        ------
+        PhonotuneError
+            It is not converged.
+        """
+        if not self.converged:
+            raise PhonotuneError(
+                f"{self.final.reduced_formula} did not relax ({self.stop_reason} after "
+                f"{self.n_steps} steps, largest force {self.max_force:.2g} eV/Å). Start from a "
+                "crystal nearer to the evaluator's minimum, or allow more steps or a larger fmax."
+            )
+        return self.final
 
     @property
     def max_force(self) -> float:
@@ -144,6 +167,9 @@ class _Cell:
 
     def record(self, answer: Evaluation) -> None:
         """Keep the answer to the last structure and see whether it is converged."""
+        symprec = self._settings.symprec
+        if symprec is not None:
+            answer = symmetrised(self.structures[-1], answer, symprec)
         self.evaluations.append(answer)
         largest = float(np.linalg.norm(answer.forces, axis=1).max())
         if self._settings.relax_cell:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from phonopy import Phonopy
@@ -17,30 +17,26 @@ from pydantic import Field
 from pymatgen.core import Structure
 
 from phonotune.physics.answers import require_answers
-from phonotune.physics.bands import BandPath
 from phonotune.physics.phonon_cells import (
-    BornCharges,
     Rows3,
     as_identity,
     build_phonopy,
-    float_rows,
-    nac_params,
+    check_born,
     primitive_cell,
-    primitive_rows,
+    resolve_primitive,
     to_structure,
 )
-from phonotune.physics.phonon_spectrum import (
-    Spectrum,
-    compute_spectrum,
-    star_representatives,
-    without_acoustic,
+from phonotune.physics.phonon_document import (
+    analyse_force_constants,
+    born_of,
+    on_mesh,
+    phonopy_of,
 )
-from phonotune.physics.supercell import check_structure, formula_units, supercell_matrix
-from phonotune.physics.thermal import thermal_curves
+from phonotune.physics.supercell import check_structure, supercell_matrix
+from phonotune.physics.supercell_memory import check_memory
 from phonotune.ports import Answers, FloatArray, IntArray
-from phonotune.schemas.base import Matrix3, Part, Source, structure_hash
-from phonotune.schemas.blob import Blob
-from phonotune.schemas.phonon import BandLabel, ImaginaryMode, PhononDocument, ThermalPoint
+from phonotune.schemas.base import Matrix3, Part, Source
+from phonotune.schemas.phonon import BornCharges, PhononDocument
 from phonotune.units import Angstrom, Kelvin, TeraHertz
 
 __all__ = [
@@ -49,15 +45,16 @@ __all__ = [
     "PhononSettings",
     "analyse_force_constants",
     "analyse_forces",
+    "born_of",
     "fit_force_constants",
     "gamma_force_constants",
+    "on_mesh",
     "phonopy_of",
     "plan_displacements",
     "plan_gamma_displacements",
 ]
 
 _SUM_RULE_ROUNDS: Final[int] = 3
-_TEMPERATURE_STEP: Final[float] = 10.0
 
 
 class PhononSettings(Part):
@@ -70,13 +67,24 @@ class PhononSettings(Part):
         default=10.0, gt=0, description="shortest distance between periodic images"
     )
     max_atoms: int = Field(default=300, gt=0, description="most atoms in a chosen supercell")
+    primitive_matrix: Rows3 | None = Field(
+        default=None,
+        description="rows are primitive vectors in units of the cell vectors; None finds them",
+    )
     displacement: Angstrom = Field(default=0.01, gt=0)
     symprec: Angstrom = Field(default=1e-5, gt=0, description="symmetry tolerance")
     imaginary_threshold: TeraHertz = Field(
         default=-0.1, le=0, description="a mode below this counts as imaginary"
     )
     mesh_density: Angstrom = Field(
-        default=50.0, gt=0, description="mesh points per 1/Å of reciprocal vector (no 2π)"
+        default=50.0,
+        gt=0,
+        description="mesh points per 1/Å of reciprocal vector (no 2π), at least",
+    )
+    mesh_tolerance: TeraHertz = Field(
+        default=0.05,
+        gt=0,
+        description="the mesh is doubled until the zone's mean frequency changes by less",
     )
     max_temperature: Kelvin = Field(default=1000.0, gt=0)
 
@@ -115,22 +123,36 @@ class PhononPlan:
     phonon: Phonopy = field(repr=False)
 
 
-def plan_displacements(structure: Structure, settings: PhononSettings) -> PhononPlan:
+def plan_displacements(
+    structure: Structure, settings: PhononSettings, born: BornCharges | None = None
+) -> PhononPlan:
     """Plan symmetry-reduced displacements, both signs where symmetry does not relate them.
+
+    Parameters
+    ----------
+    structure
+        The cell to repeat.
+    settings
+        Supercell, displacement, tolerances.
+    born
+        The charges that the analysis will be given: refused here, before anything is computed.
 
     Raises
     ------
     StructureError
         The structure is unusable.
     InputError
-        phonopy cannot build the supercell.
+        The primitive matrix or the Born charges do not fit, the supercell does not fit the memory,
+        or phonopy cannot build it.
     """
     check_structure(structure)
     matrix = settings.supercell_matrix or supercell_matrix(
         structure, settings.min_length, settings.max_atoms
     )
-    primitive = primitive_rows(structure, settings.symprec)
+    primitive = resolve_primitive(structure, settings.primitive_matrix, settings.symprec)
+    check_memory(structure, matrix, primitive)
     phonon = build_phonopy(structure, matrix, primitive, settings.symprec)
+    check_born(born, phonon.primitive, settings.symprec)
     phonon.generate_displacements(distance=settings.displacement)
     first_atoms = phonon.dataset["first_atoms"]
     return PhononPlan(
@@ -200,165 +222,6 @@ def fit_force_constants(plan: PhononPlan, forces: FloatArray) -> Phonopy:
     }
     phonon.produce_force_constants(calculate_full_force_constants=False)
     phonon.symmetrize_force_constants(level=_SUM_RULE_ROUNDS)
-    return phonon
-
-
-def analyse_force_constants(
-    phonon: Phonopy,
-    structure: Structure,
-    settings: PhononSettings,
-    source: Source,
-    born: BornCharges | None = None,
-    displaced: dict[str, Any] | None = None,
-) -> PhononDocument:
-    """Compute everything in a PhononDocument from a Phonopy object that holds force constants.
-
-    Parameters
-    ----------
-    phonon
-        With compact force constants; its NAC is set here.
-    structure
-        The cell given (``phonon.unitcell``).
-    settings
-        Mesh, thresholds, temperatures.
-    source
-        Whose force constants these are.
-    born
-        Born charges or None.
-    displaced
-        The ``displacement_*`` arrays behind the force constants; empty ones if there are none.
-    """
-    phonon.nac_params = nac_params(born, len(phonon.primitive))
-    spectrum = compute_spectrum(phonon, settings.mesh_density, settings.symprec)
-    units = formula_units(to_structure(phonon.primitive))
-    thermal, point = _thermal(spectrum.arrays, settings, units)
-    arrays = {
-        "force_constants": phonon.force_constants,
-        **spectrum.arrays,
-        **thermal,
-        **_no_displacements(len(phonon.supercell)),
-        **(displaced or {}),
-        **({} if born is None else {"born": born.charges, "dielectric": born.dielectric}),
-    }
-    matrix = _rows_of(phonon)
-    return PhononDocument(
-        formula=structure.reduced_formula,
-        material_id=structure_hash(structure),
-        source=source,
-        settings=settings.model_copy(update={"supercell_matrix": matrix}).model_dump(mode="json"),
-        unitcell=structure,
-        supercell_matrix=matrix,
-        primitive_matrix=float_rows(phonon.primitive_matrix.T),
-        mesh=spectrum.mesh,
-        has_nac=born is not None,
-        n_displacements=len(arrays.get("random_displacements", arrays["displacement_vectors"])),
-        imaginary_threshold=settings.imaginary_threshold,
-        lowest_frequency=spectrum.lowest,
-        highest_frequency=spectrum.highest,
-        imaginary_modes=_imaginary_modes(phonon, spectrum, settings.imaginary_threshold),
-        formula_units=units,
-        thermal_300=point,
-        band_labels=_band_labels(spectrum.path),
-        data=Blob.pack(**arrays),
-    )
-
-
-def _no_displacements(n_super: int) -> dict[str, Any]:
-    return {
-        "displacement_sites": np.zeros(0, dtype=np.int64),
-        "displacement_vectors": np.zeros((0, 3)),
-        "displacement_forces": np.zeros((0, n_super, 3)),
-    }
-
-
-def _rows_of(phonon: Phonopy) -> Matrix3:
-    rows = [tuple(int(x) for x in row) for row in np.rint(phonon.supercell_matrix.T)]
-    return (rows[0], rows[1], rows[2])  # type: ignore[return-value]
-
-
-def _thermal(
-    mesh: dict[str, FloatArray], settings: PhononSettings, units: int
-) -> tuple[dict[str, FloatArray], ThermalPoint]:
-    """Return the thermal arrays and the point at 300 K."""
-    grid = np.arange(0.0, settings.max_temperature + 1e-6, _TEMPERATURE_STEP)
-    nu, weights = mesh["mesh_frequencies"], mesh["mesh_weights"]
-    curves = thermal_curves(nu, weights, grid, units)
-    at_300 = thermal_curves(nu, weights, [300.0], units)
-    point = ThermalPoint(
-        temperature=300.0,
-        helmholtz=float(at_300.helmholtz[0]),
-        entropy=float(at_300.entropy[0]),
-        heat_capacity=float(at_300.heat_capacity[0]),
-    )
-    arrays = {
-        "temperatures": curves.temperatures,
-        "helmholtz": curves.helmholtz,
-        "entropy": curves.entropy,
-        "heat_capacity": curves.heat_capacity,
-    }
-    return arrays, point
-
-
-def _imaginary_modes(phonon: Phonopy, spectrum: Spectrum, threshold: float) -> list[ImaginaryMode]:
-    """Return the imaginary modes at commensurate points, one q a star, softest first."""
-    q, nu = spectrum.arrays["commensurate_q"], spectrum.arrays["commensurate_frequencies"]
-    own = star_representatives(phonon, q) == np.arange(len(q))
-    modes = [
-        ImaginaryMode(
-            q=(float(q[i, 0]), float(q[i, 1]), float(q[i, 2])),
-            band=int(band),
-            frequency=float(nu[i, band]),
-        )
-        for i, band in np.argwhere(without_acoustic(q, nu) < threshold)
-        if own[i]
-    ]
-    return sorted(modes, key=lambda m: m.frequency)
-
-
-def _band_labels(path: BandPath) -> list[BandLabel]:
-    return [
-        BandLabel(index=int(index), label=label)
-        for ends, labels in zip(path.segments, path.labels, strict=True)
-        for index, label in zip(ends, labels, strict=True)
-    ]
-
-
-def phonopy_of(document: PhononDocument, symmetry: bool = True) -> Phonopy:
-    """Rebuild a document's Phonopy object: cells, displacements, forces, NAC, force constants.
-
-    Parameters
-    ----------
-    document
-        The phonons.
-    symmetry
-        False skips phonopy's symmetry search, which single q-points do not need.
-    """
-    arrays = document.data.arrays()
-    structure = document.unitcell
-    symprec = float(document.settings["symprec"])
-    phonon = build_phonopy(
-        structure, document.supercell_matrix, document.primitive_matrix, symprec, symmetry
-    )
-    if "random_displacements" in arrays:
-        phonon.dataset = {
-            "displacements": arrays["random_displacements"],
-            "forces": arrays["random_forces"],
-        }
-    elif len(arrays["displacement_sites"]):
-        rows = zip(
-            arrays["displacement_sites"],
-            arrays["displacement_vectors"],
-            arrays["displacement_forces"],
-            strict=True,
-        )
-        phonon.dataset = {
-            "natom": len(phonon.supercell),
-            "first_atoms": [{"number": int(n), "displacement": d, "forces": f} for n, d, f in rows],
-        }
-    if document.has_nac:
-        born = BornCharges(arrays["born"], arrays["dielectric"])
-        phonon.nac_params = nac_params(born, len(phonon.primitive))
-    phonon.force_constants = arrays["force_constants"]
     return phonon
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from phonopy import Phonopy
@@ -11,30 +10,20 @@ from phonopy.interface.phonopy_yaml import PhonopyYaml, PhonopyYamlData
 from phonopy.physical_units import get_calculator_physical_units
 from phonopy.structure.atoms import PhonopyAtoms
 from phonopy.structure.cells import guess_primitive_matrix
+from phonopy.structure.symmetry import Symmetry
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import FramesError, InputError
+from phonotune.physics.phonon_symmetry import QuickPhonopy
 from phonotune.ports import FloatArray
 from phonotune.schemas.base import Matrix3, Vector3
+from phonotune.schemas.phonon import BornCharges
 
 Rows3 = tuple[Vector3, Vector3, Vector3]
 """Rows are the primitive vectors in units of the cell vectors (phonopy's is the transpose)."""
 
-
-@dataclass(frozen=True, eq=False)
-class BornCharges:
-    """What the non-analytical term correction needs, in the crystal's own orientation.
-
-    Attributes
-    ----------
-    charges
-        shape (n_prim, 3, 3), Born effective charges (e), atoms of the primitive cell.
-    dielectric
-        shape (3, 3), high-frequency dielectric tensor.
-    """
-
-    charges: FloatArray
-    dielectric: FloatArray
+ASYMMETRY: Final[float] = 0.1
+"""Largest difference (e, or of the dielectric tensor per its mean) from what symmetry demands."""
 
 
 def to_phonopy(structure: Structure) -> PhonopyAtoms:
@@ -62,15 +51,67 @@ def primitive_rows(structure: Structure, symprec: float) -> Rows3:
     return float_rows(np.round(matrix, 12) + 0.0)
 
 
+def resolve_primitive(structure: Structure, rows: Rows3 | None, symprec: float) -> Rows3:
+    """Return the primitive vectors asked for, as exact fractions; None finds them.
+
+    Parameters
+    ----------
+    structure
+        The cell given.
+    rows
+        Vectors in units of the cell vectors, to 1e-3, or None.
+    symprec
+        Tolerance, Å.
+
+    Raises
+    ------
+    InputError
+        Left-handed or flat, not a fraction 1/n of the cell, or no translation of the crystal.
+    """
+    if rows is None:
+        return primitive_rows(structure, symprec)
+    matrix = np.array(rows, dtype=float)
+    cells = np.linalg.inv(matrix) if np.linalg.det(matrix) > 1e-6 else np.full((3, 3), 0.5)
+    if np.allclose(cells, np.rint(cells), atol=1e-2):
+        exact = np.linalg.inv(np.rint(cells))
+        if all(_repeats(structure, vector, symprec) for vector in exact):
+            return float_rows(np.asarray(np.round(exact, 12) + 0.0, dtype=float))
+    raise InputError(
+        f"The primitive matrix {np.round(matrix, 4).tolist()} does not fit "
+        f"{structure.reduced_formula}: its rows (the primitive vectors in units of the cell "
+        f"vectors) must be translations of the crystal, to {symprec} Å, that divide its cell of "
+        f"{len(structure)} atoms. Leave it out and it is found."
+    )
+
+
+def _repeats(structure: Structure, vector: FloatArray, symprec: float) -> bool:
+    """Return whether a fractional translation maps the crystal on itself."""
+    numbers = np.array(structure.atomic_numbers)
+    offsets = structure.frac_coords[:, None] + vector - structure.frac_coords[None]
+    lengths = np.linalg.norm((offsets - np.rint(offsets)) @ structure.lattice.matrix, axis=2)
+    hits = (lengths < max(symprec, 1e-5)) & (numbers[:, None] == numbers[None])
+    return bool(hits.any(axis=1).all())
+
+
 def float_rows(matrix: FloatArray) -> Rows3:
     """Return a 3x3 array as nested tuples."""
     rows = [(float(r[0]), float(r[1]), float(r[2])) for r in matrix]
     return (rows[0], rows[1], rows[2])
 
 
-def primitive_cell(structure: Structure, symprec: float) -> Structure:
-    """Return the primitive cell in the crystal's own orientation."""
-    rows = primitive_rows(structure, symprec)
+def primitive_cell(structure: Structure, symprec: float, rows: Rows3 | None = None) -> Structure:
+    """Return the primitive cell in the crystal's own orientation.
+
+    Parameters
+    ----------
+    structure
+        The cell given.
+    symprec
+        Tolerance, Å.
+    rows
+        Its vectors in units of the cell vectors; None finds them.
+    """
+    rows = primitive_rows(structure, symprec) if rows is None else rows
     return to_structure(
         build_phonopy(structure, as_identity(), rows, symprec, symmetry=False).primitive
     )
@@ -98,7 +139,7 @@ def build_phonopy(
         phonopy cannot build these cells, most often because ``symprec`` does not fit the structure.
     """
     try:
-        return Phonopy(
+        return QuickPhonopy(
             to_phonopy(structure),
             supercell_matrix=np.array(matrix).T,
             primitive_matrix=np.array(primitive).T,
@@ -122,16 +163,59 @@ def nac_params(born: BornCharges | None, n_primitive: int) -> dict[str, Any] | N
     """
     if born is None:
         return None
-    if np.shape(born.charges) != (n_primitive, 3, 3) or np.shape(born.dielectric) != (3, 3):
+    if len(born.charges) != n_primitive:
         raise InputError(
-            f"Born charges of shape {np.shape(born.charges)} do not fit a primitive cell of "
-            f"{n_primitive} atoms; give one 3x3 tensor an atom and a 3x3 dielectric tensor."
+            f"Born charges of {len(born.charges)} atoms do not fit a primitive cell of "
+            f"{n_primitive} atoms; give one 3x3 tensor an atom of the primitive cell."
         )
     return {
-        "born": np.asarray(born.charges, dtype=float),
-        "dielectric": np.asarray(born.dielectric, dtype=float),
-        "factor": get_calculator_physical_units().nac_factor,
+        "born": np.array(born.charges, dtype=float),
+        "dielectric": np.array(born.dielectric, dtype=float),
+        "factor": born.factor,
     }
+
+
+def check_born(born: BornCharges | None, primitive: PhonopyAtoms, symprec: float) -> None:
+    """Refuse charges of another crystal: their number, their symmetry, their sum.
+
+    Small differences, as they come with DFT, are left as they are.
+
+    Raises
+    ------
+    InputError
+        Charges or dielectric tensor differ by more than ASYMMETRY from what symmetry and
+        neutrality demand, or the dielectric tensor is not positive.
+    """
+    nac = nac_params(born, len(primitive))
+    if nac is None:
+        return
+    charges, dielectric = nac["born"], nac["dielectric"]
+    broken, skewed = _asymmetry(charges, dielectric, Symmetry(primitive, symprec), primitive)
+    total = float(np.abs(charges.sum(axis=0)).max() / len(charges))
+    if np.linalg.eigvalsh((dielectric + dielectric.T) / 2).min() <= 0:
+        skewed = np.inf
+    if max(broken, total, skewed) > ASYMMETRY:
+        raise InputError(
+            f"The Born charges are not those of {to_structure(primitive).reduced_formula}: they "
+            f"break its symmetry by {broken:.2f} e and neutrality by {total:.2f} e an atom, and the "
+            f"dielectric tensor is off by {100 * skewed:.0f} %; at most {ASYMMETRY} e and "
+            f"{100 * ASYMMETRY:.0f} % are allowed. Give those of this cell, in its order of atoms "
+            "and its orientation."
+        )
+
+
+def _asymmetry(
+    charges: FloatArray, dielectric: FloatArray, symmetry: Symmetry, primitive: PhonopyAtoms
+) -> tuple[float, float]:
+    """Return how far charges (e) and dielectric tensor (share) are from their symmetric mean."""
+    to_cell, rotations = primitive.cell.T, symmetry.symmetry_operations["rotations"]
+    turns = [to_cell @ r @ np.linalg.inv(to_cell) for r in rotations]
+    mean = np.zeros_like(charges)
+    for turn, images in zip(turns, symmetry.atomic_permutations, strict=True):
+        mean[images] += turn @ charges @ turn.T / len(turns)
+    tensor = np.mean([turn @ dielectric @ turn.T for turn in turns], axis=0)
+    scale = max(float(np.trace(dielectric)) / 3, 1e-12)
+    return float(np.abs(mean - charges).max()), float(np.abs(tensor - dielectric).max() / scale)
 
 
 def require_angstrom_and_ev(content: PhonopyYaml | PhonopyYamlData, name: str) -> None:

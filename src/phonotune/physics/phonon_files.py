@@ -17,19 +17,21 @@ from pymatgen.core import Structure
 from phonotune.errors import FramesError, InputError
 from phonotune.physics.phonon import PhononSettings, analyse_force_constants, phonopy_of
 from phonotune.physics.phonon_cells import (
-    BornCharges,
+    Rows3,
     build_phonopy,
+    check_born,
     float_rows,
     primitive_cell,
     primitive_rows,
     require_angstrom_and_ev,
+    resolve_primitive,
     to_phonopy,
     to_structure,
 )
 from phonotune.physics.supercell import as_matrix
 from phonotune.ports import FloatArray
-from phonotune.schemas.base import Source
-from phonotune.schemas.phonon import PhononDocument
+from phonotune.schemas.base import Matrix3, Source
+from phonotune.schemas.phonon import BornCharges, PhononDocument
 
 PARAMS_FILE = "phonopy_params.yaml"
 FORCE_CONSTANTS_FILE = "force_constants.hdf5"
@@ -68,7 +70,8 @@ def read_phonopy_yaml(
     path
         ``phonopy_params.yaml`` or the like, also ``.xz``.
     settings
-        Mesh and thresholds; the supercell is the file's.
+        Mesh and thresholds; the supercell is the file's, and so are the primitive vectors where it
+        holds Born charges.
     source
         Who computed the forces.
     with_nac
@@ -85,12 +88,12 @@ def read_phonopy_yaml(
     structure = to_structure(content.unitcell)
     matrix = as_matrix(np.asarray(content.supercell_matrix).T)
     nac = content.nac_params if with_nac else None
-    primitive = primitive_rows(structure, settings.symprec)
+    primitive = resolve_primitive(structure, settings.primitive_matrix, settings.symprec)
     if nac is not None and content.primitive_matrix is not None:
         primitive = float_rows(np.asarray(content.primitive_matrix).T)
     phonon = build_phonopy(structure, matrix, primitive, settings.symprec)
     displaced = _fit_dataset(phonon, content.dataset, path)
-    born = None if nac is None else BornCharges(nac["born"], nac["dielectric"])
+    born = None if nac is None else _born(nac)
     return analyse_force_constants(phonon, structure, settings, source, born, displaced)
 
 
@@ -128,6 +131,55 @@ def read_force_constants(path: Path, symprec: float = 1e-5) -> tuple[Structure, 
     if constants.shape[0] != constants.shape[1]:
         constants = compact_fc_to_full_fc(phonon.primitive, constants)
     return to_structure(phonon.supercell), constants
+
+
+def full_force_constants(document: PhononDocument) -> FloatArray:
+    """Return the force constants of every pair, shape (n_super, n_super, 3, 3), eV/Å^2."""
+    phonon = phonopy_of(document)
+    return np.asarray(compact_fc_to_full_fc(phonon.primitive, phonon.force_constants))
+
+
+def document_of_constants(
+    structure: Structure,
+    matrix: Matrix3,
+    constants: FloatArray,
+    settings: PhononSettings,
+    source: Source,
+    born: BornCharges | None = None,
+) -> PhononDocument:
+    """Return the phonons of given force constants, taken as they are.
+
+    Parameters
+    ----------
+    structure
+        The cell given.
+    matrix
+        Supercell matrix, rows are vectors.
+    constants
+        shape (n_super, n_super, 3, 3) or (n_prim, n_super, 3, 3), eV/Å^2, in phonopy's order.
+    settings
+        Mesh, thresholds, primitive matrix.
+    source
+        Whose force constants these are.
+    born
+        Born charges or None.
+
+    Raises
+    ------
+    InputError
+        The shape is not that of the supercell, or primitive matrix or charges do not fit.
+    """
+    primitive = resolve_primitive(structure, settings.primitive_matrix, settings.symprec)
+    phonon = build_phonopy(structure, matrix, primitive, settings.symprec)
+    n_super, n_primitive = len(phonon.supercell), len(phonon.primitive)
+    if constants.shape not in {(n, n_super, 3, 3) for n in (n_super, n_primitive)}:
+        raise InputError(
+            f"Force constants of shape {constants.shape} do not fit a supercell of {n_super} atoms; "
+            f"({n_super} or {n_primitive}, {n_super}, 3, 3) is needed."
+        )
+    rows = slice(None) if len(constants) == n_primitive else phonon.primitive.p2s_map
+    phonon.force_constants = np.array(constants[rows], dtype=float)
+    return analyse_force_constants(phonon, structure, settings, source, born)
 
 
 def _read(path: Path) -> Any:
@@ -179,7 +231,12 @@ def _fit_dataset(phonon: Phonopy, dataset: Any, path: Path) -> dict[str, Any]:
     }
 
 
-def read_born(path: Path, structure: Structure, symprec: float = 1e-5) -> BornCharges:
+def read_born(
+    path: Path,
+    structure: Structure,
+    symprec: float = 1e-5,
+    primitive_matrix: Rows3 | None = None,
+) -> BornCharges:
     """Read phonopy's BORN file for the primitive cell of a structure.
 
     Parameters
@@ -190,21 +247,38 @@ def read_born(path: Path, structure: Structure, symprec: float = 1e-5) -> BornCh
         The cell given, in the orientation that the tensors refer to.
     symprec
         Symmetry tolerance, Å.
+    primitive_matrix
+        Primitive vectors (rows) in units of the cell vectors; None finds them.
 
     Raises
     ------
     InputError
-        The file is missing or does not fit the crystal.
+        The file is missing or does not fit the crystal: another number of atoms, charges that break
+        its symmetry or do not sum to zero.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; give phonopy's BORN file.")
+    primitive = to_phonopy(primitive_cell(structure, symprec, primitive_matrix))
     try:
-        found = parse_BORN(
-            to_phonopy(primitive_cell(structure, symprec)), symprec=symprec, filename=path
-        )
-    except (ValueError, RuntimeError, IndexError) as error:
+        born = _born(parse_BORN(primitive, symprec=symprec, filename=path))
+        check_born(born, primitive, symprec)
+    except (InputError, ValueError, RuntimeError, IndexError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path} does not fit {structure.reduced_formula} ({error}); it holds a dielectric "
-            "tensor and one charge tensor a symmetry-independent atom of the primitive cell."
+            f"{path} does not fit {structure.reduced_formula} ({_one_sentence(error)}); it holds a "
+            "dielectric tensor and one charge tensor a symmetry-independent atom of the primitive "
+            "cell."
         ) from error
-    return BornCharges(np.array(found["born"]), np.array(found["dielectric"]))
+    return born
+
+
+def _one_sentence(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def _born(nac: Any) -> BornCharges:
+    """Return phonopy's NAC parameters, with the conversion factor where it has one."""
+    factor = nac.get("factor")
+    known = {} if factor is None else {"factor": float(factor)}
+    return BornCharges(
+        charges=np.array(nac["born"]), dielectric=np.array(nac["dielectric"]), **known
+    )

@@ -11,10 +11,21 @@ from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
 
 from phonotune.physics.bands import BandPath, band_path
 from phonotune.physics.phonon_cells import to_structure
+from phonotune.physics.phonon_mesh import MeshNumbers, converged_mesh, mesh_numbers
 from phonotune.ports import FloatArray, IntArray
 
+__all__ = [
+    "Spectrum",
+    "band_frequencies",
+    "commensurate_points",
+    "compute_spectrum",
+    "is_gamma",
+    "mesh_numbers",
+    "star_representatives",
+    "without_acoustic",
+]
+
 N_ACOUSTIC: Final[int] = 3
-_DOS_POINTS: Final[int] = 301
 _BAND_SPACING: Final[float] = 0.004
 
 
@@ -26,6 +37,8 @@ class Spectrum:
     ----------
     mesh
         Numbers of the Γ-centred mesh.
+    mesh_error
+        THz, change of the mean frequency from the mesh half as dense.
     path
         The band path.
     arrays
@@ -34,14 +47,21 @@ class Spectrum:
         THz, over the mesh and the commensurate points, without the acoustic modes at Γ.
     """
 
-    mesh: tuple[int, int, int]
+    mesh: MeshNumbers
+    mesh_error: float
     path: BandPath
     arrays: dict[str, Any]
     lowest: float
     highest: float
 
 
-def compute_spectrum(phonon: Phonopy, mesh_density: float, symprec: float) -> Spectrum:
+def compute_spectrum(
+    phonon: Phonopy,
+    mesh_density: float,
+    symprec: float,
+    mesh_tolerance: float = np.inf,
+    mesh: MeshNumbers | None = None,
+) -> Spectrum:
     """Compute frequencies at the commensurate points, on a mesh and on the band path.
 
     Parameters
@@ -52,18 +72,23 @@ def compute_spectrum(phonon: Phonopy, mesh_density: float, symprec: float) -> Sp
         Mesh points per 1/Å of reciprocal vector (no 2π), Å.
     symprec
         Symmetry tolerance of the band path, Å.
+    mesh_tolerance
+        THz; the mesh is doubled until it is met (:func:`converged_mesh`).
+    mesh
+        This very mesh instead, even numbers.
     """
     q = commensurate_points(phonon)
     nu = np.array(phonon.run_qpoints(q).frequencies)
-    numbers = mesh_numbers(phonon, mesh_density)
-    mesh = mesh_spectrum(phonon, numbers)
+    numbers = mesh or mesh_numbers(phonon, mesh_density)
+    zone = converged_mesh(phonon, numbers, mesh_tolerance if mesh is None else np.inf)
     path = band_path(to_structure(phonon.primitive), symprec, _BAND_SPACING)
-    on_mesh = without_acoustic(mesh["mesh_q"], mesh["mesh_frequencies"])
+    on_mesh = without_acoustic(zone.arrays["mesh_q"], zone.arrays["mesh_frequencies"])
     return Spectrum(
-        mesh=numbers,
+        mesh=zone.numbers,
+        mesh_error=zone.error,
         path=path,
         arrays={
-            **mesh,
+            **zone.arrays,
             "commensurate_q": q,
             "commensurate_frequencies": nu,
             "band_q": path.q,
@@ -72,23 +97,8 @@ def compute_spectrum(phonon: Phonopy, mesh_density: float, symprec: float) -> Sp
             "band_segments": path.segments,
         },
         lowest=float(min(without_acoustic(q, nu).min(), on_mesh.min())),
-        highest=float(max(nu.max(), mesh["mesh_frequencies"].max())),
+        highest=float(max(nu.max(), zone.arrays["mesh_frequencies"].max())),
     )
-
-
-def mesh_numbers(phonon: Phonopy, density: float) -> tuple[int, int, int]:
-    """Return a Γ-centred mesh with ``density`` points per 1/Å along each reciprocal vector (no 2π).
-
-    The numbers are even, so that the mesh holds the zone boundary too, and equal where unequal ones
-    would break the point group (centred lattices).
-    """
-    lengths = np.linalg.norm(np.linalg.inv(phonon.primitive.cell), axis=0)
-    n = 2 * np.maximum(1, np.ceil(np.round(density * lengths / 2, 6))).astype(int)
-    rotations = np.swapaxes(np.array(phonon.primitive_symmetry.pointgroup_operations), 1, 2)
-    on_mesh = rotations * n[:, None] / n[None, :]
-    if not np.allclose(on_mesh, np.rint(on_mesh), atol=1e-9):
-        n = np.full(3, n.max())
-    return (int(n[0]), int(n[1]), int(n[2]))
 
 
 def commensurate_points(phonon: Phonopy) -> FloatArray:
@@ -140,24 +150,6 @@ def without_acoustic(q: FloatArray, frequencies: FloatArray) -> FloatArray:
     for row in np.flatnonzero(is_gamma(q)):
         masked[row, np.argsort(np.abs(masked[row]), kind="stable")[:N_ACOUSTIC]] = np.inf
     return masked
-
-
-def mesh_spectrum(phonon: Phonopy, numbers: tuple[int, int, int]) -> dict[str, FloatArray]:
-    """Return ``mesh_q``, ``mesh_weights``, ``mesh_frequencies`` and the tetrahedron DOS."""
-    mesh = phonon.run_mesh(list(numbers), is_gamma_center=True)
-    low, high = float(mesh.frequencies.min()), float(mesh.frequencies.max())
-    margin = 0.02 * (high - low) + 1e-3
-    low, high = low - margin, high + margin
-    dos = phonon.run_total_dos(
-        freq_min=low, freq_max=high, freq_pitch=(high - low) / (_DOS_POINTS - 1)
-    )
-    return {
-        "mesh_q": np.array(mesh.qpoints),
-        "mesh_weights": np.array(mesh.weights),
-        "mesh_frequencies": np.array(mesh.frequencies),
-        "dos_frequencies": np.array(dos.frequency_points),
-        "dos_total": np.array(dos.dos),
-    }
 
 
 def band_frequencies(phonon: Phonopy, path: BandPath) -> FloatArray:

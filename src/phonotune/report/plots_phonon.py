@@ -12,13 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from phonotune.errors import InputError
+from phonotune.physics.phonon_document import primitive_of
+from phonotune.physics.spread import spread_arrays
 from phonotune.ports import FloatArray
+from phonotune.report.error_bars import shade
 from phonotune.report.style import (
     GRID,
     INK,
     MUTED,
     NARROW,
     TEXT,
+    TUNED,
     WIDE,
     dress,
     legend_above,
@@ -30,6 +34,8 @@ from phonotune.schemas.phonon import PhononDocument
 
 _GAS_CONSTANT: Final[float] = ase_units._k * ase_units._Nav
 """J/K/mol."""
+_HATCHES: Final = (None, "////", "....")
+"""Elements beyond the colours are told apart by these."""
 _GREEK: Final = {"GAMMA": "Γ", "DELTA": "Δ", "SIGMA": "Σ", "LAMBDA": "Λ", "G": "Γ", "PI": "Π"}
 _SUBSCRIPTS: Final = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
@@ -51,15 +57,30 @@ def plot_bands(phonons: Sequence[PhononDocument], width: float = NARROW) -> Figu
     return figure
 
 
-def plot_dos(phonons: Sequence[PhononDocument], width: float = NARROW) -> Figure:
-    """Draw the densities of states of several Sources (states/THz per primitive cell)."""
+def plot_dos(
+    phonons: Sequence[PhononDocument], width: float = NARROW, projected: bool = False
+) -> Figure:
+    """Draw the densities of states of several Sources (states/THz per primitive cell).
+
+    Parameters
+    ----------
+    phonons
+        Documents of one crystal, the one drawn lowest first.
+    width
+        Width of the figure, inch.
+    projected
+        Split the DOS of the first into its elements, stacked in the order of the cell.
+    """
     figure = new_figure(width, 0.6 * width)
     axes = figure.subplots()
+    if projected:
+        _stack_elements(axes, phonons[0])
     for phonon, look in zip(phonons, looks([p.source for p in phonons]), strict=True):
         arrays = phonon.data.arrays()
         frequencies, total = arrays["dos_frequencies"], arrays["dos_total"]
         axes.plot(frequencies, total, label=source_label(phonon.source), **look.line)
-        if phonon.source.role == "reference":
+        shade(axes, frequencies, total, spread_arrays(phonon).get("dos_total"), look)
+        if phonon.source.role == "reference" and not projected:
             axes.fill_between(frequencies, total, color=look.color, alpha=0.1, linewidth=0)
     axes.axvline(0.0, color=MUTED, linewidth=0.7, zorder=1)
     axes.set_ylim(bottom=0.0)
@@ -67,6 +88,46 @@ def plot_dos(phonons: Sequence[PhononDocument], width: float = NARROW) -> Figure
     dress(axes, "Frequency (THz)", "DOS (states/THz)")
     legend_above(figure, axes, 3)
     return figure
+
+
+def dos_by_element(phonon: PhononDocument) -> dict[str, FloatArray]:
+    """Return the DOS of each element (states/THz per primitive cell), in the order of the cell.
+
+    Raises
+    ------
+    InputError
+        The document holds no projected DOS.
+    """
+    arrays = phonon.data.arrays()
+    if "dos_projected" not in arrays:
+        raise InputError(
+            f"The phonons of {source_label(phonon.source)} hold no projected DOS; compute them anew."
+        )
+    found: dict[str, FloatArray] = {}
+    elements = [site.specie.symbol for site in primitive_of(phonon)]
+    for element, part in zip(elements, arrays["dos_projected"], strict=True):
+        found[element] = found[element] + part if element in found else part
+    return found
+
+
+def _stack_elements(axes: Axes, phonon: PhononDocument) -> None:
+    frequencies = phonon.data.arrays()["dos_frequencies"]
+    low = np.zeros_like(frequencies)
+    for index, (element, part) in enumerate(dos_by_element(phonon).items()):
+        color, hatch = TUNED[index % len(TUNED)], _HATCHES[index // len(TUNED) % len(_HATCHES)]
+        axes.fill_between(
+            frequencies,
+            low,
+            low + part,
+            facecolor=color,
+            alpha=0.55,
+            hatch=hatch,
+            edgecolor=INK if hatch else "none",
+            linewidth=0,
+            label=element,
+            zorder=1.5,
+        )
+        low = low + part
 
 
 def plot_bands_and_dos(phonons: Sequence[PhononDocument], width: float = WIDE) -> Figure:
@@ -77,6 +138,8 @@ def plot_bands_and_dos(phonons: Sequence[PhononDocument], width: float = WIDE) -
     for phonon, look in zip(phonons, looks([p.source for p in phonons]), strict=True):
         arrays = phonon.data.arrays()
         right.plot(arrays["dos_total"], arrays["dos_frequencies"], **look.line)
+        deviation = spread_arrays(phonon).get("dos_total")
+        shade(right, arrays["dos_total"], arrays["dos_frequencies"], deviation, look, upright=True)
         if phonon.source.role == "reference":
             right.fill_betweenx(
                 arrays["dos_frequencies"], arrays["dos_total"], color=look.color, alpha=0.1, lw=0
@@ -109,6 +172,8 @@ def plot_thermal(phonons: Sequence[PhononDocument], width: float = WIDE) -> Figu
             axes.plot(
                 arrays["temperatures"], arrays[name], label=source_label(phonon.source), **look.line
             )
+            deviation = spread_arrays(phonon).get(name)
+            shade(axes, arrays["temperatures"], arrays[name], deviation, look)
         axes.margins(x=0)
         dress(axes, "T (K)" if across or name == "heat_capacity" else "", label)
         axes.grid(axis="y", color=GRID, linewidth=0.5)
@@ -145,8 +210,14 @@ def path_segments(phonon: PhononDocument) -> list[slice]:
     return [slice(int(first), int(last) + 1) for first, last in bounds]
 
 
-def _broken_lines(phonon: PhononDocument, onto: PhononDocument) -> tuple[FloatArray, FloatArray]:
-    """Return all bands as one line, broken by NaN, on the path lengths of another Document."""
+def _broken_lines(
+    phonon: PhononDocument, onto: PhononDocument, bands: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return all bands as one line, broken by NaN, on the path lengths of another Document.
+
+    ``bands`` is the array of ``phonon`` that is drawn, shape (n_b, n_bands): frequencies, or their
+    deviations.
+    """
     segments, targets = path_segments(phonon), path_segments(onto)
     if len(segments) != len(targets):
         raise InputError(
@@ -159,7 +230,7 @@ def _broken_lines(phonon: PhononDocument, onto: PhononDocument) -> tuple[FloatAr
     for piece, target in zip(segments, targets, strict=True):
         own = arrays["band_distances"][piece]
         placed = np.interp(own, (own[0], own[-1]), (axis[target][0], axis[target][-1]))
-        for band in arrays["band_frequencies"][piece].T:
+        for band in bands[piece].T:
             xs.append(np.append(placed, np.nan))
             ys.append(np.append(band, np.nan))
     return np.concatenate(xs), np.concatenate(ys)
@@ -167,8 +238,11 @@ def _broken_lines(phonon: PhononDocument, onto: PhononDocument) -> tuple[FloatAr
 
 def _draw_bands(axes: Axes, phonons: Sequence[PhononDocument]) -> None:
     for phonon, look in zip(phonons, looks([p.source for p in phonons]), strict=True):
-        x, y = _broken_lines(phonon, phonons[0])
+        x, y = _broken_lines(phonon, phonons[0], phonon.data.arrays()["band_frequencies"])
         axes.plot(x, y, label=source_label(phonon.source), **look.line)
+        deviations = spread_arrays(phonon).get("band_frequencies")
+        if deviations is not None:
+            shade(axes, x, y, _broken_lines(phonon, phonons[0], deviations)[1], look)
     positions, names = path_ticks(phonons[0])
     for position in positions:
         axes.axvline(position, color=GRID, linewidth=0.7, zorder=0.5)

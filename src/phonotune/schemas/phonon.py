@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+import numpy as np
+from pydantic import Field, field_validator
 from pymatgen.core import Structure
 
 from phonotune.schemas.base import Matrix3, Part, PropertyDocument, Vector3
 from phonotune.schemas.blob import Blob
-from phonotune.units import JoulePerKelvinMole, Kelvin, KiloJoulePerMole, TeraHertz
+from phonotune.units import (
+    Dimensionless,
+    ElectronVoltAngstrom,
+    ElectronVoltPerAngstrom,
+    ElementaryCharge,
+    JoulePerKelvinMole,
+    Kelvin,
+    KiloJoulePerMole,
+    TeraHertz,
+)
+
+_Charge = tuple[ElementaryCharge, ElementaryCharge, ElementaryCharge]
+_Constant = tuple[Dimensionless, Dimensionless, Dimensionless]
+ChargeTensor = tuple[_Charge, _Charge, _Charge]
+DielectricTensor = tuple[_Constant, _Constant, _Constant]
+
+
+class BornCharges(Part):
+    """What the non-analytical term correction needs, in the crystal's own orientation.
+
+    Arrays are taken, too: ``charges`` of shape (n_prim, 3, 3), ``dielectric`` of shape (3, 3).
+    """
+
+    charges: tuple[ChargeTensor, ...] = Field(
+        description="Born effective charges, one tensor an atom of the primitive cell, in its order"
+    )
+    dielectric: DielectricTensor = Field(description="high-frequency dielectric tensor")
+    factor: ElectronVoltAngstrom = Field(
+        default=14.39965172592227, gt=0, description="e²/4πε₀; a BORN file may state a rounded one"
+    )
+
+    @field_validator("charges", "dielectric", mode="before")
+    @classmethod
+    def _nested(cls, value: Any) -> Any:
+        return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 class ImaginaryMode(Part):
@@ -36,6 +71,38 @@ class BandLabel(Part):
     label: str
 
 
+class FrequencyRange(Part):
+    """Lowest and highest frequency on the commensurate points and on the mesh."""
+
+    lowest_frequency: TeraHertz = Field(description="without the acoustic modes at Γ")
+    highest_frequency: TeraHertz
+
+
+class ResidualSummary(Part):
+    """What labelled frames of the undeformed supercell added to the force constants of a model."""
+
+    settings: dict[str, Any] = Field(description="resolved settings of the fit")
+    n_frames: int = Field(description="labelled frames of the supercell")
+    n_others: int = Field(description="frames left out: of another cell, or without forces")
+    n_data: int = Field(description="force components")
+    n_parameters: int = Field(description="independent force constants of the supercell")
+    effective_parameters: Dimensionless = Field(description="how many of them the data decided")
+    ridge: Dimensionless = Field(
+        description="penalty, in units of the largest squared singular value of the fit"
+    )
+    error_before: ElectronVoltPerAngstrom = Field(
+        description="rms of reference minus model forces, frames weighted"
+    )
+    error_after: ElectronVoltPerAngstrom = Field(
+        description="rms that is left on frames (or images) that the fit did not see"
+    )
+    frequency_uncertainty: TeraHertz = Field(
+        description="standard deviation by the fit, mean over the zone"
+    )
+    model: FrequencyRange = Field(description="the model alone")
+    symfc: FrequencyRange = Field(description="plain symfc fit of the same frames, no model")
+
+
 class PhononDocument(PropertyDocument):
     """Phonons of one crystal (finite displacements, acoustic sum rule).
 
@@ -44,12 +111,18 @@ class PhononDocument(PropertyDocument):
     ``force_constants`` (n_prim, n_super, 3, 3) eV/Å^2, compact;
     ``mesh_q`` (n_q, 3), ``mesh_weights`` (n_q,), ``mesh_frequencies`` (n_q, 3 n_prim);
     ``commensurate_q`` (n_c, 3), ``commensurate_frequencies`` (n_c, 3 n_prim);
-    ``band_distances`` (n_b,), ``band_frequencies`` (n_b, 3 n_prim), ``band_segments`` (n_seg, 2): first and
-    last index of each segment of the path;
-    ``dos_frequencies``, ``dos_total`` (states/THz/primitive cell);
+    ``band_q`` (n_b, 3), ``band_distances`` (n_b,), ``band_frequencies`` (n_b, 3 n_prim),
+    ``band_segments`` (n_seg, 2): first and last index of each segment of the path;
+    ``dos_frequencies`` (n_points,), ``dos_total`` (n_points,), ``dos_projected`` (n_prim, n_points): by
+    atom of the primitive cell (states/THz/primitive cell);
     ``temperatures``, ``helmholtz``, ``entropy``, ``heat_capacity``;
     ``displacement_sites`` (n_d,), ``displacement_vectors`` (n_d, 3) Å, ``displacement_forces``
     (n_d, n_super, 3) eV/Å.
+
+    With ``residual``, the above are those of model + ΔΦ, the displacement forces included, and beside them
+    stand the model alone and the plain symfc fit: ``force_constants_model``, ``force_constants_symfc``,
+    and ``mesh_frequencies_*``, ``commensurate_frequencies_*``, ``band_frequencies_*`` of both;
+    ``mesh_frequencies_uncertainty`` (n_q, 3 n_prim) is the standard deviation by the fit.
     """
 
     kind: Literal["phonon"] = "phonon"
@@ -59,6 +132,11 @@ class PhononDocument(PropertyDocument):
         description="rows are the primitive vectors in units of the cell vectors"
     )
     mesh: tuple[int, int, int]
+    mesh_error: TeraHertz | None = Field(
+        default=None,
+        description="how far the mean frequency lies from that of a mesh half as dense; doubling "
+        "stops below settings.mesh_tolerance",
+    )
     has_nac: bool
     n_displacements: int
     imaginary_threshold: TeraHertz = Field(description="a mode below this counts as imaginary")
@@ -72,6 +150,9 @@ class PhononDocument(PropertyDocument):
     formula_units: int = Field(description="formula units in the primitive cell")
     thermal_300: ThermalPoint = Field(description="at 300 K; imaginary modes are left out")
     band_labels: list[BandLabel]
+    residual: ResidualSummary | None = Field(
+        default=None, description="None without labelled frames of this supercell"
+    )
     data: Blob
 
     @property

@@ -1,0 +1,185 @@
+"""Residual force constants: zone errors of model, model + ΔΦ and the plain symfc fit of the same frames.
+
+    python benchmarks/residual.py [--cases nacl untuned tuned] [--crystals NAME ...] [--seeds 0 1 2]
+        [--frames 1 2 4 10] [--out runs/residual.jsonl]
+
+``nacl``: real VASP frames of 64 atoms against VASP's finite displacements, the first N of ten, ``mini``
+untuned. ``untuned``: one and two small rattles (0.02 and 0.03 Å) labelled by ``teacher``, ``mini`` untuned.
+``tuned``: ``mini`` tuned (lora, defaults) on 16 frames that the pipeline chooses by energy, the two small
+rattles among them, four frames validating. Every result is a line of OUT, and a second call goes on from
+there. One thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pools
+import torch
+from common import ROOT, SUPERCELL, frames_of, markdown, middle, unit_cell
+from common import reference_phonons as vasp_phonons
+from pymatgen.core import Structure
+
+from phonotune.data.assemble import assemble_given
+from phonotune.models.committee import load_evaluator
+from phonotune.physics.compare import PropertySet, compare
+from phonotune.physics.phonon import PhononSettings, plan_displacements
+from phonotune.physics.phonon_residual import analyse_residual, plan_residual, residual_variant
+from phonotune.physics.supercell import make_supercell
+from phonotune.sampling.rattle import RattleSettings, small_rattles
+from phonotune.schemas.base import Matrix3
+from phonotune.schemas.dataset import Frame
+from phonotune.schemas.phonon import PhononDocument
+from phonotune.schemas.training import ModelRecord
+from phonotune.training.config import parse_overrides
+from phonotune.training.finetune import finetune
+
+Result = dict[str, Any]
+CRYSTALS: Final = ("BaTiO3", "Si", "MgO", "K3Sb")
+LENGTHS: Final = (0.02, 0.03)
+"""Small rattles, Å."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fit."""
+
+    case: str
+    crystal: str
+    frames: int
+    seed: int
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", nargs="+", default=["nacl", "untuned"], choices=tuple(CASES))
+    parser.add_argument("--crystals", nargs="+", default=list(CRYSTALS), choices=CRYSTALS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--frames", type=int, nargs="+", default=[1, 2, 4, 10], help="of NaCl")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "residual.jsonl")
+    return parser.parse_args()
+
+
+def runs(given: argparse.Namespace) -> list[Run]:
+    found = [Run("nacl", "NaCl", n, 0) for n in given.frames if "nacl" in given.cases]
+    for case, frames in (("untuned", (1, 2)), ("tuned", (2,))):
+        if case in given.cases:
+            found += [
+                Run(case, c, n, s) for c in given.crystals for s in given.seeds for n in frames
+            ]
+    return found
+
+
+def nacl(run: Run, folder: Path) -> Result:
+    frames = list(frames_of("nacl"))[: run.frames]
+    return errors(pools.FOUNDATION, unit_cell("nacl"), SUPERCELL, frames, vasp_phonons("nacl"))
+
+
+def untuned(run: Run, folder: Path) -> Result:
+    frames = rattles(run.crystal, run.seed)[: run.frames]
+    return of_crystal(pools.FOUNDATION, run.crystal, frames)
+
+
+def tuned(run: Run, folder: Path) -> Result:
+    sides = pools.chosen_frames(run.crystal, "energy", pools.LARGEST, run.seed, True, folder)
+    train, valid = map(pools.labelled, sides)
+    options = parse_overrides("lora", [f"seed={run.seed}"])
+    dataset = assemble_given(train, valid, labeller=pools.REFERENCE)
+    document = finetune(dataset, pools.FOUNDATION, options, "cpu")
+    return of_crystal(document.model, run.crystal, train) | {"seconds": document.seconds}
+
+
+CASES: Final[dict[str, Callable[[Run, Path], Result]]] = {
+    "nacl": nacl,
+    "untuned": untuned,
+    "tuned": tuned,
+}
+
+
+def rattles(crystal: str, seed: int) -> list[Frame]:
+    cell = pools.crystal(crystal)
+    plan = plan_displacements(cell, PhononSettings(min_length=pools.LENGTH))
+    candidates = small_rattles(
+        make_supercell(cell, plan.matrix),
+        RattleSettings(small=LENGTHS),
+        np.random.default_rng(seed),
+    )
+    return pools.labelled([Frame(c.structure, group=c.group) for c in candidates])
+
+
+def of_crystal(model: ModelRecord | str, crystal: str, frames: Sequence[Frame]) -> Result:
+    reference = pools.reference_phonons(crystal)
+    return errors(model, pools.crystal(crystal), None, frames, reference)
+
+
+def errors(
+    model: ModelRecord | str,
+    crystal: Structure,
+    matrix: Matrix3 | None,
+    frames: Sequence[Frame],
+    reference: PhononDocument,
+) -> Result:
+    """Return the zone errors of the three, THz, and what the fit says of itself."""
+    settings = PhononSettings(supercell_matrix=matrix, min_length=pools.LENGTH)
+    plan = plan_residual(plan_displacements(crystal, settings), list(frames), required=True)
+    evaluator = load_evaluator(model, "cpu")
+    source = evaluator.source("untuned", pools.FOUNDATION, None)
+    document = analyse_residual(plan, evaluator(plan.structures), source)
+    variants = [residual_variant(document, name) for name in ("model", "symfc")]
+    sets = [PropertySet(source=source, phonon=d) for d in (reference, document, *variants)]
+    rows = compare(sets[0], sets[1:]).rows
+    names = ("residual", "model", "symfc")
+    found = {n: r.deviations.frequency_mae for n, r in zip(names, rows, strict=True)}
+    return found | {"fit": document.residual.model_dump(mode="json")}
+
+
+def read(path: Path) -> list[Result]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def run_all(wanted: Sequence[Run], path: Path) -> list[Result]:
+    """Run what ``path`` does not hold yet and return the results asked for."""
+    torch.set_num_threads(1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.environ["PHONOTUNE_CHECKPOINT_DIR"] = str(path.parent / f"{path.stem}-checkpoints")
+    done = [{k: r[k] for k in asdict(wanted[0])} for r in read(path)] if wanted else []
+    with path.open("a", encoding="utf-8") as stream:
+        for run in wanted:
+            if asdict(run) in done:
+                continue
+            result = asdict(run) | CASES[run.case](run, path.parent / f"{path.stem}-pools")
+            stream.write(json.dumps(result) + "\n")
+            stream.flush()
+            print(f"{run}: {result['residual']:.4f} THz", flush=True)
+    keys = [asdict(run) for run in wanted]
+    return [r for r in read(path) if {k: r[k] for k in keys[0]} in keys]
+
+
+def table(results: Sequence[Result]) -> str:
+    """Return cases and crystals by method, median (range) over the seeds, THz."""
+    rows = []
+    for key in dict.fromkeys((r["case"], r["crystal"], r["frames"]) for r in results):
+        own = [r for r in results if (r["case"], r["crystal"], r["frames"]) == key]
+        values = [middle([r[name] for r in own], 4) for name in ("model", "symfc", "residual")]
+        stated = middle([r["fit"]["frequency_uncertainty"] for r in own], 4)
+        rows.append([key[0], key[1], str(key[2]), *values, stated])
+    header = ["case", "crystal", "frames", "model", "plain symfc", "model + ΔΦ", "stated deviation"]
+    return markdown([*header[:3], *(f"{name} (THz)" for name in header[3:])], rows)
+
+
+def main() -> None:
+    given = arguments()
+    print(table(run_all(runs(given), given.out)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""What symmetry allows: independent force constants of a supercell (symfc), forces at its sites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from pymatgen.core import Structure
+from symfc import Symfc
+from symfc.utils.utils import SymfcAtoms
+
+from phonotune.ports import FloatArray, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class ForceConstantBasis:
+    """Force constants that obey space group, index symmetry and acoustic sum rule, by coefficients.
+
+    symfc finds what symmetry leaves (Seko and Togo, PRB 110, 214302 (2024)). The sum rule is a
+    projection of the coefficients, so that any of them give force constants that obey it.
+
+    Attributes
+    ----------
+    n_atoms
+        Atoms of the supercell.
+    distances
+        shape (n_coefficients,), Å: between the atoms that a coefficient couples.
+    """
+
+    n_atoms: int
+    distances: FloatArray
+    _compression: Any = field(repr=False)
+    _first: IntArray = field(repr=False)
+    _translations: IntArray = field(repr=False)
+    _sums: FloatArray = field(repr=False)
+    _scales: FloatArray = field(repr=False)
+    _forbidden: FloatArray = field(repr=False)
+
+    @classmethod
+    def find(
+        cls, supercell: Structure, operations: dict[str, Any], symprec: float
+    ) -> ForceConstantBasis:
+        """Return the orthonormal basis: the squares of coefficients are those of force constants.
+
+        Parameters
+        ----------
+        supercell
+            The undisplaced supercell, order of sites kept.
+        operations
+            Its space group as phonopy has it: rotations, translations.
+        symprec
+            Tolerance that the operations were found with, Å.
+        """
+        atoms = SymfcAtoms(
+            cell=supercell.lattice.matrix,
+            scaled_positions=supercell.frac_coords,
+            numbers=np.array(supercell.atomic_numbers),
+        )
+        finder = Symfc(atoms, spacegroup_operations=operations, symprec=symprec)
+        found: Any = finder.compute_basis_set(orders=[2]).basis_set[2]
+        compression = found.compact_compression_matrix.tocsr()
+        first, n = np.array(found.p2s_map), len(supercell)
+        pairs = np.repeat(supercell.distance_matrix[first].ravel(), 9)
+        shares = compression.multiply(compression)
+        constants = np.arange(len(first) * n * 9).reshape(len(first), n, 9)
+        sums = sum(compression[constants[:, atom].ravel()] for atom in range(n)).toarray()
+        return cls(
+            n_atoms=n,
+            distances=np.asarray(shares.T @ pairs / shares.sum(axis=0)),
+            _compression=compression,
+            _first=first,
+            _translations=np.array(found.translation_permutations),
+            _sums=sums,
+            _scales=np.ones(compression.shape[1]),
+            _forbidden=_row_space(sums),
+        )
+
+    def decaying(self, length: float) -> ForceConstantBasis:
+        """Return the basis whose coefficients count less the farther apart the atoms are.
+
+        Coefficients of equal size make force constants that fall off as exp(-distance / length).
+
+        Parameters
+        ----------
+        length
+            Å.
+        """
+        scales = np.exp(-self.distances / length)
+        return replace(self, _scales=scales, _forbidden=_row_space(self._sums * scales))
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of independent force constants."""
+        return len(self._scales) - len(self._forbidden)
+
+    @property
+    def images(self) -> IntArray:
+        """Which lattice translation takes the first of its kind to each atom, shape (n_super,)."""
+        images = np.empty(self.n_atoms, dtype=np.int64)
+        images[self._translations[:, self._first]] = np.arange(len(self._translations))[:, None]
+        return images
+
+    def design(self, displacements: FloatArray) -> FloatArray:
+        """Return the forces that each coefficient makes.
+
+        Parameters
+        ----------
+        displacements
+            shape (n_frames, n_super, 3), Å.
+
+        Returns
+        -------
+        shape (n_frames * n_super * 3, n_coefficients), Å.
+        """
+        raw = np.concatenate([self._forces_of_one(u) for u in displacements]) * self._scales
+        return np.asarray(raw - (raw @ self._forbidden.T) @ self._forbidden)
+
+    def _forces_of_one(self, displacement: FloatArray) -> FloatArray:
+        n, (_, width) = self.n_atoms, self._compression.shape
+        moved = displacement[self._translations].reshape(len(self._translations), -1)
+        constants = np.arange(len(self._first) * n * 9).reshape(len(self._first), n, 3, 3)
+        forces = np.empty((n, 3, width))
+        for row, site in enumerate(self._first):
+            for axis in range(3):
+                springs = self._compression[constants[row, :, axis].ravel()]
+                forces[self._translations[:, site], axis] = -(springs.T @ moved.T).T
+        return forces.reshape(3 * n, width)
+
+    def expand(self, coefficients: FloatArray, sites: Sequence[int] | IntArray) -> FloatArray:
+        """Return the force constants of some atoms with all atoms.
+
+        Parameters
+        ----------
+        coefficients
+            shape (n_coefficients,), eV/Å^2.
+        sites
+            Atoms of the supercell, e.g. those that stand for the primitive cell.
+
+        Returns
+        -------
+        shape (len(sites), n_super, 3, 3), eV/Å^2.
+        """
+        allowed = coefficients - self._forbidden.T @ (self._forbidden @ coefficients)
+        own = (self._compression @ (self._scales * allowed)).reshape(-1, self.n_atoms, 3, 3)
+        images = self._translations[:, self._first]
+        constants = np.empty((len(sites), self.n_atoms, 3, 3))
+        for row, site in enumerate(sites):
+            translation, first = np.argwhere(images == site)[0]
+            constants[row, self._translations[translation]] = own[first]
+        return constants
+
+
+def _row_space(matrix: FloatArray) -> FloatArray:
+    """Return orthonormal rows that span those of a matrix."""
+    _, singular, rows = np.linalg.svd(matrix, full_matrices=False)
+    return np.asarray(rows[singular > 1e-10 * max(singular.max(initial=0.0), 1e-300)])
+
+
+def site_forces(primitive: Structure, rotations: IntArray, translations: FloatArray) -> FloatArray:
+    """Return the forces that symmetry allows on atoms at their sites, orthonormal.
+
+    Parameters
+    ----------
+    primitive
+        The primitive cell.
+    rotations, translations
+        shape (n_op, 3, 3) and (n_op, 3), its space group, in units of its vectors.
+
+    Returns
+    -------
+    shape (n_prim, 3, n_free), without a net force; n_free is zero where symmetry fixes every site.
+    """
+    n, lattice, sites = len(primitive), primitive.lattice.matrix.T, primitive.frac_coords
+    mean = np.zeros((n, 3, n, 3))
+    for rotation, translation in zip(rotations, translations, strict=True):
+        apart = (sites @ rotation.T + translation)[:, None] - sites
+        images = np.linalg.norm((apart - np.rint(apart)) @ lattice.T, axis=2).argmin(axis=1)
+        turn = lattice @ rotation @ np.linalg.inv(lattice) / len(rotations)
+        mean[images, :, np.arange(n)] += turn
+    mean -= mean.mean(axis=2, keepdims=True)
+    values, vectors = np.linalg.eigh(mean.reshape(3 * n, 3 * n))
+    return np.asarray(vectors[:, values > 0.5].reshape(n, 3, -1))

@@ -1,0 +1,169 @@
+"""Labelled frames of an undeformed supercell: which frames are such, and what they count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field
+from pymatgen.core import Lattice, Structure
+
+from phonotune.errors import FramesError
+from phonotune.ports import FloatArray, IntArray
+from phonotune.schemas.base import Part
+from phonotune.schemas.dataset import Frame
+from phonotune.units import Angstrom
+
+
+class ResidualSettings(Part):
+    """How residual force constants are fitted; the strength of the ridge is found, not set."""
+
+    lattice_tolerance: Angstrom = Field(
+        default=0.01,
+        gt=0,
+        description="largest change of a supercell vector of a frame that counts",
+    )
+    max_displacement: Angstrom = Field(
+        default=0.5, gt=0, description="an atom farther from its site belongs to another structure"
+    )
+    decay_length: Angstrom = Field(
+        default=3.0,
+        gt=0,
+        description="expected ΔΦ falls off with the distance of two atoms as exp(-distance / length)",
+    )
+    harmonic_amplitude: Angstrom = Field(
+        default=0.015,
+        gt=0,
+        description="root mean square displacement at which a frame counts half; beyond, its weight "
+        "falls with the fourth power, as the variance of what is not harmonic rises",
+    )
+    n_draws: int = Field(
+        default=32, ge=2, description="force constants drawn for the uncertainty of frequencies"
+    )
+    seed: int = Field(default=0, ge=0, description="seed of the draws")
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedFrames:
+    """Frames of one supercell as displacements from its sites, in its order of sites.
+
+    Attributes
+    ----------
+    displacements
+        shape (n_frames, n_super, 3), Å.
+    forces
+        shape (n_frames, n_super, 3), eV/Å, the labels.
+    structures
+        The frames in the supercell's own vectors and order of sites.
+    n_others
+        Frames left out: another cell, other atoms, atoms far from the sites, or no forces.
+    """
+
+    displacements: FloatArray
+    forces: FloatArray
+    structures: tuple[Structure, ...]
+    n_others: int
+
+    def __len__(self) -> int:
+        return len(self.structures)
+
+    def weights(self, harmonic_amplitude: float) -> FloatArray:
+        """Return the weight of each frame, shape (n_frames,): 1 / (1 + (amplitude / given)⁴).
+
+        What a harmonic model cannot fit is second order in the displacements: its variance is of
+        fourth order. Below the given amplitude (Å, root mean square) noise of the labels dominates.
+        """
+        still = self.displacements - self.displacements.mean(axis=1, keepdims=True)
+        amplitude = np.sqrt(np.mean(np.sum(still**2, axis=2), axis=1))
+        return np.asarray(1.0 / (1.0 + (amplitude / harmonic_amplitude) ** 4))
+
+
+def match_frames(
+    supercell: Structure, frames: Iterable[Frame], settings: ResidualSettings
+) -> MatchedFrames:
+    """Pick the labelled frames of an undeformed supercell, whatever the order of their sites.
+
+    The lattice of a frame may be given by other vectors of the same lattice.
+
+    Parameters
+    ----------
+    supercell
+        Undisplaced.
+    frames
+        Labelled frames of anything.
+    settings
+        Tolerances.
+    """
+    structures, displacements, forces, others = [], [], [], 0
+    for frame in frames:
+        found = _match(supercell, frame, settings)
+        if found is None or frame.forces is None:
+            others += 1
+            continue
+        order, moves = found
+        structures.append(_displaced(supercell, moves))
+        displacements.append(moves)
+        forces.append(np.asarray(frame.forces)[order])
+    shape = (len(structures), len(supercell), 3)
+    return MatchedFrames(
+        np.reshape(displacements, shape), np.reshape(forces, shape), tuple(structures), others
+    )
+
+
+def require_matches(matched: MatchedFrames, supercell: Structure) -> None:
+    """Refuse to go on without a frame.
+
+    Raises
+    ------
+    FramesError
+        None of the frames is one of the supercell.
+    """
+    if len(matched) == 0:
+        a, b, c = supercell.lattice.abc
+        raise FramesError(
+            f"None of {matched.n_others} labelled frames is one of the undeformed phonon supercell "
+            f"({supercell.formula}, {len(supercell)} atoms, edges {a:.3f}, {b:.3f} and {c:.3f} Å). "
+            "Label a small rattle of that supercell, or choose the frames' own with --supercell."
+        )
+
+
+def _match(
+    supercell: Structure, frame: Frame, settings: ResidualSettings
+) -> tuple[IntArray, FloatArray] | None:
+    """Return which site of the frame sits on each site of the supercell, and its displacement."""
+    given = frame.structure
+    if sorted(given.atomic_numbers) != sorted(supercell.atomic_numbers):
+        return None
+    cell: FloatArray = supercell.lattice.matrix
+    if not _same_lattice(given.lattice, supercell.lattice, settings.lattice_tolerance):
+        return None
+    apart = given.cart_coords @ np.linalg.inv(cell) - supercell.frac_coords[:, None]
+    moves = (apart - np.rint(apart)) @ cell
+    distances = np.linalg.norm(moves, axis=2)
+    numbers = np.array(supercell.atomic_numbers)[:, None] == np.array(given.atomic_numbers)
+    distances[~numbers] = np.inf
+    order = distances.argmin(axis=1)
+    sites = np.arange(len(order))
+    near = distances[sites, order].max() <= settings.max_displacement
+    if not near or len(np.unique(order)) != len(order):
+        return None
+    return order, moves[sites, order]
+
+
+def _same_lattice(given: Lattice, wanted: Lattice, tolerance: float) -> bool:
+    change = given.matrix @ np.linalg.inv(wanted.matrix)
+    whole = np.rint(change)
+    if abs(round(np.linalg.det(whole))) != 1:
+        return False
+    apart = np.linalg.inv(whole) @ given.matrix - wanted.matrix
+    return bool(np.linalg.norm(apart, axis=1).max() <= tolerance)
+
+
+def _displaced(supercell: Structure, moves: FloatArray) -> Structure:
+    return Structure(
+        supercell.lattice,
+        supercell.species,
+        supercell.cart_coords + moves,
+        coords_are_cartesian=True,
+    )

@@ -1,0 +1,278 @@
+"""``phonotune thermal``: thermal expansion, Grüneisen parameters and conductivity by a model."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from phonotune.cli.console import session
+from phonotune.cli.documents import CONDUCTIVITY, QUASI_HARMONIC, summary_of, write_document
+from phonotune.cli.options import (
+    AsJson,
+    Born,
+    Debug,
+    Model,
+    OutputFolder,
+    StructureFile,
+    Supercell,
+    check_output_folder,
+    parse_supercell,
+)
+from phonotune.cli.tables import label, new_table, number
+from phonotune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+    from rich.console import Group
+
+    from phonotune.cli.console import Session
+    from phonotune.models.committee import AnyEvaluator
+    from phonotune.physics.phonon import PhononSettings
+    from phonotune.schemas.base import Source
+    from phonotune.schemas.phonon import BornCharges
+    from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
+
+EXPANSION: Final = "thermal_expansion.csv"
+FIGURE: Final = "quasi_harmonic.png"
+CONDUCTIVITY_TABLE: Final = "conductivity.csv"
+N_VOLUMES: Final = 7
+
+EXPANSION_COLUMNS: Final = {
+    "temperature_K": "temperatures",
+    "volume_A3_per_formula_unit": "equilibrium_volumes",
+    "length_scale": "length_scales",
+    "volume_expansion_per_K": "thermal_expansions",
+    "bulk_modulus_GPa": "bulk_moduli",
+    "gibbs_kJ_per_mol": "gibbs",
+    "entropy_J_per_K_per_mol": "entropies",
+    "heat_capacity_v_J_per_K_per_mol": "heat_capacities",
+    "heat_capacity_p_J_per_K_per_mol": "heat_capacities_pressure",
+    "gruneisen": "gruneisen",
+}
+CONDUCTIVITY_COLUMNS: Final = tuple(
+    f"conductivity_{axes}_W_per_m_per_K" for axes in ("xx", "yy", "zz", "yz", "xz", "xy")
+)
+
+Volumes = Annotated[
+    tuple[float, float],
+    typer.Option("--volumes", metavar="LOW HIGH", help="Range of volumes, % of the cell given."),
+]
+Relax = Annotated[
+    bool,
+    typer.Option("--relax", help="Count the volumes from the cell that the model relaxes to."),
+]
+Conductivity = Annotated[
+    bool,
+    typer.Option(
+        "--conductivity",
+        help="Also the lattice thermal conductivity (needs phonotune[conductivity]).",
+    ),
+]
+
+
+def thermal(
+    structure: StructureFile,
+    model: Model,
+    output: OutputFolder,
+    supercell: Supercell = None,
+    born: Born = None,
+    volumes: Volumes = (-3.0, 5.0),
+    relax: Relax = False,
+    conductivity: Conductivity = False,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Compute thermal expansion, C_p, B(T) and Grüneisen parameters of a crystal.
+
+    Phonons at 7 volumes of one shape, evaluated in one batch; ions are relaxed at each where symmetry
+    leaves them free. Slack's conductivity at 300 K follows from the acoustic branches; with
+    --conductivity that of the relaxation-time approximation, too, at the cell given.
+
+    Writes quasi_harmonic.json, thermal_expansion.csv, quasi_harmonic.png; conductivity.json and
+    conductivity.csv.
+
+    Example: phonotune thermal POSCAR --model nacl --relax -o nacl-thermal
+    """
+    with session(as_json=json, debug=debug) as out:
+        phonons = {"supercell_matrix": parse_supercell(supercell)}
+        grid = _volumes(volumes)
+        check_output_folder(output)
+        task = _load(structure, model, phonons, born, out)
+        found = compute_conductivity(task) if conductivity else None
+        document = compute_quasi_harmonic(task, grid, relax)
+        files = write_quasi_harmonic(document, output)
+        content = {"quasi_harmonic": summary_of(document)}
+        tables = [quasi_harmonic_table(document)]
+        if found is not None:
+            files += write_conductivity(found, output)
+            content["conductivity"] = summary_of(found)
+            tables.append(conductivity_table(found))
+        out.finish(
+            {"output": str(output), "files": files, **content},
+            _stacked(tables),
+            f"{output}: {', '.join(files)}",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What both computations need: crystal, model, settings, and where to report progress."""
+
+    structure: Structure
+    evaluator: AnyEvaluator
+    source: Source
+    phonons: PhononSettings
+    born: BornCharges | None
+    out: Session
+
+
+def _load(
+    structure: Path, model: str, phonons: dict[str, Any], born: Path | None, out: Session
+) -> Task:
+    from phonotune.cli.evaluating import load_task
+    from phonotune.physics.phonon import PhononSettings
+    from phonotune.physics.phonon_files import read_born
+
+    crystal, evaluator, source = load_task(structure, model)
+    charges = None if born is None else read_born(born, crystal)
+    return Task(crystal, evaluator, source, PhononSettings(**phonons), charges, out)
+
+
+def _volumes(limits: tuple[float, float]) -> tuple[float, ...]:
+    low, high = limits
+    if not -40 <= low < high <= 40:
+        raise ConfigError(
+            f"--volumes takes two percentages, the lower first, between -40 and 40; found {low:g} "
+            f"{high:g}. Give for example --volumes -3 5."
+        )
+    step = (high - low) / (N_VOLUMES - 1)
+    return tuple(round((low + n * step) / 100, 6) for n in range(N_VOLUMES))
+
+
+def compute_quasi_harmonic(
+    task: Task, volumes: tuple[float, ...], relax: bool
+) -> QuasiHarmonicDocument:
+    """Plan all volumes, evaluate them in batches, analyse the answers."""
+    from phonotune.jobs.analysis import evaluate_and_analyse
+    from phonotune.jobs.quasi_harmonic import relax_by
+    from phonotune.physics.quasi_harmonic import (
+        QuasiHarmonicSettings,
+        analyse_volumes,
+        plan_volumes,
+    )
+
+    settings = QuasiHarmonicSettings(
+        volumes=volumes, centre="relaxed" if relax else "given", phonons=task.phonons
+    )
+    plan = plan_volumes(task.structure, settings, relax_by(task.evaluator))
+    with task.out.progress(f"{len(plan.structures)} cells at {len(plan.cells)} volumes"):
+        return evaluate_and_analyse(
+            task.evaluator,
+            plan.structures,
+            lambda answers: analyse_volumes(plan, answers, task.source, born=task.born),
+        )
+
+
+def compute_conductivity(task: Task) -> ConductivityDocument:
+    """Plan the supercells of second and third order, evaluate them in batches, analyse the forces."""
+    from phonotune.jobs.analysis import evaluate_and_analyse
+    from phonotune.physics.phonon_conductivity import (
+        ConductivitySettings,
+        analyse_third_order,
+        plan_third_order,
+    )
+
+    plan = plan_third_order(task.structure, ConductivitySettings(phonons=task.phonons))
+    with task.out.progress(f"{len(plan.structures)} supercells of second and third order"):
+        return evaluate_and_analyse(
+            task.evaluator,
+            plan.structures,
+            lambda answers: analyse_third_order(plan, answers, task.source, born=task.born),
+        )
+
+
+def write_quasi_harmonic(document: QuasiHarmonicDocument, folder: Path) -> list[str]:
+    """Write document, table and figure into a folder; returns the names of the files."""
+    from phonotune.report.plots_thermal import plot_quasi_harmonic
+    from phonotune.report.style import save_png
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_document(document, folder / QUASI_HARMONIC)
+    arrays = document.data.arrays()
+    columns = (arrays[name].tolist() for name in EXPANSION_COLUMNS.values())
+    _write_table(folder / EXPANSION, tuple(EXPANSION_COLUMNS), zip(*columns, strict=True))
+    save_png(plot_quasi_harmonic([document]), folder / FIGURE)
+    return [QUASI_HARMONIC, EXPANSION, FIGURE]
+
+
+def write_conductivity(document: ConductivityDocument, folder: Path) -> list[str]:
+    """Write document and table into a folder; returns the names of the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_document(document, folder / CONDUCTIVITY)
+    arrays = document.data.arrays()
+    pairs = zip(arrays["temperatures"].tolist(), arrays["conductivity"].tolist(), strict=True)
+    columns = ("temperature_K", *CONDUCTIVITY_COLUMNS)
+    _write_table(folder / CONDUCTIVITY_TABLE, columns, ((t, *row) for t, row in pairs))
+    return [CONDUCTIVITY, CONDUCTIVITY_TABLE]
+
+
+def _write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[float, ...]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([f"{value:.10g}" for value in row] for row in rows)
+
+
+def _stacked(tables: list[Group]) -> Group:
+    from rich.console import Group
+
+    return Group(*tables)
+
+
+def quasi_harmonic_table(document: QuasiHarmonicDocument) -> Group:
+    """Return the headline numbers of a quasi-harmonic document."""
+    cold, warm = document.at_0, document.at_300
+    rows = (
+        ("ions", _IONS[document.ions]),
+        ("volume per formula unit at 0 K and 300 K, Å³", _pair(cold.volume, warm.volume, 3)),
+        ("edge of the cell, of that given", _pair(cold.length_scale, warm.length_scale, 5)),
+        ("bulk modulus, GPa", _pair(cold.bulk_modulus, warm.bulk_modulus, 1)),
+        ("volume expansion at 300 K, 1e-6/K", number(1e6 * warm.thermal_expansion, 1)),
+        ("C_v at 300 K, J/K/mol", number(warm.heat_capacity, 2)),
+        ("C_p at 300 K, J/K/mol", number(warm.heat_capacity_pressure, 2)),
+        ("Grüneisen parameter at 300 K", number(warm.gruneisen, 2)),
+        ("Slack's conductivity at 300 K, W/m/K", number(document.slack_conductivity, 2)),
+        ("curves end at, K", number(document.highest_temperature, 0)),
+    )
+    title = f"{document.formula}: quasi-harmonic properties by {label(document.source)}"
+    return new_table(title, ("", ""), rows)
+
+
+_IONS: Final = {
+    "symmetry": "held by symmetry",
+    "relaxed": "relaxed at each volume",
+    "scaled": "scaled with the cell",
+}
+
+
+def _pair(first: float, second: float, digits: int) -> str:
+    return f"{number(first, digits)}, {number(second, digits)}"
+
+
+def conductivity_table(document: ConductivityDocument) -> Group:
+    """Return the headline numbers of a conductivity document."""
+    mesh = " x ".join(str(n) for n in document.mesh)
+    change = f"{number(100 * document.change, 1)} % by the last doubling"
+    rows = (
+        ("conductivity at 300 K, W/m/K", number(document.mean_conductivity_300, 2)),
+        ("xx, yy, zz", ", ".join(number(x, 2) for x in document.conductivity_300[:3])),
+        ("mesh", f"{mesh}, {change}{'' if document.is_converged else ': not converged'}"),
+        ("scattering by isotopes", "yes" if document.has_isotopes else "no"),
+    )
+    title = f"{document.formula}: lattice thermal conductivity by {label(document.source)}"
+    return new_table(title, ("", ""), rows)

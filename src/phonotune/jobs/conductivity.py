@@ -1,0 +1,47 @@
+"""ConductivityMaker: lattice thermal conductivity by a model or a labeller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymatgen.core import Structure
+
+from phonotune.jobs.property import PropertyMaker
+from phonotune.physics.phonon_conductivity import (
+    ConductivityPlan,
+    ConductivitySettings,
+    analyse_third_order,
+    plan_third_order,
+)
+from phonotune.ports import Answers
+from phonotune.schemas.base import Source
+from phonotune.schemas.thermal import ConductivityDocument
+
+
+@dataclass
+class ConductivityMaker(PropertyMaker):
+    """Conductivity of the relaxation-time approximation; needs ``phonotune[conductivity]``.
+
+    Parameters
+    ----------
+    settings
+        Supercells, displacements, mesh and its tolerance.
+    labeller
+        The reference evaluates if given; else pass a model to ``make``.
+    """
+
+    document = ConductivityDocument
+
+    name: str = "conductivity"
+    settings: ConductivitySettings = field(default_factory=ConductivitySettings)
+
+    def plan(self, structure: Structure, **inputs: Any) -> ConductivityPlan:
+        """Return the displaced supercells of second and third order."""
+        return plan_third_order(structure, self.settings)
+
+    def analyse(
+        self, plan: ConductivityPlan, answers: Answers, source: Source
+    ) -> ConductivityDocument:
+        """Return the conductivity of the answered displacements."""
+        return analyse_third_order(plan, answers, source)

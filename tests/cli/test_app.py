@@ -26,6 +26,7 @@ COMMANDS = (
     "phonons",
     "elastic",
     "double-well",
+    "transitions",
     "compare",
     "results",
     "report",

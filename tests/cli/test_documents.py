@@ -17,6 +17,7 @@ from phonotune.cli.documents import (
     write_document,
 )
 from phonotune.errors import InputError
+from phonotune.physics.spread import spread_arrays, with_spread
 from phonotune.schemas.phonon import PhononDocument
 
 Make = Callable[..., PhononDocument]
@@ -78,3 +79,13 @@ def test_documents_are_found_in_folders_below(phonons_of: Make, tmp_path: Path) 
         (tmp_path / name).mkdir()
         write_document(phonons_of(role=name), tmp_path / name / "phonons.json")
     assert [d.source.role for d in find_documents(tmp_path)] == ["a", "b"]
+
+
+def test_error_bars_come_back_with_their_document(phonons_of: Make, tmp_path: Path) -> None:
+    document = with_spread(phonons_of(), [phonons_of(scale=0.81), phonons_of(scale=1.21)])
+    write_document(document, tmp_path / "phonons.json")
+    back = read_document(tmp_path / "phonons.json")
+    assert back.spread.numbers == document.spread.numbers != {}
+    ours, theirs = spread_arrays(document), spread_arrays(back)
+    assert ours.keys() == theirs.keys()
+    np.testing.assert_array_equal(ours["band_frequencies"], theirs["band_frequencies"])

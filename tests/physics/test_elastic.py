@@ -145,3 +145,33 @@ def test_a_missing_stress_is_named(copper: Structure, source: Source) -> None:
     answers[1] = Evaluation(answers[1].energy, answers[1].forces)
     with pytest.raises(LabelError, match="no stress for frames: 1"):
         analyse_stresses(plan, answers, source)
+
+
+def test_the_compliance_is_the_inverse_of_the_tensor(silicon: Structure, source: Source) -> None:
+    document = elastic(silicon, silicon_potential(), source)
+    product = np.array(document.elastic_tensor) @ np.array(document.compliance_tensor) / 1000
+    np.testing.assert_allclose(product, np.eye(6), atol=1e-10)
+
+
+def test_the_averages_of_a_cubic_crystal_follow_from_its_three_constants(
+    silicon: Structure, source: Source
+) -> None:
+    document = elastic(silicon, silicon_potential(), source)
+    c11, c12, c44 = (document.elastic_tensor[i][j] for i, j in ((0, 0), (0, 1), (3, 3)))
+    zener = 2 * c44 / (c11 - c12)
+    expected = 1.2 * (np.sqrt(zener) - 1 / np.sqrt(zener)) ** 2
+    assert document.universal_anisotropy == pytest.approx(expected, rel=1e-6)
+    bulk, shear = document.bulk_modulus, document.shear_modulus
+    assert document.young_modulus == pytest.approx(9 * bulk * shear / (3 * bulk + shear))
+    assert document.poisson_ratio == pytest.approx(document.young_modulus / (2 * shear) - 1)
+
+
+def test_an_unstable_crystal_has_no_polycrystal(source: Source) -> None:
+    """Body-centred copper: C11 < C12, the way to the face-centred lattice."""
+    cell = Structure.from_spacegroup("Im-3m", Lattice.cubic(2.85), ["Cu"], [[0, 0, 0]])
+    document = elastic(cell, emt(), source)
+    assert document.elastic_tensor[0][0] < document.elastic_tensor[0][1]
+    assert not document.born_stable
+    assert document.young_modulus is document.poisson_ratio is None
+    assert document.universal_anisotropy is None
+    assert document.compliance_tensor is not None

@@ -329,6 +329,7 @@ def deviations(mae: float, bulk: float) -> Deviations:
         frequency_max=5.1 * mae,
         highest_frequency_bias=-8.0 * mae,
         dos_error=28.0 * mae,
+        branch_mae=tuple(mae * (0.4 + 0.08 * band) for band in range(15)),
         imaginary=ImaginaryConfusion(
             both=211, only_reference=int(90 * mae), only_model=0, neither=2900
         ),

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json as json_text
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from phonotune.cli.console import session
+from phonotune.cli.deviation_table import deviation_table
 from phonotune.cli.documents import read_properties, summary_of
-from phonotune.cli.options import AsJson, Debug, check_output_file
+from phonotune.cli.options import AsJson, Debug, check_output_file, check_output_folder
 from phonotune.cli.tables import comparison_table
+from phonotune.errors import InputError
 
 if TYPE_CHECKING:
     from phonotune.physics.compare import PropertySet
+    from phonotune.schemas.comparison import ComparisonDocument
+    from phonotune.schemas.phonon import PhononDocument
 
 
 def compare(
@@ -40,35 +44,78 @@ def compare(
             "--output", "-o", metavar="FILE", help="JSON file to write.", show_default=False
         ),
     ] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option(
+            "--plots",
+            metavar="DIR",
+            help="Folder for frequencies.png and branches.png.",
+            show_default=False,
+        ),
+    ] = None,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Compare models with a reference: frequencies (THz) over the whole mesh, DOS, wells, moduli.
 
-    Example: phonotune compare phonopy_params.yaml.xz untuned tuned
+    Meshes that converged differently are computed again on the denser one. With --plots: each mode,
+    model against reference, and the error of each branch.
+
+    Example: phonotune compare phonopy_params.yaml.xz untuned tuned --plots figures
     """
     with session(as_json=json, debug=debug) as out:
         if output is not None:
             check_output_file(output)
+        if plots is not None:
+            check_output_folder(plots)
         from phonotune.physics.compare import compare as compare_properties
 
         models = [read_properties(folder) for folder in folders]
-        document = compare_properties(_reference(reference, models), models)
+        against = _reference(reference, models)
+        drawn = [] if plots is None else _drawn_phonons(against, models)
+        document = compare_properties(against, models)
         content = summary_of(document)
-        shown = [comparison_table(document)]
-        if output is None:
-            out.finish(content, *shown)
-            return
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json_text.dumps(content, indent=2, allow_nan=False), encoding="utf-8")
-        out.finish(content, *shown, f"Comparison: {output}")
+        shown: list[Any] = [comparison_table(document), deviation_table(document)]
+        if output is not None:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(json_text.dumps(content, indent=2, allow_nan=False), encoding="utf-8")
+            shown.append(f"Comparison: {output}")
+        if plots is not None:
+            shown.append(f"{plots}: {', '.join(_write_plots(document, drawn, plots))}")
+        out.finish(content, *shown)
+
+
+def _drawn_phonons(reference: PropertySet, models: list[PropertySet]) -> list[PhononDocument]:
+    """Return the phonons that --plots draws, the reference's first."""
+    phonons = [model.phonon for model in models if model.phonon is not None]
+    if reference.phonon is None or not phonons:
+        raise InputError(
+            "--plots draws phonons, and the reference or the models have none. Write phonons.json "
+            "with `phonotune phonons`, or leave --plots out."
+        )
+    return [reference.phonon, *phonons]
+
+
+def _write_plots(
+    document: ComparisonDocument, phonons: list[PhononDocument], folder: Path
+) -> list[str]:
+    """Write the figures of reference and models; returns their names."""
+    from phonotune.report.plots import plot_branches, plot_frequencies, save_png
+
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {
+        "frequencies.png": plot_frequencies(phonons[0], phonons[1:]),
+        "branches.png": plot_branches(document),
+    }
+    for name, figure in figures.items():
+        save_png(figure, folder / name)
+    return list(figures)
 
 
 def _reference(path: Path, models: list[PropertySet]) -> PropertySet:
     """Read the reference; a phonopy yaml gets mesh and NAC of the first model's phonons."""
     if path.is_dir() or not path.exists():
         return read_properties(path)
-    from phonotune.errors import InputError
     from phonotune.physics.compare import PropertySet
     from phonotune.physics.phonon import PhononSettings
     from phonotune.physics.phonon_files import read_phonopy_yaml

@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 PHONONS: Final = "phonons.json"
 ELASTIC: Final = "elastic.json"
 WELL: Final = "well.json"
+QUASI_HARMONIC: Final = "quasi_harmonic.json"
+CONDUCTIVITY: Final = "conductivity.json"
+TRANSITIONS: Final = "transitions.json"
+_COMPARED: Final = {
+    "phonon": PHONONS,
+    "elastic": ELASTIC,
+    "well": WELL,
+    "quasi_harmonic": QUASI_HARMONIC,
+    "transitions": TRANSITIONS,
+}
+"""File of each property that `compare` knows, by the field of PropertySet."""
 
 
 def summary_of(document: Document) -> dict[str, Any]:
@@ -34,6 +45,9 @@ def write_document(document: Document, path: Path) -> None:
 
     content = summary_of(document)
     content |= {name: _arrays(value) for name, value in document if isinstance(value, Blob)}
+    spread = getattr(document, "spread", None)
+    if spread is not None:
+        content["spread"]["data"] = _arrays(spread.data)
     path.write_text(json.dumps(content, allow_nan=False, ensure_ascii=False), encoding="utf-8")
 
 
@@ -49,18 +63,25 @@ def read_document(path: Path) -> PropertyDocument:
 
     from phonotune.schemas.elastic import ElasticDocument
     from phonotune.schemas.phonon import PhononDocument
+    from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
+    from phonotune.schemas.transition import TransitionDocument
     from phonotune.schemas.wells import WellDocument
 
     kinds: dict[str, type[PropertyDocument]] = {
         "phonon": PhononDocument,
         "elastic": ElasticDocument,
         "well": WellDocument,
+        "quasi_harmonic": QuasiHarmonicDocument,
+        "conductivity": ConductivityDocument,
+        "transitions": TransitionDocument,
     }
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         kind = kinds[content["kind"]]
         if "data" in content:
             content["data"] = _blob(content["data"])
+        if content.get("spread") is not None:
+            content["spread"]["data"] = _blob(content["spread"]["data"])
         return kind.model_validate(content)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
@@ -73,7 +94,7 @@ def read_document(path: Path) -> PropertyDocument:
 
 
 def read_properties(folder: Path) -> PropertySet:
-    """Read what `phonons`, `elastic` and `double-well` wrote into one folder.
+    """Read what `phonons`, `elastic`, `double-well`, `thermal`, `transitions` wrote into one folder.
 
     Raises
     ------
@@ -84,14 +105,14 @@ def read_properties(folder: Path) -> PropertySet:
 
     found = {
         key: read_document(folder / name)
-        for key, name in (("phonon", PHONONS), ("elastic", ELASTIC), ("well", WELL))
+        for key, name in _COMPARED.items()
         if (folder / name).is_file()
     }
     if not found:
         what = "holds none of" if folder.is_dir() else "is no folder with"
         raise InputError(
-            f"{folder} {what} {PHONONS}, {ELASTIC}, {WELL}. Write them with `phonotune phonons ... "
-            f"-o {folder}`."
+            f"{folder} {what} {', '.join(_COMPARED.values())}. Write them with `phonotune phonons "
+            f"... -o {folder}`."
         )
     first, *others = found.values()
     for other in others:

@@ -32,13 +32,15 @@ def elastic(
     with session(as_json=json, debug=debug) as out:
         check_output_folder(output)
         from phonotune.cli.evaluating import load_task
+        from phonotune.jobs.analysis import evaluate_and_analyse
         from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
 
         crystal, evaluator, source = load_task(structure, model)
         plan = plan_strains(crystal, ElasticSettings())
         with out.progress(f"{len(plan.structures)} strained cells"):
-            answers = evaluator(plan.structures)
-        document = analyse_stresses(plan, answers, source)
+            document = evaluate_and_analyse(
+                evaluator, plan.structures, lambda answers: analyse_stresses(plan, answers, source)
+            )
         output.mkdir(parents=True, exist_ok=True)
         write_document(document, output / ELASTIC)
         out.finish(

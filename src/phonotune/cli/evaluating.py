@@ -46,15 +46,33 @@ def compute_phonons(
     settings: PhononSettings,
     out: Session,
     born: Path | None = None,
+    labels: Path | None = None,
 ) -> PhononDocument:
-    """Plan displacements, evaluate them in batches, analyse the forces."""
-    from phonotune.physics.phonon import analyse_forces, plan_displacements
-    from phonotune.physics.phonon_files import read_born
+    """Plan displacements, evaluate them in batches, analyse the forces; correct by labels if given.
 
-    charges = None if born is None else read_born(born, structure)
-    plan = plan_displacements(structure, settings)
-    count = len(plan.structures)
-    atoms = len(plan.structures[0])
-    with out.progress(f"{count} displaced supercells of {atoms} atoms"):
-        answers = evaluator(plan.structures)
-    return analyse_forces(plan, answers, source, born=charges)
+    Raises
+    ------
+    FramesError
+        ``labels`` holds no labelled frame of the undeformed phonon supercell.
+    """
+    from phonotune.data.importers import import_frames
+    from phonotune.jobs.analysis import evaluate_and_analyse
+    from phonotune.physics.phonon import plan_displacements
+    from phonotune.physics.phonon_files import read_born
+    from phonotune.physics.phonon_residual import analyse_residual, plan_residual
+
+    charges = None
+    if born is not None:
+        charges = read_born(born, structure, settings.symprec, settings.primitive_matrix)
+    frames = [] if labels is None else list(import_frames([labels]))
+    displaced = plan_displacements(structure, settings, charges)
+    plan = plan_residual(displaced, frames, required=labels is not None)
+    count, atoms = len(displaced.structures), len(displaced.structures[0])
+    labelled = len(plan.structures) - count
+    more = f" and {labelled} labelled frames" if labelled else ""
+    with out.progress(f"{count} displaced supercells{more} of {atoms} atoms"):
+        return evaluate_and_analyse(
+            evaluator,
+            plan.structures,
+            lambda answers: analyse_residual(plan, answers, source, born=charges),
+        )

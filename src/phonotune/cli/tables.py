@@ -12,12 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from phonotune.schemas.base import Document, Source
+    from phonotune.schemas.base import Document, PropertyDocument, Source
     from phonotune.schemas.comparison import ComparisonDocument, Deviations, Properties
     from phonotune.schemas.elastic import ElasticDocument
     from phonotune.schemas.phonon import PhononDocument
     from phonotune.schemas.statistics import DatasetStatistics
     from phonotune.schemas.training import ErrorMetrics, TrainingDocument
+    from phonotune.schemas.transition import TransitionDocument
     from phonotune.schemas.wells import WellDocument
 
 ABSENT: Final = "–"
@@ -56,6 +57,13 @@ def number(value: float | None, digits: int) -> str:
     return ABSENT if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
+def _with_bar(document: PropertyDocument, name: str, digits: int) -> str:
+    """Return a field with the standard deviation of a committee's members, where there is one."""
+    bar = None if document.spread is None else document.spread.numbers.get(name)
+    text = number(getattr(document, name), digits)
+    return text if bar is None else f"{text} ± {number(bar, digits)}"
+
+
 def label(source: Source) -> str:
     """Return who computed: role and evaluator, e.g. ``lora · mini``."""
     return f"{source.role} · {source.evaluator}"
@@ -63,8 +71,10 @@ def label(source: Source) -> str:
 
 def comparison_table(comparison: ComparisonDocument) -> Group:
     """Return the reference and the models, one row each, with the columns that hold a number."""
-    rows = [_comparison_row(comparison.reference, comparison.reference_properties, None)]
-    rows += [_comparison_row(r.source, r.properties, r.deviations) for r in comparison.rows]
+    rows = [_comparison_row(comparison.reference, comparison.reference_properties, None, None)]
+    rows += [
+        _comparison_row(r.source, r.properties, r.deviations, r.error_bars) for r in comparison.rows
+    ]
     columns = ("", *COMPARISON_COLUMNS)
     filled = [i for i in range(len(columns)) if any(row[i] != ABSENT for row in rows)]
     return new_table(
@@ -75,17 +85,24 @@ def comparison_table(comparison: ComparisonDocument) -> Group:
 
 
 def _comparison_row(
-    source: Source, properties: Properties, deviations: Deviations | None
+    source: Source,
+    properties: Properties,
+    deviations: Deviations | None,
+    error_bars: Properties | None,
 ) -> tuple[str, ...]:
+    def numbered(name: str, digits: int) -> str:
+        text, bar = number(getattr(properties, name), digits), getattr(error_bars, name, None)
+        return text if bar is None else f"{text} ± {number(bar, digits)}"
+
     return (
         label(source),
         number(deviations.frequency_mae if deviations else None, 3),
         number(deviations.frequency_max if deviations else None, 3),
-        number(properties.lowest_frequency, 2),
-        number(properties.highest_frequency, 2),
+        numbered("lowest_frequency", 2),
+        numbered("highest_frequency", 2),
         number(deviations.dos_error if deviations else None, 1),
-        number(properties.well_depth, 2),
-        number(properties.bulk_modulus, 1),
+        numbered("well_depth", 2),
+        numbered("bulk_modulus", 1),
     )
 
 
@@ -98,8 +115,8 @@ def phonon_table(document: PhononDocument) -> Group:
         ("supercell matrix (rows)", matrix),
         ("displacements", str(document.n_displacements)),
         ("LO-TO splitting (NAC)", "yes" if document.has_nac else "no"),
-        ("lowest frequency, THz", number(document.lowest_frequency, 3)),
-        ("highest frequency, THz", number(document.highest_frequency, 3)),
+        ("lowest frequency, THz", _with_bar(document, "lowest_frequency", 3)),
+        ("highest frequency, THz", _with_bar(document, "highest_frequency", 3)),
         ("imaginary modes at commensurate q", imaginary),
         ("F at 300 K, kJ/mol", number(warm.helmholtz, 2)),
         ("S at 300 K, J/K/mol", number(warm.entropy, 2)),
@@ -116,11 +133,17 @@ def elastic_table(document: ElasticDocument) -> Group:
         for name, row in zip(names, document.elastic_tensor, strict=True)
     ]
     caption = (
-        f"bulk modulus {number(document.bulk_modulus, 1)} GPa, shear modulus "
-        f"{number(document.shear_modulus, 1)} GPa (Hill); Born stable: "
+        f"bulk modulus {_with_bar(document, 'bulk_modulus', 1)} GPa, shear modulus "
+        f"{_with_bar(document, 'shear_modulus', 1)} GPa (Hill); Born stable: "
         f"{'yes' if document.born_stable else 'no'}; residual pressure "
         f"{number(document.residual_pressure, 2)} GPa"
     )
+    if document.young_modulus is not None:
+        caption += (
+            f"\nYoung's modulus {number(document.young_modulus, 1)} GPa, Poisson ratio "
+            f"{number(document.poisson_ratio, 3)}, universal anisotropy "
+            f"{number(document.universal_anisotropy, 3)}"
+        )
     if document.internal_instability:
         caption += "\nAn unstable Γ mode couples to strain: this is the tensor of a saddle."
     title = f"{document.formula}: elastic tensor, relaxed ions, GPa, by {label(document.source)}"
@@ -139,6 +162,34 @@ def well_table(document: WellDocument) -> Group:
         ("largest deviation of the fit, meV/f.u.", number(document.fit_residual, 4)),
     )
     return new_table(f"{document.formula}: E(Q) by {label(document.source)}", ("", ""), rows)
+
+
+def transition_table(document: TransitionDocument) -> Group:
+    """Return the phases of a tree, one row each, lowest energy first."""
+    led = {b.child: b for b in reversed(document.branches) if b.outcome == "new phase"}
+    rows = []
+    for node in sorted(document.nodes, key=lambda node: node.energy_per_atom):
+        branch = led.get(node.id)
+        mode = "" if branch is None else " ".join(filter(None, (branch.irrep, branch.direction)))
+        q = "" if branch is None else " ".join(f"{x + 0.0:.3g}" for x in branch.q)
+        parent = "" if node.parent is None else f"{document.nodes[node.parent].space_group}"
+        rows.append(
+            (
+                f"{node.id} {node.space_group} ({node.space_group_number})",
+                str(node.n_atoms),
+                number(node.energy, 3),
+                number(node.lowest_frequency, 2),
+                parent,
+                mode,
+                q,
+                node.ending,
+            )
+        )
+    columns = ("phase", "atoms", "E\nmeV/f.u.", "lowest mode\nTHz", "from", "mode", "q", "")
+    limits = f"; cut by {', '.join(document.limits)}" if document.limits else ""
+    caption = f"{document.n_evaluations} structures evaluated{limits}"
+    title = f"{document.formula}: phases by {label(document.source)}"
+    return new_table(title, columns, rows, caption=caption)
 
 
 def training_table(document: TrainingDocument) -> Group:
@@ -191,6 +242,7 @@ def _headline(document: Document) -> str:
         "phonon": "{d.lowest_frequency:.2f} to {d.highest_frequency:.2f} THz",
         "elastic": "bulk {d.bulk_modulus:.1f} GPa, shear {d.shear_modulus:.1f} GPa",
         "well": "depth {d.depth:.2f} meV/f.u.",
+        "transitions": "{d.ground_state.space_group} {d.ground_state.energy:.2f} meV/f.u.",
         "training": "{d.plan.text}; {d.epochs} epochs",
         "dataset": "{d.labeller}",
         "labels": "{d.requested} frames by {d.labeller}",

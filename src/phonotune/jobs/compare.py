@@ -14,6 +14,8 @@ from phonotune.schemas.base import PropertyDocument
 from phonotune.schemas.comparison import ComparisonDocument
 from phonotune.schemas.elastic import ElasticDocument
 from phonotune.schemas.phonon import PhononDocument
+from phonotune.schemas.thermal import QuasiHarmonicDocument
+from phonotune.schemas.transition import TransitionDocument
 from phonotune.schemas.wells import WellDocument
 
 D = TypeVar("D", bound=PropertyDocument)
@@ -48,6 +50,8 @@ def property_set(documents: Sequence[PropertyDocument]) -> PropertySet:
         phonon=_first(documents, PhononDocument),
         elastic=_first(documents, ElasticDocument),
         well=_first(documents, WellDocument),
+        quasi_harmonic=_first(documents, QuasiHarmonicDocument),
+        transitions=_first(documents, TransitionDocument),
     )
 
 

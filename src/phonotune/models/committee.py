@@ -39,8 +39,11 @@ class CommitteeEvaluator:
 
     def __call__(self, structures: Sequence[Structure]) -> list[Evaluation]:
         """Evaluate structures, in order; raises what :class:`ModelEvaluator` raises."""
-        answers = [member(structures) for member in self.members]
-        return [_mean(several) for several in zip(*answers, strict=True)]
+        return mean_answers(self.members_answers(structures))
+
+    def members_answers(self, structures: Sequence[Structure]) -> list[list[Evaluation]]:
+        """Return the answers of each member, for error bars of what is analysed from them."""
+        return [member(structures) for member in self.members]
 
     def source(self, role: str, name: str, model_id: str | None) -> Source:
         """Describe this evaluator for a Document, as :meth:`ModelEvaluator.source`."""
@@ -76,6 +79,17 @@ def load_evaluator(
 def as_evaluator(members: Sequence[ModelEvaluator]) -> AnyEvaluator:
     """Return the only member itself, or the committee of several."""
     return members[0] if len(members) == 1 else CommitteeEvaluator(members)
+
+
+def mean_answers(members: Sequence[Sequence[Evaluation]]) -> list[Evaluation]:
+    """Return the mean of the members' answers with their standard deviation (n - 1).
+
+    Parameters
+    ----------
+    members
+        One sequence of answers a member, all to the same structures.
+    """
+    return [_mean(several) for several in zip(*members, strict=True)]
 
 
 def _mean(answers: Sequence[Evaluation]) -> Evaluation:

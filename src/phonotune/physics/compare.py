@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
-from scipy.integrate import trapezoid
 
 from phonotune.errors import InputError
-from phonotune.ports import FloatArray
+from phonotune.physics.deviations import (
+    elastic_deviations,
+    expansion_deviations,
+    phase_deviations,
+    phonon_deviations,
+    well_deviations,
+)
+from phonotune.physics.phonon_residual import side_by_side
 from phonotune.schemas.base import PropertyDocument, Source
 from phonotune.schemas.comparison import (
     ComparisonDocument,
     ComparisonRow,
     Deviations,
-    ImaginaryConfusion,
     Properties,
 )
 from phonotune.schemas.elastic import ElasticDocument
 from phonotune.schemas.phonon import PhononDocument
+from phonotune.schemas.thermal import QuasiHarmonicDocument
+from phonotune.schemas.transition import TransitionDocument
 from phonotune.schemas.wells import WellDocument
 
 _CHOICE_ONLY: Final[frozenset[str]] = frozenset({"min_length", "max_atoms"})
 """Settings that only choose a supercell; the supercell itself is compared."""
+_CRYSTAL: Final = ("material_id", "relaxed")
 _PHONON_FIELDS: Final[tuple[str, ...]] = (
-    "material_id",
+    *_CRYSTAL,
     "supercell_matrix",
     "primitive_matrix",
-    "mesh",
     "has_nac",
     "imaginary_threshold",
 )
@@ -43,26 +50,57 @@ class PropertySet:
     phonon: PhononDocument | None = None
     elastic: ElasticDocument | None = None
     well: WellDocument | None = None
+    quasi_harmonic: QuasiHarmonicDocument | None = None
+    transitions: TransitionDocument | None = None
 
     def documents(self) -> list[PropertyDocument]:
         """Return the documents that are there."""
-        return [d for d in (self.phonon, self.elastic, self.well) if d is not None]
+        found = (self.phonon, self.elastic, self.well, self.quasi_harmonic, self.transitions)
+        return [document for document in found if document is not None]
+
+
+@dataclass(frozen=True)
+class _Property:
+    """How one property is compared: its words, the fields that must agree, its deviations."""
+
+    name: str
+    fields: tuple[str, ...]
+    deviations: Callable[[Any, Any], dict[str, Any]]
+
+
+_PROPERTIES: Final[dict[str, _Property]] = {
+    "phonon": _Property("phonons", _PHONON_FIELDS, phonon_deviations),
+    "elastic": _Property("elastic constants", _CRYSTAL, elastic_deviations),
+    "well": _Property("double wells", (*_CRYSTAL, "q", "supercell_matrix"), well_deviations),
+    "quasi_harmonic": _Property(
+        "quasi-harmonic properties",
+        (*_CRYSTAL, "supercell_matrix", "has_nac"),
+        expansion_deviations,
+    ),
+    "transitions": _Property("phase transitions", _CRYSTAL, phase_deviations),
+}
+"""By the field of PropertySet."""
 
 
 def compare(reference: PropertySet, models: Sequence[PropertySet]) -> ComparisonDocument:
     """Compare models with a reference, property by property.
 
+    Meshes may differ, since each document converges its own: frequencies are then computed again on
+    the denser one. Phonons with residual force constants give rows of their own: the model alone,
+    model + ΔΦ and, last and once, the plain symfc fit.
+
     Raises
     ------
     InputError
-        Nothing to compare with, or documents made with different cells, meshes or settings; the
-        message says which differ.
+        Nothing to compare with, or documents made with different cells or settings; the message
+        says which differ.
     """
     documents = reference.documents()
     if not documents:
         raise InputError("The reference holds no property document; compute one first.")
     for model in models:
-        _demand_equal(reference, model)
+        for name in _PROPERTIES:
+            _demand_equal(name, reference, model)
     return ComparisonDocument(
         formula=documents[0].formula,
         material_id=documents[0].material_id,
@@ -73,10 +111,25 @@ def compare(reference: PropertySet, models: Sequence[PropertySet]) -> Comparison
                 source=model.source,
                 properties=headline(model),
                 deviations=_deviations(reference, model),
+                error_bars=headline_error_bars(model),
             )
-            for model in models
+            for model in _rows(models)
         ],
     )
+
+
+def _rows(models: Sequence[PropertySet]) -> list[PropertySet]:
+    rows: list[PropertySet] = []
+    fits: list[PropertySet] = []
+    for model in models:
+        if model.phonon is None or model.phonon.residual is None:
+            rows.append(model)
+            continue
+        alone, corrected, fit = side_by_side(model.phonon)
+        rows.append(replace(model, phonon=alone))
+        rows.append(PropertySet(source=corrected.source, phonon=corrected))
+        fits = fits or [PropertySet(source=fit.source, phonon=fit)]
+    return rows + fits
 
 
 def headline(properties: PropertySet) -> Properties:
@@ -93,27 +146,44 @@ def headline(properties: PropertySet) -> Properties:
     )
 
 
-def _demand_equal(reference: PropertySet, model: PropertySet) -> None:
-    pairs = (
-        ("phonons", reference.phonon, model.phonon, _PHONON_FIELDS),
-        ("elastic constants", reference.elastic, model.elastic, ("material_id",)),
-        ("double wells", reference.well, model.well, ("material_id", "q", "supercell_matrix")),
+def headline_error_bars(properties: PropertySet) -> Properties | None:
+    """Return the standard deviations of the headline numbers over a committee, or None."""
+    if all(document.spread is None for document in properties.documents()):
+        return None
+
+    def bar(document: PropertyDocument | None, name: str) -> float | None:
+        spread = None if document is None else document.spread
+        return None if spread is None else spread.numbers.get(name)
+
+    phonon, elastic, well = properties.phonon, properties.elastic, properties.well
+    return Properties(
+        lowest_frequency=bar(phonon, "lowest_frequency"),
+        highest_frequency=bar(phonon, "highest_frequency"),
+        heat_capacity_300=bar(phonon, "thermal_300.heat_capacity"),
+        bulk_modulus=bar(elastic, "bulk_modulus"),
+        shear_modulus=bar(elastic, "shear_modulus"),
+        well_depth=bar(well, "depth"),
+        well_q0=bar(well, "q0"),
     )
-    for name, ours, theirs, fields in pairs:
-        if ours is None or theirs is None:
-            continue
-        differing = [f for f in fields if not _same(getattr(ours, f), getattr(theirs, f))]
-        keys = sorted((set(ours.settings) | set(theirs.settings)) - _CHOICE_ONLY)
-        differing += [
-            f"settings.{k}"
-            for k in keys
-            if k not in fields and ours.settings.get(k) != theirs.settings.get(k)
-        ]
-        if differing:
-            raise InputError(
-                f"The {name} of {reference.source.evaluator} and {model.source.evaluator} cannot "
-                f"be compared: {', '.join(differing)} differ. Compute both with the same settings."
-            )
+
+
+def _demand_equal(name: str, reference: PropertySet, model: PropertySet) -> None:
+    ours, theirs = getattr(reference, name), getattr(model, name)
+    if ours is None or theirs is None:
+        return
+    rule = _PROPERTIES[name]
+    differing = [f for f in rule.fields if not _same(getattr(ours, f), getattr(theirs, f))]
+    keys = sorted((set(ours.settings) | set(theirs.settings)) - _CHOICE_ONLY)
+    differing += [
+        f"settings.{key}"
+        for key in keys
+        if key not in rule.fields and ours.settings.get(key) != theirs.settings.get(key)
+    ]
+    if differing:
+        raise InputError(
+            f"The {rule.name} of {reference.source.evaluator} and {model.source.evaluator} cannot "
+            f"be compared: {', '.join(differing)} differ. Compute both with the same settings."
+        )
 
 
 def _same(a: object, b: object) -> bool:
@@ -123,77 +193,9 @@ def _same(a: object, b: object) -> bool:
 
 
 def _deviations(reference: PropertySet, model: PropertySet) -> Deviations:
-    numbers: dict[str, object] = {}
-    if reference.phonon and model.phonon:
-        numbers.update(_phonon_deviations(reference.phonon, model.phonon))
-    if reference.elastic and model.elastic:
-        numbers["bulk_modulus"] = _percent(
-            reference.elastic.bulk_modulus, model.elastic.bulk_modulus
-        )
-        numbers["shear_modulus"] = _percent(
-            reference.elastic.shear_modulus, model.elastic.shear_modulus
-        )
-    if reference.well and model.well:
-        numbers["well_depth"] = _percent(reference.well.depth, model.well.depth)
-        numbers["well_q0"] = _percent(reference.well.q0, model.well.q0)
+    numbers: dict[str, Any] = {}
+    for name, rule in _PROPERTIES.items():
+        ours, theirs = getattr(reference, name), getattr(model, name)
+        if ours is not None and theirs is not None:
+            numbers.update(rule.deviations(ours, theirs))
     return Deviations.model_validate(numbers)
-
-
-def _percent(reference: float, model: float) -> float | None:
-    """Return the deviation in percent of the reference's size; None for a reference of zero."""
-    return 100 * (model - reference) / abs(reference) if reference else None
-
-
-def _phonon_deviations(reference: PhononDocument, model: PhononDocument) -> dict[str, object]:
-    ours, theirs = reference.data.arrays(), model.data.arrays()
-    weights, nu = ours["mesh_weights"], ours["mesh_frequencies"]
-    off = np.abs(theirs["mesh_frequencies"] - nu)
-    share = weights / (weights.sum() * nu.shape[1])
-    thermal, thermal_model = reference.thermal_300, model.thermal_300
-    return {
-        "frequency_mae": float(share @ off.sum(axis=1)),
-        "frequency_rmse": float(np.sqrt(share @ (off**2).sum(axis=1))),
-        "frequency_max": float(off.max()),
-        "highest_frequency_bias": _percent(reference.highest_frequency, model.highest_frequency),
-        "dos_error": dos_error(
-            (ours["dos_frequencies"], ours["dos_total"]),
-            (theirs["dos_frequencies"], theirs["dos_total"]),
-        ),
-        "imaginary": _confusion(
-            weights, nu, theirs["mesh_frequencies"], reference.imaginary_threshold
-        ),
-        "helmholtz_300": _percent(thermal.helmholtz, thermal_model.helmholtz),
-        "entropy_300": _percent(thermal.entropy, thermal_model.entropy),
-        "heat_capacity_300": _percent(thermal.heat_capacity, thermal_model.heat_capacity),
-    }
-
-
-def _confusion(
-    weights: FloatArray, reference: FloatArray, model: FloatArray, threshold: float
-) -> ImaginaryConfusion:
-    """Count modes of the full mesh; bands pair by their order in frequency."""
-    ours, theirs = reference < threshold, model < threshold
-    count = [
-        int(weights @ pair.sum(axis=1))
-        for pair in (ours & theirs, ours & ~theirs, ~ours & theirs, ~ours & ~theirs)
-    ]
-    return ImaginaryConfusion(
-        both=count[0], only_reference=count[1], only_model=count[2], neither=count[3]
-    )
-
-
-def dos_error(
-    reference: tuple[FloatArray, FloatArray], model: tuple[FloatArray, FloatArray]
-) -> float:
-    """Return half the area between two DOS of area 1, in percent: 0 equal, 100 without overlap.
-
-    Parameters
-    ----------
-    reference, model
-        Frequencies (THz, ascending) and DOS (any unit), shape (n,) each.
-    """
-    grid = np.union1d(reference[0], model[0])
-    curves = [np.interp(grid, f, g, left=0.0, right=0.0) for f, g in (reference, model)]
-    areas = [trapezoid(curve, grid) for curve in curves]
-    gap = np.abs(curves[0] / areas[0] - curves[1] / areas[1])
-    return float(100 * 0.5 * trapezoid(gap, grid))

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 from pydantic import Field
-from pymatgen.analysis.elasticity import ElasticTensor, Strain, Stress
+from pymatgen.analysis.elasticity import ComplianceTensor, ElasticTensor, Strain, Stress
 from pymatgen.core import Structure, SymmOp
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
@@ -26,13 +26,17 @@ from phonotune.physics.phonon import (
 )
 from phonotune.ports import Answers, Evaluation, FloatArray
 from phonotune.schemas.base import Part, Source, structure_hash
-from phonotune.schemas.elastic import ElasticDocument, Tensor6
+from phonotune.schemas.elastic import ElasticDocument
 from phonotune.units import EV_PER_CUBIC_ANGSTROM_IN_GPA, Angstrom, Dimensionless
 
 SOFT_MODE: Final[float] = 1e-4
 """An internal mode below this curvature (eV/Å^2) cannot be relaxed."""
 _COUPLING: Final[float] = 1e-2
 """A mode whose force response to unit strain stays below this (eV/Å) does not feel the strain."""
+
+_PER_TERAPASCAL: Final = 1000.0
+"""One 1/GPa in 1/TPa."""
+_PASCAL_PER_GPA: Final = 1e9
 
 
 class ElasticSettings(Part):
@@ -225,6 +229,7 @@ def _document(
     undeformed: Evaluation,
     unstable: bool,
 ) -> ElasticDocument:
+    born_stable = bool(np.linalg.eigvalsh(np.asarray(relaxed.voigt)).min() > 0)
     return ElasticDocument(
         formula=plan.structure.reduced_formula,
         material_id=structure_hash(plan.structure),
@@ -239,13 +244,23 @@ def _document(
         shear_modulus_voigt=float(relaxed.g_voigt),
         shear_modulus_reuss=float(relaxed.g_reuss),
         shear_modulus=float(relaxed.g_vrh),
+        compliance_tensor=_rows(relaxed.compliance_tensor, _PER_TERAPASCAL),
+        **(_averages(relaxed) if born_stable else {}),
         residual_pressure=float(-np.trace(_stress(undeformed)) / 3),
-        born_stable=bool(np.linalg.eigvalsh(np.asarray(relaxed.voigt)).min() > 0),
+        born_stable=born_stable,
         internal_instability=unstable,
     )
 
 
-def _rows(tensor: ElasticTensor) -> Tensor6:
-    rows: Any = tuple(tuple(float(x) for x in row) for row in np.asarray(tensor.voigt))
-    checked: Tensor6 = rows
-    return checked
+def _averages(tensor: ElasticTensor) -> dict[str, Any]:
+    """Return what has a meaning for a stable crystal only: its polycrystal and its anisotropy."""
+    return {
+        "young_modulus": float(tensor.y_mod) / _PASCAL_PER_GPA,
+        "poisson_ratio": float(tensor.homogeneous_poisson),
+        "universal_anisotropy": float(tensor.universal_anisotropy),
+    }
+
+
+def _rows(tensor: ElasticTensor | ComplianceTensor, scale: float = 1.0) -> Any:
+    """Return the Voigt matrix, times ``scale``, as the rows of a Tensor6 or a Compliance6."""
+    return tuple(tuple(float(scale * x) for x in row) for row in np.asarray(tensor.voigt))

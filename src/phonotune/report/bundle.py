@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from pymatgen.core import Structure
 
+from phonotune.physics.phonon_residual import CORRECTED, SYMFC, side_by_side
 from phonotune.schemas.base import Document, PropertyDocument, Source, structure_hash
 from phonotune.schemas.comparison import ComparisonDocument
 from phonotune.schemas.dataset import DatasetDocument, Frame, LabelledSet
@@ -25,6 +26,7 @@ STRATEGY_ORDER: Final = (
     "freeze",
     "scratch",
 )
+UNTUNED: Final = "untuned"
 _D = TypeVar("_D", bound=Document)
 _P = TypeVar("_P", bound=PropertyDocument)
 
@@ -74,6 +76,18 @@ class MaterialReport:
         """The Source that the models are compared with, or None."""
         return next((s for s in self.sources if s.role == "reference"), None)
 
+    @property
+    def tuned(self) -> list[Source]:
+        """The tuned models as they are, without residual force constants."""
+        other = ("reference", UNTUNED, SYMFC)
+        return [s for s in self.sources if s.role not in other and not s.role.endswith(CORRECTED)]
+
+    @property
+    def corrected(self) -> list[Source]:
+        """The tuned models with residual force constants."""
+        roles = {s.role + CORRECTED for s in self.tuned}
+        return [s for s in self.sources if s.role in roles]
+
     def training_of(self, source: Source) -> TrainingDocument | None:
         """Return the training that made the model of a Source, or None."""
         if source.model_id is None:
@@ -82,9 +96,12 @@ class MaterialReport:
 
 
 def source_order(source: Source) -> tuple[int, str, str, str]:
-    """Return the sort key: reference, untuned, known strategies, then other roles by name."""
-    ranks = {"reference": 0, "untuned": 1} | {s: i + 2 for i, s in enumerate(STRATEGY_ORDER)}
-    rank = ranks.get(source.role, len(ranks))
+    """Return the sort key: reference, untuned, known strategies, then other roles by name.
+
+    A model with residual force constants follows the model itself.
+    """
+    ranks = {"reference": 0, UNTUNED: 1} | {s: i + 2 for i, s in enumerate(STRATEGY_ORDER)}
+    rank = ranks.get(source.role.removesuffix(CORRECTED), len(ranks))
     return rank, source.role, source.evaluator, source.model_id or ""
 
 
@@ -118,7 +135,8 @@ def bundle_documents(documents: Iterable[Document]) -> list[MaterialReport]:
 
 
 def _properties(flat: Sequence[Document], formula: str, material_id: str) -> MaterialReport:
-    phonons = _latest(_of_material(flat, PhononDocument, material_id))
+    newest = _latest(_of_material(flat, PhononDocument, material_id))
+    phonons = tuple(shown for document in newest for shown in _shown(document))
     comparisons = [
         d for d in flat if isinstance(d, ComparisonDocument) and d.material_id == material_id
     ]
@@ -197,6 +215,11 @@ def _of_material(flat: Sequence[Document], kind: type[_P], material_id: str) -> 
 def _latest(documents: Sequence[_P]) -> tuple[_P, ...]:
     newest = {_identity(d): d for d in documents}
     return tuple(sorted(newest.values(), key=lambda d: source_order(d.source)))
+
+
+def _shown(document: PhononDocument) -> list[PhononDocument]:
+    """Return what figures show of phonons with residual force constants: few enough lines to read."""
+    return side_by_side(document)[: 1 if document.source.role == UNTUNED else 2]
 
 
 def _identity(document: PropertyDocument) -> tuple[object, ...]:

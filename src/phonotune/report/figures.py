@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from phonotune.report.bundle import MaterialReport
+from phonotune.report.plots_comparison import plot_branches, plot_frequencies
 from phonotune.report.plots_forgetting import plot_hole_scan
 from phonotune.report.plots_mechanics import plot_elastic, plot_well, well_window
 from phonotune.report.plots_phonon import plot_bands, plot_bands_and_dos, plot_dos, plot_thermal
@@ -23,7 +24,8 @@ from phonotune.report.tables import (
     q_text,
     well_table,
 )
-from phonotune.schemas.base import Source
+from phonotune.schemas.base import PropertyDocument, Source
+from phonotune.schemas.comparison import ComparisonDocument
 from phonotune.schemas.wells import WellDocument
 
 
@@ -78,6 +80,8 @@ def material_sections(material: MaterialReport, prefix: str) -> list[Section]:
     if material.phonons:
         bands, thermal = _bands(material, prefix), _thermal(material, prefix)
         sections.append(Section("phonons", "Phonons", (bands,)))
+        if zone := _zone(material, prefix):
+            sections.append(Section("zone", "Frequencies over the zone", zone))
         sections.append(Section("thermal", "Thermal properties", (thermal,)))
     if material.wells:
         wells = tuple(_wells(material, prefix))
@@ -127,11 +131,49 @@ def _bands(material: MaterialReport, prefix: str) -> Drawing:
         + ". Imaginary frequencies are drawn as negative. "
         + ("With" if phonons[0].has_nac else "Without")
         + " the non-analytical term. DOS per primitive cell."
+        + _spread_text(phonons)
     )
     wide = plot_bands_and_dos(phonons)
     narrow = (plot_bands(phonons, NARROW), plot_dos(phonons, NARROW))
     title = "Phonon bands and density of states."
     return _drawing(prefix, "bands", title, caption, (wide, *narrow))
+
+
+def _zone(material: MaterialReport, prefix: str) -> tuple[Drawing, ...]:
+    """Return the frequencies of models against the reference's, and the errors of the branches."""
+    reference, *models = material.phonons
+    if reference.source.role != "reference" or not models:
+        return ()
+    caption = (
+        "Modes of the mesh, model against reference, evenly thinned where there are many; the dots "
+        "grow with the weight of their q-point. Legend: mean absolute error of all modes, weighted. "
+        "On the line: no error."
+    )
+    figures = (plot_frequencies(reference, models),)
+    drawn = [_drawing(prefix, "frequencies", "Model against reference.", caption, figures)]
+    comparison = _drawn_rows(material.comparison, [model.source for model in models])
+    if comparison is not None:
+        caption = "Mean absolute error of each branch, counted from below at every q-point."
+        figures = (plot_branches(comparison),)
+        drawn.append(_drawing(prefix, "branches", "Error by branch.", caption, figures))
+    return tuple(drawn)
+
+
+def _drawn_rows(
+    comparison: ComparisonDocument | None, sources: Sequence[Source]
+) -> ComparisonDocument | None:
+    """Return the comparison with the rows of these sources only, None if no branch is left."""
+    if comparison is None:
+        return None
+    rows = [r for r in comparison.rows if r.source in sources and r.deviations.branch_mae]
+    return comparison.model_copy(update={"rows": rows}) if rows else None
+
+
+def _spread_text(documents: Sequence[PropertyDocument]) -> str:
+    """Return what the shades are, where a committee evaluated."""
+    sizes = sorted({d.spread.n_members for d in documents if d.spread is not None})
+    members = ", ".join(map(str, sizes))
+    return f" Shaded: one standard deviation over a committee of {members}." if sizes else ""
 
 
 def _thermal(material: MaterialReport, prefix: str) -> Drawing:
@@ -141,7 +183,7 @@ def _thermal(material: MaterialReport, prefix: str) -> Drawing:
     )
     if any(not p.is_stable for p in phonons):
         caption += " Imaginary modes are left out."
-    caption += " Dotted: the limit of Dulong and Petit."
+    caption += " Dotted: the limit of Dulong and Petit." + _spread_text(phonons)
     figures = (plot_thermal(phonons), plot_thermal(phonons, NARROW))
     return _drawing(prefix, "thermal", "Thermal properties.", caption, figures)
 
@@ -164,7 +206,7 @@ def _wells(material: MaterialReport, prefix: str) -> list[Drawing]:
         window = well_window(group)
         caption = (
             f"Mode at q = {q_text(group[0].q)} with the eigenvector of "
-            f"{_joined(map(mode_owner, group))}; points: computed, lines: even polynomial. "
+            f"{_joined(map(mode_owner, group))}; points: computed, lines: a polynomial, splined to the points. "
             + group[0].normalisation
             + (f". Cut at {number(window[1], 2)} meV/f.u." if window is not None else ".")
         )

@@ -152,9 +152,8 @@ def _lead(material: MaterialReport) -> str:
     """Say in words what tuning changed; empty without a comparison of untuned and tuned."""
     tuned = [
         (deviation, source)
-        for source in material.sources
-        if source.role not in ("reference", "untuned")
-        and (deviation := deviations_of(material, source).frequency_mae) is not None
+        for source in material.tuned
+        if (deviation := deviations_of(material, source).frequency_mae) is not None
     ]
     untuned = next((s for s in material.sources if s.role == "untuned"), None)
     before = deviations_of(material, untuned).frequency_mae if untuned else None
@@ -166,7 +165,18 @@ def _lead(material: MaterialReport) -> str:
         f"Fine-tuning by {best.role} takes the mean error of the frequencies from {number(before)} to "
         f"{number(after)} THz, {change}."
     )
-    return text + _soft_mode_text(material, best.role)
+    return text + _correction_text(material) + _soft_mode_text(material, best.role)
+
+
+def _correction_text(material: MaterialReport) -> str:
+    found = [deviations_of(material, source).frequency_mae for source in material.corrected]
+    errors = [error for error in found if error is not None]
+    if not errors:
+        return ""
+    return (
+        " Residual force constants from labelled frames of the undeformed supercell take it to "
+        f"{number(min(errors))} THz."
+    )
 
 
 def _soft_mode_text(material: MaterialReport, best_role: str) -> str:

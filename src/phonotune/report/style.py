@@ -11,6 +11,7 @@ from zlib import crc32
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from phonotune.physics.phonon_residual import CORRECTED
 from phonotune.report.bundle import STRATEGY_ORDER
 from phonotune.schemas.base import Source
 
@@ -88,7 +89,9 @@ def _look(role: str, taken: set[int]) -> Look:
     if role == "untuned":
         return Look(UNTUNED, (0, (3, 1.6)), 1.2, 2.5, "s")
     n_looks = len(TUNED) * len(_DASHES)
-    index = STRATEGY_ORDER.index(role) if role in STRATEGY_ORDER else crc32(role.encode()) % n_looks
+    strategy = role.removesuffix(CORRECTED)
+    known = strategy in STRATEGY_ORDER
+    index = STRATEGY_ORDER.index(strategy) if known else crc32(role.encode()) % n_looks
     while index in taken and len(taken) < n_looks:
         index = (index + 1) % n_looks
     taken.add(index)

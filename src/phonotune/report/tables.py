@@ -14,6 +14,7 @@ from phonotune.report.plots_mechanics import constant_label, distinct_constants,
 from phonotune.report.style import source_label
 from phonotune.schemas.base import Source
 from phonotune.schemas.comparison import Deviations, Properties
+from phonotune.schemas.elastic import ElasticDocument
 from phonotune.schemas.forgetting import ForgettingProbe
 from phonotune.schemas.training import ErrorMetrics
 from phonotune.schemas.wells import WellDocument
@@ -226,6 +227,7 @@ def elastic_table(material: MaterialReport) -> Table:
     ]
     rows.append(Row("B (Hill)", "GPa", against([e.bulk_modulus for e in elastics])))
     rows.append(Row("G (Hill)", "GPa", against([e.shear_modulus for e in elastics])))
+    rows += _polycrystal_rows(elastics)
     pressures = tuple(Cell(number(e.residual_pressure, 2)) for e in elastics)
     rows.append(Row("Residual pressure", "GPa", pressures))
     stable = tuple(
@@ -237,6 +239,20 @@ def elastic_table(material: MaterialReport) -> Table:
     )
     rows.append(Row("Born criteria", "", stable))
     return Table(tuple((e.source.role, e.source.evaluator) for e in elastics), tuple(rows))
+
+
+def _polycrystal_rows(elastics: Sequence[ElasticDocument]) -> list[Row]:
+    """Return what only a Born stable crystal has; a row that nobody has is left out."""
+    fields = (
+        ("Young's modulus (Hill)", "GPa", "young_modulus"),
+        ("Poisson ratio (Hill)", "", "poisson_ratio"),
+        ("Universal anisotropy", "", "universal_anisotropy"),
+    )
+    return [
+        Row(name, unit, tuple(Cell(number(getattr(e, field))) for e in elastics))
+        for name, unit, field in fields
+        if any(getattr(e, field) is not None for e in elastics)
+    ]
 
 
 def error_table(material: MaterialReport) -> Table:
@@ -295,7 +311,7 @@ def overview_table(materials: list[MaterialReport]) -> Table:
     """Return one row a material: errors untuned and best tuned, soft mode, well depth, labels."""
     rows = []
     for material in materials:
-        tuned = [s for s in material.sources if s.role not in ("reference", "untuned")]
+        tuned = [*material.tuned, *material.corrected]
         maes = [(deviations_of(material, s).frequency_mae, s) for s in tuned]
         ranked = sorted((m, source_label(s), s) for m, s in maes if m is not None)
         best = ranked[0][2] if ranked else (tuned[0] if tuned else None)

@@ -10,6 +10,8 @@ from phonotune.schemas.base import Document, Part, Source
 from phonotune.units import (
     GPa,
     JoulePerKelvinMole,
+    Kelvin,
+    KiloJoulePerMole,
     MilliElectronVoltPerFormula,
     ModeAmplitude,
     Percent,
@@ -36,6 +38,55 @@ class ImaginaryConfusion(Part):
     only_reference: int
     only_model: int
     neither: int
+    precision: Percent | None = Field(
+        default=None,
+        description="share of the model's imaginary modes that are the reference's, too; None if "
+        "the model has none",
+    )
+    recall: Percent | None = Field(
+        default=None,
+        description="share of the reference's imaginary modes that the model has, too; None if the "
+        "reference has none",
+    )
+    threshold: TeraHertz | None = Field(
+        default=None, description="a mode below this counts as imaginary"
+    )
+
+
+class ThermalDeviations(Part):
+    """Model minus reference, harmonic, per mole of formula units; the largest keep their sign."""
+
+    helmholtz_300: KiloJoulePerMole
+    entropy_300: JoulePerKelvinMole
+    heat_capacity_300: JoulePerKelvinMole
+    helmholtz_largest: KiloJoulePerMole
+    entropy_largest: JoulePerKelvinMole
+    heat_capacity_largest: JoulePerKelvinMole
+    highest_temperature: Kelvin = Field(description="the largest are those from 0 to here")
+
+
+class ElasticDeviations(Part):
+    """Model minus reference, constant by constant, with relaxed ions."""
+
+    constants: dict[str, GPa] = Field(
+        description="by name, C11 to C66; those left out are below 1 % of the largest on both sides"
+    )
+    largest: str = Field(description="name of the constant that deviates most")
+    young_modulus: Percent | None = None
+    clamped_largest: GPa = Field(description="largest deviation of the clamped-ion tensor, signed")
+
+
+class PhaseConfusion(Part):
+    """Phases below the crystal that imaginary modes lead to: found by reference and by model."""
+
+    both: int
+    only_reference: int
+    only_model: int
+    precision: Percent | None = Field(default=None, description="None if the model found none")
+    recall: Percent | None = Field(default=None, description="None if the reference found none")
+    f1: Percent | None = Field(default=None, description="harmonic mean; None if neither found any")
+    ground_state_reference: str = Field(description="space group of the lowest phase")
+    ground_state_model: str
 
 
 class Deviations(Part):
@@ -44,6 +95,18 @@ class Deviations(Part):
     frequency_mae: TeraHertz | None = Field(default=None, description="weighted, over the mesh")
     frequency_rmse: TeraHertz | None = None
     frequency_max: TeraHertz | None = Field(default=None, description="largest absolute deviation")
+    acoustic_mae: TeraHertz | None = Field(
+        default=None,
+        description="the three lowest branches, a soft mode among them if there is one",
+    )
+    optical_mae: TeraHertz | None = Field(default=None, description="the other branches")
+    branch_mae: tuple[TeraHertz, ...] | None = Field(
+        default=None,
+        description="of each branch, counted from below at every q, rounded to 1e-6",
+    )
+    mesh: tuple[int, int, int] | None = Field(
+        default=None, description="on which frequencies and DOS are compared: the denser of the two"
+    )
     highest_frequency_bias: Percent | None = None
     dos_error: Percent | None = Field(
         default=None, description="half the area between the two DOS, each of area 1"
@@ -52,10 +115,15 @@ class Deviations(Part):
     helmholtz_300: Percent | None = None
     entropy_300: Percent | None = None
     heat_capacity_300: Percent | None = None
+    thermal: ThermalDeviations | None = None
     bulk_modulus: Percent | None = None
     shear_modulus: Percent | None = None
+    elastic: ElasticDeviations | None = None
     well_depth: Percent | None = None
     well_q0: Percent | None = None
+    volume_300: Percent | None = Field(default=None, description="quasi-harmonic, no pressure")
+    thermal_expansion_300: Percent | None = Field(default=None, description="quasi-harmonic")
+    phases: PhaseConfusion | None = None
 
 
 class ComparisonRow(Part):
@@ -64,6 +132,10 @@ class ComparisonRow(Part):
     source: Source
     properties: Properties
     deviations: Deviations
+    error_bars: Properties | None = Field(
+        default=None,
+        description="standard deviations of the properties over a committee; None for one model",
+    )
 
 
 class ComparisonDocument(Document):

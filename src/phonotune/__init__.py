@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from phonotune.flows.pipeline import PhonotuneMaker
     from phonotune.jobs.compare import CompareMaker
+    from phonotune.jobs.conductivity import ConductivityMaker
     from phonotune.jobs.dataset import DatasetMaker
     from phonotune.jobs.elastic import ElasticMaker
     from phonotune.jobs.finetune import FineTuneMaker
     from phonotune.jobs.label import LabelMaker
     from phonotune.jobs.phonon import PhononMaker
+    from phonotune.jobs.quasi_harmonic import QuasiHarmonicMaker
     from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
+    from phonotune.jobs.transitions import TransitionMaker
     from phonotune.jobs.wells import DoubleWellMaker
     from phonotune.models.calculator import load_calculator
     from phonotune.store import ResultStore
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CompareMaker",
+    "ConductivityMaker",
     "DatasetMaker",
     "DoubleWellMaker",
     "ElasticMaker",
@@ -33,15 +37,18 @@ __all__ = [
     "LabelMaker",
     "PhononMaker",
     "PhonotuneMaker",
+    "QuasiHarmonicMaker",
     "RattleMaker",
     "ResultStore",
     "SelectMaker",
     "TrajectoryMaker",
+    "TransitionMaker",
     "load_calculator",
 ]
 
 _HOME = {
     "CompareMaker": "jobs.compare",
+    "ConductivityMaker": "jobs.conductivity",
     "DatasetMaker": "jobs.dataset",
     "DoubleWellMaker": "jobs.wells",
     "ElasticMaker": "jobs.elastic",
@@ -50,10 +57,12 @@ _HOME = {
     "LabelMaker": "jobs.label",
     "PhononMaker": "jobs.phonon",
     "PhonotuneMaker": "flows.pipeline",
+    "QuasiHarmonicMaker": "jobs.quasi_harmonic",
     "RattleMaker": "jobs.sample",
     "ResultStore": "store",
     "SelectMaker": "jobs.sample",
     "TrajectoryMaker": "jobs.sample",
+    "TransitionMaker": "jobs.transitions",
     "load_calculator": "models.calculator",
 }
 

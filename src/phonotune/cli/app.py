@@ -25,6 +25,8 @@ from phonotune.cli import (
     results,
     run,
     sample,
+    thermal,
+    transitions,
     wells,
 )
 from phonotune.cli.console import USAGE_ERROR, print_error
@@ -103,8 +105,10 @@ app.add_typer(dataset.app, name="dataset", rich_help_panel=PIECES)
 _add("finetune", finetune.finetune, PIECES)
 _add("merge", merge.merge, PIECES)
 _add("phonons", phonons.phonons, PIECES, supercell=True)
+_add("thermal", thermal.thermal, PIECES, supercell=True)
 _add("elastic", elastic.elastic, PIECES)
 _add("double-well", wells.double_well, PIECES, supercell=True)
+_add("transitions", transitions.transitions, PIECES)
 _add("compare", compare.compare, RESULTS)
 _add("results", results.results, RESULTS)
 _add("report", report.report, RESULTS)

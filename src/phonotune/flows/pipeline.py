@@ -24,10 +24,13 @@ from phonotune.models.adapter import find_model
 from phonotune.models.relax import RelaxSettings
 from phonotune.physics.elastic import ElasticSettings
 from phonotune.physics.phonon import PhononSettings
+from phonotune.physics.residual import ResidualSettings
 from phonotune.physics.wells import WellSettings
 from phonotune.sampling.displace import check_packages
 from phonotune.sampling.rattle import RattleSettings
 from phonotune.sampling.select import SelectSettings
+from phonotune.schemas.dataset import DatasetDocument
+from phonotune.schemas.phonon import BornCharges
 from phonotune.schemas.training import ModelRecord
 from phonotune.training.config import parse_overrides
 
@@ -60,6 +63,11 @@ class PhonotuneMaker(Maker):
         Relax cell and ions with the labeller before anything else.
     rattle, relaxation, select, phonon, elastic, well
         Settings of the stages.
+    residual
+        How the labels of the undeformed supercell correct the force constants of every model; they
+        are compared with and without.
+    born
+        Born charges of the crystal, for the reference and every model; None for no NAC.
     seed
         Seed of the sampling.
     """
@@ -79,6 +87,8 @@ class PhonotuneMaker(Maker):
     phonon: PhononSettings = field(default_factory=PhononSettings)
     elastic: ElasticSettings = field(default_factory=ElasticSettings)
     well: WellSettings = field(default_factory=WellSettings)
+    residual: ResidualSettings = field(default_factory=ResidualSettings)
+    born: BornCharges | None = None
     seed: int = 0
 
     def make(self, structure: Structure) -> Flow:
@@ -109,7 +119,10 @@ class PhonotuneMaker(Maker):
         phonons = reference[0]
         models: list[tuple[str, Model]] = [("untuned", foundation)]
         models += [(s, t.output) for s, t in zip(self.strategies, trainings, strict=True)]
-        computed = [self._properties(crystal, role, phonons, model) for role, model in models]
+        computed = [
+            self._properties(crystal, role, phonons, model, labels=dataset.output)
+            for role, model in models
+        ]
         compared = CompareMaker().make(_outputs(reference), [_outputs(jobs) for jobs in computed])
         flat = [job for jobs in computed for job in jobs]
         jobs = [*start, *sampling, *trainings, *reference, *flat, compared]
@@ -155,9 +168,13 @@ class PhonotuneMaker(Maker):
         mode_of: Job | None = None,
         model: Model | None = None,
         label: LabelMaker | None = None,
+        labels: DatasetDocument | None = None,
     ) -> list[Job]:
         """Return phonon, elastic and well jobs of one evaluator, in that order."""
-        phonon = PhononMaker(f"phonon {role}", self.phonon, labeller=label).make(crystal, model)
+        phonons = PhononMaker(
+            f"phonon {role}", self.phonon, born=self.born, residual=self.residual, labeller=label
+        )
+        phonon = phonons.make(crystal, model, labels)
         elastic = ElasticMaker(f"elastic {role}", self.elastic, labeller=label).make(crystal, model)
         well = DoubleWellMaker(f"double well {role}", self.well, labeller=label).make(
             crystal, (mode_of or phonon).output, model

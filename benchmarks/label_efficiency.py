@@ -8,7 +8,8 @@ The pool is what the pipeline makes: relaxations of five rattled cells with ``mi
 unchanged volume validates (4 frames). A method chooses N of the other frames, ``teacher`` labels them,
 ``mini`` is tuned (lora) and its frequencies are compared with finite displacements of ``teacher``. The seed
 draws rattles, random frames and the training's random numbers. With --small the two small rattles are
-among the N. Every finished training is a line of OUT, and a second call goes on from there.
+among the N, and model + ΔΦ is told, too. Every finished training is a line of OUT, and a second call goes on
+from there.
 """
 
 from __future__ import annotations
@@ -112,7 +113,13 @@ def train(run: Run) -> Result:
     dataset = assemble_given(*map(pools.labelled, sides), labeller=pools.REFERENCE)
     options = parse_overrides("lora", [*run.overrides, f"seed={run.seed}"])
     document = finetune(dataset, pools.FOUNDATION, options, "cpu")
+    corrected = {}
+    if run.small:
+        import residual
+
+        corrected = residual.of_crystal(document.model, run.crystal, dataset.train_frames())
     return asdict(run) | {
+        "corrected": corrected.get("residual"),
         "key": run.key,
         "zone_mae": pools.zone_mae(run.crystal, document.model, "lora"),
         "untuned": pools.zone_mae(run.crystal, pools.FOUNDATION, "untuned"),
@@ -126,6 +133,20 @@ def train(run: Run) -> Result:
 def errors(results: list[Result], **where: object) -> list[float]:
     """Return the zone errors of all results that agree with ``where``, THz, ascending."""
     return values(results, "zone_mae", **where)
+
+
+def corrected_table(results: list[Result], given: argparse.Namespace) -> str:
+    """Return the errors of model + ΔΦ, crystals and methods by frames, median (range)."""
+    rows = []
+    for crystal in given.crystals:
+        for method in given.methods:
+            where = {"crystal": crystal, "method": method}
+            cells = [
+                middle(values(results, "corrected", frames=n, **where), 4) for n in given.frames
+            ]
+            rows.append([crystal, f"`{method}`", *cells])
+    header = ["zone MAE of model + ΔΦ (THz)", "method", *(f"{n} frames" for n in given.frames)]
+    return markdown(header, rows)
 
 
 def needed(results: list[Result], crystal: str, method: str, frames: Sequence[int]) -> int | None:
@@ -213,6 +234,8 @@ def main() -> None:
     if not results:
         raise SystemExit("No training finished; nothing to show.")
     print("\n" + table(results, given) + "\n\n" + verdict(results, given))
+    if given.small:
+        print("\n" + corrected_table(results, given))
     draw(results, given)
     print(given.figure)
 

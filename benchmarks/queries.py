@@ -262,8 +262,7 @@ def questions(results: ResultStore, materials: int) -> dict[str, Callable[[], in
         "strategy, one day": asked(
             strategy="lora", since="2026-06-03", until="2026-06-03", limit=50
         ),
-        "newest 50 of a kind": asked(kind="elastic", limit=50),
-        "newest 50": asked(limit=50),
+        "newest 50 of a kind (server sorts)": asked(kind="elastic", limit=50),
         "id of a result": lambda: bool(results.find(str(uuid5(NAMESPACE_URL, f"{n}/1")))) + 0,
         "table of a formula": lambda: len(results.to_dataframe(formula=one["formula"])),
     }

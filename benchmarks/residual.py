@@ -13,12 +13,10 @@ there. One thread.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pools
@@ -26,12 +24,13 @@ import torch
 from common import ROOT, SUPERCELL, frames_of, markdown, middle, unit_cell
 from common import reference_phonons as vasp_phonons
 from pymatgen.core import Structure
+from resumable import Result, run_all
 
 from phonotune.data.assemble import assemble_given
 from phonotune.models.committee import load_evaluator
 from phonotune.physics.compare import PropertySet, compare
 from phonotune.physics.phonon import PhononSettings, plan_displacements
-from phonotune.physics.phonon_residual import analyse_residual, plan_residual, residual_variant
+from phonotune.physics.phonon_residual import CORRECTED, SYMFC, analyse_residual, plan_residual
 from phonotune.physics.supercell import make_supercell
 from phonotune.sampling.rattle import RattleSettings, small_rattles
 from phonotune.schemas.base import Matrix3
@@ -41,7 +40,6 @@ from phonotune.schemas.training import ModelRecord
 from phonotune.training.config import parse_overrides
 from phonotune.training.finetune import finetune
 
-Result = dict[str, Any]
 CRYSTALS: Final = ("BaTiO3", "Si", "MgO", "K3Sb")
 LENGTHS: Final = (0.02, 0.03)
 """Small rattles, Å."""
@@ -55,6 +53,17 @@ class Run:
     crystal: str
     frames: int
     seed: int
+    folder: str
+
+    @property
+    def name(self) -> str:
+        """The run in words."""
+        return f"{self.case} {self.crystal} {self.frames} frames seed {self.seed}"
+
+    @property
+    def key(self) -> str:
+        """Name of its result in the file."""
+        return self.name
 
 
 def arguments() -> argparse.Namespace:
@@ -63,32 +72,39 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--crystals", nargs="+", default=list(CRYSTALS), choices=CRYSTALS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--frames", type=int, nargs="+", default=[1, 2, 4, 10], help="of NaCl")
+    parser.add_argument("--jobs", type=int, default=1, help="processes of one thread")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "residual.jsonl")
     return parser.parse_args()
 
 
 def runs(given: argparse.Namespace) -> list[Run]:
-    found = [Run("nacl", "NaCl", n, 0) for n in given.frames if "nacl" in given.cases]
+    folder = str(given.out.parent / f"{given.out.stem}-pools")
+    found = [Run("nacl", "NaCl", n, 0, folder) for n in given.frames if "nacl" in given.cases]
     for case, frames in (("untuned", (1, 2)), ("tuned", (2,))):
         if case in given.cases:
             found += [
-                Run(case, c, n, s) for c in given.crystals for s in given.seeds for n in frames
+                Run(case, crystal, n, seed, folder)
+                for crystal in given.crystals
+                for seed in given.seeds
+                for n in frames
             ]
     return found
 
 
-def nacl(run: Run, folder: Path) -> Result:
+def nacl(run: Run) -> Result:
     frames = list(frames_of("nacl"))[: run.frames]
     return errors(pools.FOUNDATION, unit_cell("nacl"), SUPERCELL, frames, vasp_phonons("nacl"))
 
 
-def untuned(run: Run, folder: Path) -> Result:
+def untuned(run: Run) -> Result:
     frames = rattles(run.crystal, run.seed)[: run.frames]
     return of_crystal(pools.FOUNDATION, run.crystal, frames)
 
 
-def tuned(run: Run, folder: Path) -> Result:
-    sides = pools.chosen_frames(run.crystal, "energy", pools.LARGEST, run.seed, True, folder)
+def tuned(run: Run) -> Result:
+    sides = pools.chosen_frames(
+        run.crystal, "energy", pools.LARGEST, run.seed, True, Path(run.folder)
+    )
     train, valid = map(pools.labelled, sides)
     options = parse_overrides("lora", [f"seed={run.seed}"])
     dataset = assemble_given(train, valid, labeller=pools.REFERENCE)
@@ -96,11 +112,19 @@ def tuned(run: Run, folder: Path) -> Result:
     return of_crystal(document.model, run.crystal, train) | {"seconds": document.seconds}
 
 
-CASES: Final[dict[str, Callable[[Run, Path], Result]]] = {
+CASES: Final[dict[str, Callable[[Run], Result]]] = {
     "nacl": nacl,
     "untuned": untuned,
     "tuned": tuned,
 }
+
+
+def fit(run: Run) -> Result:
+    """Run one case; one thread."""
+    torch.set_num_threads(1)
+    found = CASES[run.case](run)
+    seconds = found.pop("seconds", None)
+    return asdict(run) | {"key": run.key, "zone_mae": found["residual"], "seconds": seconds} | found
 
 
 def rattles(crystal: str, seed: int) -> list[Frame]:
@@ -130,38 +154,14 @@ def errors(
     settings = PhononSettings(supercell_matrix=matrix, min_length=pools.LENGTH)
     plan = plan_residual(plan_displacements(crystal, settings), list(frames), required=True)
     evaluator = load_evaluator(model, "cpu")
-    source = evaluator.source("untuned", pools.FOUNDATION, None)
+    source = evaluator.source("tuned", pools.FOUNDATION, None)
     document = analyse_residual(plan, evaluator(plan.structures), source)
-    variants = [residual_variant(document, name) for name in ("model", "symfc")]
-    sets = [PropertySet(source=source, phonon=d) for d in (reference, document, *variants)]
-    rows = compare(sets[0], sets[1:]).rows
-    names = ("residual", "model", "symfc")
-    found = {n: r.deviations.frequency_mae for n, r in zip(names, rows, strict=True)}
+    assert document.residual is not None
+    sides = (PropertySet(source=d.source, phonon=d) for d in (reference, document))
+    rows = compare(next(sides), list(sides)).rows
+    names = {"tuned": "model", "tuned" + CORRECTED: "residual", SYMFC: "symfc"}
+    found = {names[row.source.role]: row.deviations.frequency_mae for row in rows}
     return found | {"fit": document.residual.model_dump(mode="json")}
-
-
-def read(path: Path) -> list[Result]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def run_all(wanted: Sequence[Run], path: Path) -> list[Result]:
-    """Run what ``path`` does not hold yet and return the results asked for."""
-    torch.set_num_threads(1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.environ["PHONOTUNE_CHECKPOINT_DIR"] = str(path.parent / f"{path.stem}-checkpoints")
-    done = [{k: r[k] for k in asdict(wanted[0])} for r in read(path)] if wanted else []
-    with path.open("a", encoding="utf-8") as stream:
-        for run in wanted:
-            if asdict(run) in done:
-                continue
-            result = asdict(run) | CASES[run.case](run, path.parent / f"{path.stem}-pools")
-            stream.write(json.dumps(result) + "\n")
-            stream.flush()
-            print(f"{run}: {result['residual']:.4f} THz", flush=True)
-    keys = [asdict(run) for run in wanted]
-    return [r for r in read(path) if {k: r[k] for k in keys[0]} in keys]
 
 
 def table(results: Sequence[Result]) -> str:
@@ -178,7 +178,7 @@ def table(results: Sequence[Result]) -> str:
 
 def main() -> None:
     given = arguments()
-    print(table(run_all(runs(given), given.out)))
+    print(table(run_all(fit, runs(given), given.out, given.jobs)))
 
 
 if __name__ == "__main__":

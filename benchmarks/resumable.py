@@ -76,8 +76,7 @@ def _record(trial: Trial, future: Any, stream: Any) -> None:
         return
     stream.write(json.dumps(result) + "\n")
     stream.flush()
-    zone, forces, seconds = (result[k] for k in ("zone_mae", "valid_forces", "seconds"))
-    print(f"{trial.name}: {zone:.4f} THz, {forces:.3f} meV/Å, {seconds:.0f} s", flush=True)
+    print(f"{trial.name}: {result['zone_mae']:.4f} THz", flush=True)
 
 
 def values(results: Sequence[Result], key: str, **where: object) -> list[float]:

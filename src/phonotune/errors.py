@@ -46,6 +46,22 @@ class TrainingInterruptedError(PhonotuneError):
     """A signal or the end of the walltime stopped a training; its checkpoint is written."""
 
 
+class WalltimeError(TrainingInterruptedError):
+    """The end of the walltime stopped a training or a long evaluation; what is done is kept.
+
+    Parameters
+    ----------
+    message
+        What stopped, and where it goes on.
+    progress
+        Whole epochs, or structures, that this call added; 0: the next call would get no further.
+    """
+
+    def __init__(self, message: str, progress: int) -> None:
+        super().__init__(message)
+        self.progress = progress
+
+
 class LabelError(PhonotuneError):
     """Too few labelled frames came back."""
 

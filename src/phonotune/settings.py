@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -39,10 +40,21 @@ class PhonotuneSettings(BaseSettings):
     walltime_margin: float = Field(
         default=120.0,
         ge=0,
-        description="seconds before a Slurm job's end at which a training stops",
+        description="seconds before a Slurm job's end at which a training or evaluation stops",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         default="auto", description="device, chosen inside the job"
+    )
+    jobs_per_gpu: int = Field(
+        default=1, ge=1, description="jobs that share a GPU of this node; 1: each has its own"
+    )
+    lease_dir: Path = Field(
+        default_factory=lambda: Path(f"/tmp/phonotune-{os.getuid()}"),
+        description="lock files of the GPUs, local to the node and the same for all its jobs; "
+        "default is /tmp/phonotune-UID",
+    )
+    lease_seconds: float = Field(
+        default=3600.0, ge=0, description="seconds that a job waits for a free GPU"
     )
     atoms_per_batch: int | None = Field(
         default=None,

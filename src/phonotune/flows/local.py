@@ -154,11 +154,13 @@ class _Runner:
     def _is_finished(self, job: Job) -> bool:
         """Return whether the store holds this very job's output, its blobs included.
 
+        A job that went on after the end of a walltime left it under a later index.
+
         A generator's own document has no output, so it runs again and its children are found.
         """
         if self.renewed.intersection(job.input_uuids):
             return False
-        done = {"uuid": job.uuid, "index": job.index, "output": {"$ne": None}}
+        done = {"uuid": job.uuid, "index": {"$gte": job.index}, "output": {"$ne": None}}
         row = self.store.query_one(done, ["metadata", "output"], load=False)
         if row is None or row["metadata"].get("phonotune", {}).get("content") != content_of(job):
             return False

@@ -20,6 +20,9 @@ def _default_config() -> FineTuneConfig:
 class FineTuneMaker(Maker):
     """Fine-tune a foundation model; resumes from its checkpoint if it was killed.
 
+    Near the end of a Slurm job's walltime it writes its checkpoint and goes on in a further job
+    (:func:`phonotune.jobs.base.repeat`); what depends on it waits for the final model.
+
     Parameters
     ----------
     foundation
@@ -34,7 +37,13 @@ class FineTuneMaker(Maker):
 
     @role_job("gpu_train", TrainingDocument)
     def make(self, dataset: DatasetDocument) -> TrainingDocument:
-        """Fine-tune on ``dataset``; ``.output.model`` is what the property Makers take."""
+        """Fine-tune on ``dataset``; ``.output.model`` is what the property Makers take.
+
+        Raises
+        ------
+        TrainingInterruptedError
+            SIGTERM came; the same job, run again, goes on.
+        """
         from phonotune.training.finetune import finetune
 
         return finetune(dataset, self.foundation, self.config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import monotonic
 
-from phonotune.errors import FramesError, TrainingError, TrainingInterruptedError
+from phonotune.errors import FramesError, TrainingError, TrainingInterruptedError, WalltimeError
 from phonotune.models.adapter import Adapter
 from phonotune.models.foundation import find_foundation, load_foundation
 from phonotune.schemas.dataset import DatasetDocument, Frame
@@ -58,7 +58,9 @@ def finetune(
     TrainingError
         The start gives no number on the validation frames, or training diverged at once.
     TrainingInterruptedError
-        SIGTERM or the end of the walltime came first; the same call goes on.
+        SIGTERM came first; the same call goes on.
+    WalltimeError
+        The end of the walltime came first; the same call goes on.
     """
     train, valid = dataset.train_frames(), dataset.valid_frames()
     _check_frames(train, valid)
@@ -108,13 +110,18 @@ def _train(
     plan, task = shared.task(options)
     state = start_state(plan, options, shared.base, shared.like)
     checkpoint.read_into(state)
+    before = max(1, len(state.history))
     stop = run(task, state, options, _Watch(checkpoint, state, progress), interruption)
+    interruption.epochs += len(state.history) - before
     checkpoint.write(state)
     if stop.kind == "interrupted":
-        raise TrainingInterruptedError(
+        message = (
             f"Training stopped after {len(state.history) - 1} epochs: {stop.reason}. Its checkpoint "
             f"is {checkpoint.path}; the same call goes on from there."
         )
+        if interruption.near_end:
+            raise WalltimeError(message, interruption.epochs)
+        raise TrainingInterruptedError(message)
     if stop.kind == "diverged" and best_epoch(state.valid_losses) == 0:
         raise TrainingError(
             f"Training {stop.reason}, and no epoch was better than the start. Lower lr (now "

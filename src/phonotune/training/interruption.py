@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Final
 
 from phonotune.errors import ConfigError
+from phonotune.settings import get_settings
 from phonotune.training.options import Options
 from phonotune.training.schedule import Stop, out_of_time
 
@@ -33,10 +34,18 @@ class Interruption:
         When to stop, seconds since 1970; None without a walltime.
     signalled
         Name of the signal that came, or None.
+    epochs
+        Whole epochs that this call did, over all members of a committee.
     """
 
     end: float | None = None
     signalled: str | None = None
+    epochs: int = 0
+
+    @property
+    def near_end(self) -> bool:
+        """Whether the walltime is nearly over; a SIGTERM before that is a person's or the scheduler's."""
+        return self.end is not None and time() >= self.end
 
     def within(self, options: Options, spent: float) -> Callable[[], Stop | None]:
         """Return what the loop asks after every step, for an epoch that begins now.
@@ -51,10 +60,10 @@ class Interruption:
         started, limit = perf_counter(), options.max_seconds
 
         def ended() -> Stop | None:
+            if self.near_end:
+                return Stop("interrupted", "the job's walltime is nearly over")
             if self.signalled is not None:
                 return Stop("interrupted", f"{self.signalled} received")
-            if self.end is not None and time() >= self.end:
-                return Stop("interrupted", "the job's walltime is nearly over")
             if limit is not None and spent + perf_counter() - started >= limit:
                 return out_of_time(limit)
             return None
@@ -93,6 +102,17 @@ def watch(margin: float) -> Iterator[Interruption]:
         yield interruption
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def walltime() -> Interruption:
+    """Return the walltime of this process, less the setting ``walltime_margin``; no signal is caught.
+
+    Raises
+    ------
+    ConfigError
+        ``SLURM_JOB_END_TIME`` is set and is no number.
+    """
+    return Interruption(_end(get_settings().walltime_margin))
 
 
 def _end(margin: float) -> float | None:

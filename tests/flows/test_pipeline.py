@@ -56,12 +56,22 @@ def test_the_comparison_holds_reference_untuned_and_every_strategy(finished):
     store, *_ = finished
     (comparison,) = ResultStore(store).query(kind="comparison")
     assert comparison.reference.evaluator == "emt"
-    assert [row.source.role for row in comparison.rows] == ["untuned", "lora", "equitrain"]
-    for row in comparison.rows:
-        assert row.deviations.frequency_mae > 0
-        assert row.properties.bulk_modulus is not None
-    ids = {row.source.model_id for row in comparison.rows}
-    assert len(ids) == 3
+    rows = {row.source.role: row for row in comparison.rows}
+    models = ["untuned", "lora", "equitrain"]
+    corrected = [f"{model} + ΔΦ" for model in models]
+    pairs = [role for pair in zip(models, corrected, strict=True) for role in pair]
+    assert list(rows) == [*pairs, "symfc"]
+    assert all(row.deviations.frequency_mae > 0 for row in comparison.rows)
+    assert all(rows[model].properties.bulk_modulus is not None for model in models)
+    assert len({rows[model].source.model_id for model in models}) == 3
+
+
+def test_residual_force_constants_bring_every_model_nearer_to_the_reference(finished):
+    store, *_ = finished
+    (comparison,) = ResultStore(store).query(kind="comparison")
+    errors = {row.source.role: row.deviations.frequency_mae for row in comparison.rows}
+    for model in ("untuned", "lora", "equitrain"):
+        assert errors[f"{model} + ΔΦ"] < errors[model]
 
 
 def test_no_model_is_worse_on_validation_than_the_foundation(finished):

@@ -107,7 +107,8 @@ def test_the_page_does_not_scroll_sideways(light, index: int) -> None:
 def test_every_figure_is_shown_whole(light, index: int) -> None:
     seen = light[0][index]
     names = [figure["name"] for figure in seen["figures"]]
-    first, last = ["bands", "frequencies", "thermal"], ["elastic", "parity", "history"]
+    first = ["bands", "frequencies", "branches", "thermal"]
+    last = ["elastic", "parity", "history"]
     assert names == [*first, "well", *last, *first, *last]
     for figure in seen["figures"]:
         assert figure["count"] >= 1

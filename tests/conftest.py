@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib.util
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -72,3 +74,59 @@ def tiny_card() -> ArchitectureCard:
         scale=0.3,
         shift=0.1,
     )
+
+
+def _servers() -> Any:
+    """Return the module ``tests/servers/mongo.py``; the tests are no package."""
+    spec = importlib.util.spec_from_file_location(
+        "tests_servers_mongo", Path(__file__).parent / "servers" / "mongo.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """Start MongoDB servers, ``mongo_server(durable=True)``; the test skips where there is no program."""
+    servers = _servers()
+    program = servers.find_program()
+    if program is None:
+        pytest.skip(servers.NONE_HERE)
+    started = []
+
+    def start(**options: bool) -> Any:
+        server = servers.MongoServer(tmp_path_factory.mktemp("mongo"), program, **options)
+        started.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def mongo_uri(request: pytest.FixtureRequest) -> str:
+    """Address of a MongoDB server: the one given, else one started for the session."""
+    given: str | None = _servers().given_uri()
+    return given or str(request.getfixturevalue("mongo_server")().uri)
+
+
+@pytest.fixture
+def mongo_yaml(mongo_uri: str, tmp_path: Path) -> Iterator[Path]:
+    """Store file of a database of its own on the server, dropped afterwards."""
+    from pymongo import MongoClient
+
+    database = f"phonotune_test_{uuid4().hex[:12]}"
+    part = "{{type: {}, uri: '{}', database: {}, collection_name: {}}}"
+    path = tmp_path / "store.yaml"
+    path.write_text(
+        f"docs_store: {part.format('MongoStore', mongo_uri, database, 'outputs')}\n"
+        f"additional_stores: {{data: {part.format('GridFSStore', mongo_uri, database, 'blobs')}}}\n"
+    )
+    yield path
+    with MongoClient(mongo_uri) as client:
+        client.drop_database(database)

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from phonotune.jobs.dataset import DatasetMaker
     from phonotune.jobs.elastic import ElasticMaker
     from phonotune.jobs.finetune import FineTuneMaker
+    from phonotune.jobs.foreign import TaskFramesMaker
     from phonotune.jobs.label import LabelMaker
     from phonotune.jobs.phonon import PhononMaker
+    from phonotune.jobs.phonon_flow import PhononFlowMaker
     from phonotune.jobs.quasi_harmonic import QuasiHarmonicMaker
     from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
     from phonotune.jobs.transitions import TransitionMaker
@@ -35,12 +37,14 @@ __all__ = [
     "FineTuneConfig",
     "FineTuneMaker",
     "LabelMaker",
+    "PhononFlowMaker",
     "PhononMaker",
     "PhonotuneMaker",
     "QuasiHarmonicMaker",
     "RattleMaker",
     "ResultStore",
     "SelectMaker",
+    "TaskFramesMaker",
     "TrajectoryMaker",
     "TransitionMaker",
     "load_calculator",
@@ -62,6 +66,8 @@ _HOME = {
     "ResultStore": "store",
     "SelectMaker": "jobs.sample",
     "TrajectoryMaker": "jobs.sample",
+    "PhononFlowMaker": "jobs.phonon_flow",
+    "TaskFramesMaker": "jobs.foreign",
     "TransitionMaker": "jobs.transitions",
     "load_calculator": "models.calculator",
 }

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from phonotune.cli import (
+    archive,
     compare,
     dataset,
     demo,
@@ -18,6 +19,7 @@ from phonotune.cli import (
     finetune,
     importing,
     label,
+    lineage,
     merge,
     models,
     phonons,
@@ -25,6 +27,7 @@ from phonotune.cli import (
     results,
     run,
     sample,
+    show,
     thermal,
     transitions,
     wells,
@@ -111,6 +114,9 @@ _add("double-well", wells.double_well, PIECES, supercell=True)
 _add("transitions", transitions.transitions, PIECES)
 _add("compare", compare.compare, RESULTS)
 _add("results", results.results, RESULTS)
+_add("show", show.show, RESULTS)
+_add("lineage", lineage.lineage, RESULTS)
+app.add_typer(archive.app, name="archive", rich_help_panel=RESULTS)
 _add("report", report.report, RESULTS)
 _add("doctor", doctor.doctor, SETUP)
 app.add_typer(models.app, name="models", rich_help_panel=SETUP)

@@ -6,24 +6,39 @@ In a Maker: ``force_field_name={"@module": "phonotune.models.calculator", "@call
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, cast
 
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import FoundationError, StructureError
-from phonotune.models.adapter import find_model
+from phonotune.models.adapter import find_model, model_record
 from phonotune.models.committee import AnyEvaluator, load_evaluator
 from phonotune.ports import Evaluator
+from phonotune.schemas.blob import join_blobs
 from phonotune.schemas.training import ModelRecord
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+
+_MODEL_ID: Final = re.compile(r"[0-9a-f]{64}")
+_START_OF_ID: Final = re.compile(r"[0-9a-f]{6,64}")
+
+
+class ModelSource(Protocol):
+    """Where models are kept by their id; :class:`phonotune.ResultStore` is one."""
+
+    def model(self, model_id: str) -> ModelRecord:
+        """Return the model; raises InputError if it is not there."""
+        ...
 
 
 class EvaluatorCalculator(Calculator):
@@ -67,32 +82,56 @@ def load_calculator(
     device: str = "auto",
     dtype: str = "float64",
     sha256: str | None = None,
+    store: ModelSource | None = None,
 ) -> Calculator:
     """Load a model as an ASE calculator; a process loads each model once.
 
     Parameters
     ----------
     model
-        A model directory, a foundation's name, a trusted foundation file, or a record.
+        A model directory, a foundation's name, a trusted foundation file, a record, or a model_id
+        (all 64 digits; with ``store`` six or more): that model comes out of the database alone.
     device
         ``"auto"`` or a torch device.
     dtype
         ``"float64"`` or ``"float32"``.
     sha256
         If given, the foundation must be this file.
+    store
+        Where a model_id is looked up, e.g. ``ResultStore("store.yaml")``; None takes the default store.
 
     Raises
     ------
     InputError
         Nothing of that name is known, it must not be loaded, or it is another file.
     """
-    record = find_model(model)
+    record = _find(model, store)
     if sha256 not in (None, record.foundation.sha256):
         raise FoundationError(
             f"Model {record.foundation.name!r} has sha256 {record.foundation.sha256[:12]} here, "
             f"{str(sha256)[:12]} is asked for. Use the file that the flow was made with."
         )
     return EvaluatorCalculator(_evaluator(_Model(record.model_id, record), device, dtype))
+
+
+def _find(model: ModelRecord | str | Path, store: ModelSource | None) -> ModelRecord:
+    """Return the record of a model; a model_id is looked up in a store."""
+    pattern = _MODEL_ID if store is None else _START_OF_ID
+    if not isinstance(model, str) or not pattern.fullmatch(model) or Path(model).exists():
+        return find_model(model)
+    # the store lies above: it is named by the package's public surface, never imported here
+    source = store or cast(ModelSource, import_module("phonotune").ResultStore())
+    record = source.model(model)
+    adapters = [join_blobs(parts) for parts in record.adapters]
+    named = model_record(
+        record.foundation, record.strategy, adapters, record.dataset_hash, record.config
+    )
+    if named.model_id != record.model_id:
+        raise FoundationError(
+            f"The store gave another model than {record.model_id[:12]}: its parts have the id "
+            f"{named.model_id[:12]}. The store is damaged; train again or load an archive."
+        )
+    return record
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 from jobflow import JobStore
-from maggma.stores import MontyStore
+from maggma.core import Store
+from maggma.stores import MemoryStore, MontyStore
+from pymongo.errors import PyMongoError
 
 from phonotune.errors import StoreError
 from phonotune.settings import get_settings
+from phonotune.store.credentials import describe, masked, secrets_of
 
 BLOB_STORE: Final[str] = "data"
 """Name of the additional store that holds the Blobs."""
 
-_EXAMPLE = (
-    "docs_store: {type: MongoStore, host: HOST, database: DB, collection_name: outputs}; "
-    "additional_stores: {data: {type: GridFSStore, host: HOST, database: DB, collection_name: blobs}}"
+SERVER_PATIENCE: Final = 4.0
+"""Seconds until a server that does not answer counts as not there, unless the yaml says otherwise."""
+
+EXAMPLE: Final = (
+    "docs_store: {type: MongoStore, host: HOST, database: DB, username: USER, password: PASSWORD, "
+    "collection_name: outputs}; additional_stores: {data: {type: GridFSStore, host: HOST, database: "
+    "DB, username: USER, password: PASSWORD, collection_name: blobs}}"
 )
 
 
@@ -35,36 +44,64 @@ def open_store(path: Path | None = None) -> JobStore:
     Raises
     ------
     StoreError
-        If the store cannot be reached or written, or has no additional store ``data``.
+        If the store cannot be reached or read, or has no additional store ``data``.
+        :func:`phonotune.store.check_store` also tries to write.
     """
     chosen = path if path is not None else get_settings().store
     if chosen is None and os.environ.get("JOBFLOW_CONFIG_FILE"):
         return _configured_store()
     chosen = Path(chosen).expanduser() if chosen is not None else get_settings().store_path
     if chosen.suffix in {".yaml", ".yml"}:
-        return _connect(_from_yaml(chosen), str(chosen))
-    return _connect(_embedded(chosen), str(chosen))
+        return connect(_from_yaml(chosen), str(chosen))
+    return connect(_embedded(chosen), str(chosen))
+
+
+def parts_of(store: JobStore) -> Iterator[Store]:
+    """Yield the store of the documents, then those of the Blobs."""
+    yield store.docs_store
+    yield from store.additional_stores.values()
+
+
+def is_embedded(store: Store) -> bool:
+    """Return True for a store in this process: no server, no index, every query reads all."""
+    return isinstance(store, MemoryStore | MontyStore)
 
 
 def _configured_store() -> JobStore:
     from jobflow import SETTINGS
 
-    return _connect(SETTINGS.JOB_STORE, os.environ["JOBFLOW_CONFIG_FILE"])
+    return connect(SETTINGS.JOB_STORE, os.environ["JOBFLOW_CONFIG_FILE"])
 
 
 def _from_yaml(path: Path) -> JobStore:
-    if not path.is_file():
-        raise StoreError(f"Store file {str(path)!r} does not exist. Write one like: {_EXAMPLE}.")
-    spec = yaml.safe_load(path.read_text())
+    spec = _read_yaml(path)
     if not isinstance(spec, dict) or "docs_store" not in spec:
-        raise StoreError(f"Store file {str(path)!r} has no docs_store. Write one like: {_EXAMPLE}.")
+        raise StoreError(f"Store file {str(path)!r} has no docs_store. Write one like: {EXAMPLE}.")
     try:
         return JobStore.from_dict_spec(spec)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, PyMongoError) as error:
         raise StoreError(
-            f"Store file {str(path)!r} does not describe a job store ({error}). "
-            f"Write one like: {_EXAMPLE}."
+            f"Store file {str(path)!r} does not describe a job store "
+            f"({masked(str(error), secrets_of(spec))}). Write one like: {EXAMPLE}."
+        ) from None
+
+
+def _read_yaml(path: Path) -> Any:
+    if not path.is_file():
+        raise StoreError(f"Store file {str(path)!r} does not exist. Write one like: {EXAMPLE}.")
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StoreError(
+            f"Store file {str(path)!r} cannot be read ({error.strerror}). Choose another with "
+            "--store or PHONOTUNE_STORE."
         ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        where = "" if line is None else f" (line {line + 1})"
+        raise StoreError(
+            f"Store file {str(path)!r} is no yaml{where}. Write one like: {EXAMPLE}."
+        ) from None  # the parser's own message quotes the line, and with it a password
 
 
 def _embedded(folder: Path) -> JobStore:
@@ -93,17 +130,78 @@ def _embedded(folder: Path) -> JobStore:
     )
 
 
-def _connect(store: JobStore, where: str) -> JobStore:
+def connect(store: JobStore, where: str) -> JobStore:
+    """Connect a store and read from each of its parts; `where` names it in errors.
+
+    Raises
+    ------
+    StoreError
+        One sentence on what is wrong, and what to write.
+    """
     if BLOB_STORE not in store.additional_stores:
         raise StoreError(
             f"The store of {where!r} has no additional store {BLOB_STORE!r} for arrays. "
-            f"Write the file like: {_EXAMPLE}."
+            f"Write the file like: {EXAMPLE}."
         )
+    part = store.docs_store
     try:
-        store.connect()
-        store.query_one({"uuid": "phonotune connection check"}, ["uuid"])
-    except (OSError, RuntimeError, ValueError) as error:
-        raise StoreError(
-            f"The store of {where!r} cannot be opened: {error}. Is it running?"
-        ) from error
+        for part in parts_of(store):
+            _be_impatient(part)
+            part.connect()
+            part.query_one({part.key: "phonotune connection check"}, [part.key])
+    except (OSError, RuntimeError, ValueError, PyMongoError) as error:
+        close(store)
+        raise refusal(error, part, where) from None
     return store
+
+
+def close(store: JobStore) -> None:
+    """Close those parts of a store that are connected."""
+    for part in parts_of(store):
+        if getattr(part, "_coll", None) is not None and not is_embedded(part):
+            part.close()
+
+
+def _be_impatient(store: Store) -> None:
+    """Give up on a server after SERVER_PATIENCE instead of pymongo's 30 s."""
+    options = getattr(store, "mongoclient_kwargs", None)
+    if options is not None:
+        patience = {"serverSelectionTimeoutMS": int(1000 * SERVER_PATIENCE)}
+        store.mongoclient_kwargs = patience | options
+
+
+def refusal(error: Exception, store: Store, where: str, doing: str = "read") -> StoreError:
+    """Return the error of a store that refused, as one sentence without credentials.
+
+    Parameters
+    ----------
+    error
+        What the database's client raised.
+    store
+        The part of the job store that refused.
+    where
+        The file or folder that names the store.
+    doing
+        ``"read"`` or ``"written"``.
+    """
+    from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure
+
+    name = describe(store)
+    text = masked(str(error), secrets_of([vars(store)]))
+    text = re.split(r", (?:Timeout|full error):|\(configured timeouts", text)[0].strip()
+    code = error.code if isinstance(error, OperationFailure) else None
+    if isinstance(error, ConnectionFailure):
+        what = (
+            f"{name} of {where!r} does not answer within {SERVER_PATIENCE:g} s ({text}). "
+            "Is the server running, are host and port right, does a firewall or tunnel stand between?"
+        )
+    elif code == 18 or "authentication" in text.lower():
+        what = f"{name} of {where!r} refuses this user and password ({text})."
+    elif code == 13:
+        what = f"{name} of {where!r} cannot be {doing} by this user ({text}). Give it the role readWrite."
+    elif isinstance(error, ConfigurationError):
+        what = f"{name} of {where!r} is no address of a database ({text})."
+    else:
+        what = f"{name} of {where!r} cannot be {doing} ({text})."
+    advice = "" if is_embedded(store) else f" The file looks like: {EXAMPLE}."
+    return StoreError(f"The store {masked(what)}{advice}")

@@ -29,8 +29,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install -c $(CONSTRAINTS) -e .
 	touch $@
 
+# A MongoDB wire server for the tests, run as a process of its own (GPL: never a dependency of the package).
 $(VENV)/.dev: $(VENV)/.installed
 	$(PIP) install -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'
+	$(PIP) install -c $(CONSTRAINTS) SecantusDB==0.7.0b3
 	touch $@
 
 demo: install

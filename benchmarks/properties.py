@@ -9,6 +9,7 @@ supercell, the POSCAR of the VASP data), same displacement. From structure to re
 DOS and thermal properties; matcalc makes neither bands nor a DOS. A `job` runs through jobflow into
 a store in memory and loads its model itself, as atomate2's do; the functions, like matcalc, have it loaded.
 
+The peers' Python has torch, mace-torch==0.3.16, matcalc==0.7.0 and atomate2==0.1.5 (constraints.txt fits).
 With --batches: a low-symmetry crystal, its displaced cells in batches against one by one; seconds and memory
 by number of atoms in a batch.
 """

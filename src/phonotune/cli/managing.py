@@ -1,0 +1,118 @@
+"""Options of the commands that speak to a manager, and the tables they show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from phonotune.cli.tables import new_table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from phonotune.flows.status import StageStatus
+
+Manager = Annotated[
+    str,
+    typer.Option(
+        "--manager",
+        envvar="PHONOTUNE_MANAGER",
+        metavar="NAME",
+        help="fireworks or jobflow-remote.",
+        show_default=False,
+    ),
+]
+MaybeManager = Annotated[
+    str | None,
+    typer.Option(
+        "--manager",
+        metavar="NAME",
+        help="Examine the workers of fireworks or jobflow-remote instead of this machine.",
+        show_default=False,
+    ),
+]
+ProfileFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--profile",
+        envvar="PHONOTUNE_PROFILE",
+        metavar="FILE",
+        help="Which worker takes which role; `phonotune profile init` writes one.",
+        show_default=False,
+    ),
+]
+OnlyFormula = Annotated[
+    str | None,
+    typer.Option(
+        "--formula", metavar="F", help="Only this reduced formula, e.g. BaTiO3.", show_default=False
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="YAML with fields of PhonotuneMaker; options given here replace them.",
+        show_default=False,
+    ),
+]
+FoundationName = Annotated[
+    str | None,
+    typer.Option(
+        "--foundation",
+        metavar="NAME|FILE",
+        help="Foundation model. Default: mace-mp-0b3.",
+        show_default=False,
+    ),
+]
+LabellerName = Annotated[
+    str | None,
+    typer.Option(
+        "--labeller",
+        metavar="NAME",
+        help="Who labels frames and is the reference: vasp (default), teacher (a toy), gfn1-xtb, "
+        "emt, chgnet, mace:<foundation>, <module>:<Class>.",
+        show_default=False,
+    ),
+]
+Strategies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--strategy",
+        metavar="NAME",
+        help="Fine-tuning strategy, one model each; repeatable. Default: lora.",
+        show_default=False,
+    ),
+]
+
+_SHOWN = ("waiting", "ready", "queued", "running", "paused", "done", "failed", "cancelled")
+
+
+def status_table(rows: Sequence[StageStatus]) -> RenderableType:
+    """Return the table of ``status``: a row a stage, a column a state that occurs."""
+    states = [state for state in _SHOWN if any(state in row.counts for row in rows)]
+    cells = []
+    for row in rows:
+        counts = [str(row.counts.get(state, "")) for state in states]  # type: ignore[call-overload]
+        cells.append((row.material, row.stage, row.worker, *counts))
+    return new_table(None, ("material", "stage", "worker", *states), cells, numbers=False)
+
+
+def status_payload(rows: Sequence[StageStatus]) -> dict[str, Any]:
+    """Return what ``status --json`` prints."""
+    return {
+        "stages": [
+            {
+                "material": row.material,
+                "material_id": row.material_id,
+                "stage": row.stage,
+                "worker": row.worker,
+                "counts": dict(row.counts),
+                "errors": row.errors,
+            }
+            for row in rows
+        ]
+    }

@@ -1,0 +1,178 @@
+"""The queue of jobflow-remote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from jobflow import Flow, JobStore
+from pymongo.errors import PyMongoError
+
+from phonotune.errors import ConfigError, StoreError
+from phonotune.flows.queues import (
+    Manager,
+    Queue,
+    QueuedJob,
+    State,
+    answer_soon,
+    last_line,
+    need,
+)
+from phonotune.flows.routing import ROLES, Profile
+from phonotune.store import check_store
+
+_STATES: Final[dict[str, State]] = {
+    "WAITING": "waiting",
+    "READY": "ready",
+    "CHECKED_OUT": "queued",
+    "UPLOADED": "queued",
+    "SUBMITTED": "queued",
+    "BATCH_SUBMITTED": "queued",
+    "RUNNING": "running",
+    "BATCH_RUNNING": "running",
+    "RUN_FINISHED": "running",
+    "DOWNLOADED": "running",
+    "PAUSED": "paused",
+    "COMPLETED": "done",
+    "FAILED": "failed",
+    "REMOTE_ERROR": "failed",
+    "STOPPED": "cancelled",
+    "USER_STOPPED": "cancelled",
+}
+_STOPPABLE: Final = ("ready", "queued", "running")
+_FIELDS: Final = (
+    "db_id",
+    "uuid",
+    "index",
+    "state",
+    "worker",
+    "job.name",
+    "job.metadata.phonotune",
+    "error",
+    "remote.error",
+)
+
+
+class RemoteQueue(Queue):
+    """A project of jobflow-remote: the profile's, else jobflow-remote's own choice."""
+
+    manager: Manager = "jobflow-remote"
+
+    def __init__(self, profile: Profile) -> None:
+        self._module = need("jobflow_remote.jobs.jobcontroller", "jobflow-remote")
+        self.profile = profile
+        self._store: JobStore | None = None
+        self.project = _project(profile)
+        self.controller = self._module.JobController.from_project(self.project)
+        try:
+            with answer_soon():
+                initialised = self.controller.auxiliary.find_one({"next_id": {"$exists": True}})
+        except PyMongoError as error:
+            raise StoreError(
+                f"The queue database of project {self.project.name!r} does not answer "
+                f"({type(error).__name__}). `jf project check --errors` shows more."
+            ) from error
+        if initialised is None:
+            raise ConfigError(
+                f"The queue database of project {self.project.name!r} has not been set up. Run `jf -p "
+                f"{self.project.name} admin reset` once."
+            )
+
+    def store(self) -> JobStore:
+        """Return the project's job store, connected."""
+        if self._store is None:
+            self._store = check_store(self.project.get_jobstore())
+        return self._store
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._store is not None:
+            self._store.close()
+        self.controller.close()
+
+    def find(self, uuids: Sequence[str] | None = None) -> list[QueuedJob]:
+        """Return the jobs of these uuids, or all that phonotune made."""
+        query: dict[str, Any] = {"job.metadata.phonotune": {"$exists": True}}
+        if uuids is not None:
+            query = {"uuid": {"$in": list(uuids)}}
+        return [_queued(row) for row in self.controller.jobs.find(query, list(_FIELDS))]
+
+    def add(self, flow: Flow, default: str) -> list[str]:
+        """Add the flow to the queue.
+
+        Raises
+        ------
+        ConfigError
+            A worker of the profile is none of the project.
+        """
+        workers = set(self.project.workers)
+        for role in ROLES:
+            worker = self.profile.route_of(role).worker
+            if worker not in workers:
+                raise ConfigError(
+                    f"The profile sends role {role} to worker {worker!r}, which project "
+                    f"{self.project.name!r} does not have. Its workers: "
+                    f"{', '.join(sorted(workers)) or 'none'}. Change one of the two."
+                )
+        ids = self.controller.add_flow(flow, worker=default, allow_external_references=True)
+        return [str(db_id) for db_id in ids]
+
+    def retry(self, jobs: Sequence[QueuedJob]) -> dict[str, str | None]:
+        """Rerun failed jobs, with all that ran on without them."""
+        done: dict[str, str | None] = {}
+        for job in jobs:
+            for force in (False, True):
+                try:
+                    self.controller.rerun_job(db_id=job.id, force=force)
+                    done[job.id] = None
+                    break
+                except ValueError as error:
+                    done[job.id] = str(error)
+        return done
+
+    def cancel(self, jobs: Sequence[QueuedJob]) -> list[str]:
+        """Stop jobs; what is in a queue or running is cancelled there."""
+        states = need("jobflow_remote.jobs.state", "jobflow-remote").JobState
+        done = []
+        # what follows others first, so that nothing becomes ready meanwhile
+        for job in sorted(jobs, key=lambda job: job.state in _STOPPABLE):
+            if job.state in _STOPPABLE:
+                self.controller.stop_job(db_id=job.id, break_lock=False, wait=30)
+            else:
+                self.controller.set_job_state(states.USER_STOPPED, db_id=job.id, wait=30)
+            done.append(job.id)
+        return done
+
+    def remove(self, uuids: Sequence[str]) -> None:
+        """Delete the flows of these jobs."""
+        rows = self.controller.flows.find({"jobs": {"$in": list(uuids)}}, ["uuid"])
+        flows = [row["uuid"] for row in rows]
+        if flows:
+            self.controller.delete_flows(flow_ids=flows, max_limit=0, raise_on_error=True)
+
+
+def _project(profile: Profile) -> Any:
+    """Return the project; ConfigError in one sentence where there is none."""
+    manager = need("jobflow_remote.config.manager", "jobflow-remote").ConfigManager()
+    base = need("jobflow_remote.config.base", "jobflow-remote")
+    try:
+        return manager.get_project(profile.project)
+    except base.ConfigError as error:
+        raise ConfigError(
+            f"jobflow-remote's project cannot be used: {' '.join(str(error).split())} Looked in "
+            f"{manager.projects_folder}; `phonotune profile init --manager jobflow-remote` writes one."
+        ) from error
+
+
+def _queued(row: dict[str, Any]) -> QueuedJob:
+    remote = (row.get("remote") or {}).get("error")
+    return QueuedJob(
+        id=str(row["db_id"]),
+        uuid=row["uuid"],
+        index=int(row["index"]),
+        name=row["job"]["name"],
+        state=_STATES.get(row["state"], "unknown"),
+        about=(row["job"].get("metadata") or {}).get("phonotune", {}),
+        worker=row.get("worker"),
+        error=last_line(row.get("error") or remote),
+    )

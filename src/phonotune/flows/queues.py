@@ -1,0 +1,178 @@
+"""What both managers can do, in one vocabulary: find, add, rerun, stop, remove jobs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, Literal, Self, get_args
+
+import pymongo
+from jobflow import Flow, JobStore
+
+from phonotune.errors import ConfigError, StoreError, unknown_name
+from phonotune.flows.routing import Profile
+
+Manager = Literal["fireworks", "jobflow-remote"]
+State = Literal[
+    "waiting", "ready", "queued", "running", "paused", "done", "failed", "cancelled", "unknown"
+]
+STATES: Final[tuple[State, ...]] = get_args(State)
+SECONDS: Final = 5.0
+"""How long an answer of a database is waited for before anything is submitted."""
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """A job as a manager knows it.
+
+    Attributes
+    ----------
+    id
+        The manager's own id (fw_id, or db_id).
+    uuid, index
+        jobflow's name of the job.
+    about
+        What ``job.metadata["phonotune"]`` says: role, stage, formula, material_id, campaign.
+    worker
+        Category (FireWorks) or worker (jobflow-remote); None if the job has none.
+    error
+        Last line of what went wrong, of a failed job.
+    """
+
+    id: str
+    uuid: str
+    index: int
+    name: str
+    state: State
+    about: Mapping[str, Any]
+    worker: str | None = None
+    error: str | None = None
+
+
+class Queue(ABC):
+    """The jobs of one manager that phonotune made; a context that closes its connections."""
+
+    manager: Manager
+
+    def __enter__(self) -> Self:
+        """Return the queue."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connections to the databases, that of :meth:`store` included."""
+
+    @abstractmethod
+    def find(self, uuids: Sequence[str] | None = None) -> list[QueuedJob]:
+        """Return the jobs of these uuids, or all that phonotune made."""
+
+    @abstractmethod
+    def add(self, flow: Flow, default: str) -> list[str]:
+        """Add a routed flow and return the ids; ``default`` takes jobs that name no worker."""
+
+    @abstractmethod
+    def retry(self, jobs: Sequence[QueuedJob]) -> dict[str, str | None]:
+        """Make failed jobs ready again; return why not, or None, by id."""
+
+    @abstractmethod
+    def cancel(self, jobs: Sequence[QueuedJob]) -> list[str]:
+        """Stop jobs that have not finished, and return their ids; results stay."""
+
+    @abstractmethod
+    def remove(self, uuids: Sequence[str]) -> None:
+        """Forget the flows of these jobs; results stay in the store."""
+
+    @abstractmethod
+    def store(self) -> JobStore:
+        """Return the store, connected, that finished jobs write to."""
+
+    def lost(self, seconds: float) -> list[QueuedJob]:
+        """Return running jobs that gave no sign of life for a time (seconds)."""
+        return []
+
+
+def open_queue(manager: str, profile: Profile) -> Queue:
+    """Connect to a manager.
+
+    Raises
+    ------
+    ConfigError
+        The manager is unknown, not installed, or its configuration cannot be used.
+    StoreError
+        Its database does not answer within 5 s.
+    """
+    if manager == "fireworks":
+        from phonotune.flows.queue_fireworks import FireworksQueue
+
+        return FireworksQueue(profile)
+    if manager == "jobflow-remote":
+        from phonotune.flows.queue_remote import RemoteQueue
+
+        return RemoteQueue(profile)
+    raise unknown_name("manager", manager, get_args(Manager))
+
+
+def need(module: str, manager: Manager) -> Any:
+    """Import a module of a manager, which is an optional dependency.
+
+    Raises
+    ------
+    ConfigError
+        It is not installed.
+    """
+    extra = {"fireworks": "fireworks", "jobflow-remote": "remote"}[manager]
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"The manager {manager} is not installed here ({error.name} is missing). Install it with "
+            f"`pip install 'phonotune[{extra}]'`."
+        ) from error
+
+
+def jobflow_store(path: Path) -> JobStore:
+    """Return the store that a jobflow configuration file (``JOBFLOW_CONFIG_FILE``) describes.
+
+    Raises
+    ------
+    StoreError
+        There is no such file, or it holds no ``JOB_STORE``.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return JobStore.from_dict_spec(content["JOB_STORE"])
+    except OSError as error:
+        raise StoreError(f"The store file {path} cannot be read: {error.strerror}.") from error
+    except (KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
+        raise StoreError(
+            f"The store file {path} describes no job store under JOB_STORE ({type(error).__name__}). "
+            "`phonotune profile init` writes an example."
+        ) from error
+
+
+def answer_soon() -> Any:
+    """Return a context in which a database has 5 s to answer."""
+    return pymongo.timeout(SECONDS)
+
+
+def last_line(text: str | None) -> str | None:
+    """Return the last line of a traceback that is not empty."""
+    lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
+    return lines[-1] if lines else None
+
+
+def latest(jobs: Iterable[QueuedJob]) -> dict[str, QueuedJob]:
+    """Return each job by uuid; of one that replaced itself, what it became."""
+    found: dict[str, QueuedJob] = {}
+    for job in sorted(jobs, key=lambda job: job.index):
+        found[job.uuid] = job
+    return found

@@ -1,0 +1,179 @@
+"""Slurm, a MongoDB wire server, and a site of each manager on them, all of this test run only."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import urlsplit
+
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from phonotune.flows.local import run_flow
+from phonotune.flows.pipeline import PhonotuneMaker
+from phonotune.flows.profile_files import Site, write_profile
+from phonotune.models.relax import RelaxSettings
+from phonotune.physics.elastic import ElasticSettings
+from phonotune.physics.phonon import PhononSettings
+from phonotune.physics.wells import WellSettings
+from phonotune.sampling.rattle import RattleSettings
+from phonotune.sampling.select import SelectSettings
+from phonotune.schemas.comparison import ComparisonDocument
+from phonotune.store import ResultStore, open_store
+
+SERVERS = Path(__file__).parents[1] / "servers"
+BIN = Path(sys.executable).parent
+MAKER = PhonotuneMaker(
+    foundation="mini",
+    labeller="emt",
+    strategies=["lora"],
+    overrides=["max_epochs=2"],
+    rattle=RattleSettings(n_cells=2, volumes=(0.0, 2.5), min_length=4.0, small=()),
+    relaxation=RelaxSettings(max_steps=5),
+    select=SelectSettings(budget=3, n_valid=1),
+    phonon=PhononSettings(supercell_matrix=((2, 0, 0), (0, 2, 0), (0, 0, 2))),
+    elastic=ElasticSettings(strains=(-0.005, 0.005)),
+    well=WellSettings(n_amplitudes=5),
+)
+
+
+def _load(name: str) -> ModuleType:
+    """Import a file of tests/servers."""
+    spec = importlib.util.spec_from_file_location(f"server_{name}", SERVERS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PROCESSES = _load("processes")
+
+
+@pytest.fixture(scope="session")
+def processes() -> ModuleType:
+    """How to start programs and wait for them."""
+    return PROCESSES
+
+
+@pytest.fixture(scope="session")
+def maker() -> PhonotuneMaker:
+    """The whole DAG in its smallest size."""
+    return MAKER
+
+
+@pytest.fixture(scope="session")
+def crystal() -> Structure:
+    """Primitive cell of fcc aluminium."""
+    cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.02), ["Al"], [[0, 0, 0]])
+    return cell.get_primitive_structure()
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
+    """One thread, and folders of this run, for everything that is started here."""
+    folder = tmp_path_factory.mktemp("cluster-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("PYTHONWARNINGS", "ignore")
+        patch.setenv("PATH", f"{BIN}:{os.environ['PATH']}")
+        for name in ("DATA_DIR", "CACHE_DIR", "CHECKPOINT_DIR"):
+            patch.setenv(f"PHONOTUNE_{name}", str(folder / name.lower()))
+        yield patch
+
+
+@pytest.fixture(scope="session")
+def slurm(
+    tmp_path_factory: pytest.TempPathFactory, environment: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """Slurm with the partitions cpu and gpu; the folder of its configuration."""
+    server = _load("slurm")
+    reason = server.missing()
+    if reason:
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("slurm")
+    for parent in (folder, *folder.parents[:3]):
+        parent.chmod(0o755)  # munged refuses folders of others' making
+    environment.setenv("SLURM_CONF", str(folder / "slurm.conf"))
+    try:
+        server.up(folder)
+        yield folder
+    finally:
+        server.down(folder)
+
+
+@pytest.fixture(scope="session")
+def mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """Host and port of a MongoDB wire server."""
+    servers = _load("mongo")
+    if given := servers.given_uri():
+        parts = urlsplit(given)
+        yield parts.hostname or "localhost", parts.port or 27017
+        return
+    program = servers.find_program()
+    if program is None:
+        pytest.skip(servers.NONE_HERE)
+    server = servers.MongoServer(tmp_path_factory.mktemp("mongo") / "data", program)
+    server.start()
+    yield "127.0.0.1", server.port
+    server.stop()
+
+
+@pytest.fixture
+def site(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    mongo: tuple[str, int],
+    slurm: Path,
+    environment: pytest.MonkeyPatch,
+) -> Path:
+    """Folder with the profile and the files of a manager, whose database is set up and empty."""
+    host, port = mongo
+    manager, database = request.param, f"phonotune_{os.getpid()}_{time.monotonic_ns()}"
+    write_profile(manager, tmp_path, Site(host=host, port=port, database=database))
+    environment.setenv("FW_CONFIG_FILE", str(tmp_path / "FW_config.yaml"))
+    (tmp_path / "FW_config.yaml").write_text("QUEUE_UPDATE_INTERVAL: 1\n")
+    environment.setenv("JFREMOTE_PROJECTS_FOLDER", str(tmp_path / "projects"))
+    environment.setenv("JFREMOTE_PROJECT", "phonotune")
+    if manager == "fireworks":
+        launchpad = str(tmp_path / "my_launchpad.yaml")
+        PROCESSES.run("lpad", "-l", launchpad, "reset", "--password", time.strftime("%Y-%m-%d"))
+    else:
+        quicken(tmp_path / "projects" / "phonotune.yaml")
+        PROCESSES.run("jf", "admin", "reset", "-y")
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def quiet(
+    crystal: Structure, tmp_path_factory: pytest.TempPathFactory, environment: pytest.MonkeyPatch
+) -> ComparisonDocument:
+    """What the flow gives when it runs here, undisturbed."""
+    folder = tmp_path_factory.mktemp("quiet")
+    store = open_store(folder / "store")
+    assert run_flow(MAKER.make(crystal), store, root_dir=folder).failed == []
+    (comparison,) = ResultStore(store).query(kind="comparison")
+    assert isinstance(comparison, ComparisonDocument)
+    return comparison
+
+
+def quicken(project: Path) -> None:
+    """Give the runner short delays, and let one process of the queue run many short jobs."""
+    delays = ("checkout", "check_run_status", "advance_status", "update_batch")
+    lines = ["runner:", *(f"  delay_{name}: 1" for name in delays)]
+    text = project.read_text() + "\n".join(lines) + "\n"
+    folder = project.parent.parent
+    for worker in ("light", "cpu"):
+        batch = (
+            f"batch: {{jobs_handle_dir: {folder}/batch/{worker}, work_dir: {folder}/batch-work/"
+            f"{worker}, max_wait: 5, sleep_time: 0.5}}"
+        )
+        place = f"    work_dir: {folder}/work/{worker}\n"
+        assert place in text
+        text = text.replace(place, f"{place}    {batch}\n    max_jobs: 1\n")
+    project.write_text(text.replace("    max_jobs: 2\n", ""))

@@ -10,7 +10,10 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from phonotune.flows.campaign import CampaignMaker
     from phonotune.flows.pipeline import PhonotuneMaker
+    from phonotune.flows.routing import Profile, route
+    from phonotune.flows.submit import submit
     from phonotune.jobs.compare import CompareMaker
     from phonotune.jobs.conductivity import ConductivityMaker
     from phonotune.jobs.dataset import DatasetMaker
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from phonotune.training.config import FineTuneConfig
 
 __all__ = [
+    "CampaignMaker",
     "CompareMaker",
     "ConductivityMaker",
     "DatasetMaker",
@@ -40,6 +44,7 @@ __all__ = [
     "PhononFlowMaker",
     "PhononMaker",
     "PhonotuneMaker",
+    "Profile",
     "QuasiHarmonicMaker",
     "RattleMaker",
     "ResultStore",
@@ -48,9 +53,12 @@ __all__ = [
     "TrajectoryMaker",
     "TransitionMaker",
     "load_calculator",
+    "route",
+    "submit",
 ]
 
 _HOME = {
+    "CampaignMaker": "flows.campaign",
     "CompareMaker": "jobs.compare",
     "ConductivityMaker": "jobs.conductivity",
     "DatasetMaker": "jobs.dataset",
@@ -61,6 +69,7 @@ _HOME = {
     "LabelMaker": "jobs.label",
     "PhononMaker": "jobs.phonon",
     "PhonotuneMaker": "flows.pipeline",
+    "Profile": "flows.routing",
     "QuasiHarmonicMaker": "jobs.quasi_harmonic",
     "RattleMaker": "jobs.sample",
     "ResultStore": "store",
@@ -70,6 +79,8 @@ _HOME = {
     "TaskFramesMaker": "jobs.foreign",
     "TransitionMaker": "jobs.transitions",
     "load_calculator": "models.calculator",
+    "route": "flows.routing",
+    "submit": "flows.submit",
 }
 
 

@@ -14,6 +14,12 @@ from phonotune.cli.app import app
 COMMANDS = (
     "demo",
     "run",
+    "campaign",
+    "submit",
+    "status",
+    "retry",
+    "cancel",
+    "profile init",
     "sample",
     "label",
     "import",

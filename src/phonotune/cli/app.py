@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from phonotune.cli import (
     archive,
+    campaign,
     compare,
     dataset,
     demo,
@@ -23,11 +24,14 @@ from phonotune.cli import (
     merge,
     models,
     phonons,
+    profile,
     report,
     results,
     run,
     sample,
     show,
+    status,
+    submit,
     thermal,
     transitions,
     wells,
@@ -35,8 +39,9 @@ from phonotune.cli import (
 from phonotune.cli.console import USAGE_ERROR, print_error
 from phonotune.cli.options import SupercellCommand, flowing
 
-PIPELINE, PIECES, RESULTS, SETUP = (
+PIPELINE, CLUSTER, PIECES, RESULTS, SETUP = (
     "The whole pipeline",
+    "On a cluster",
     "Its pieces, one at a time",
     "Results",
     "Set-up",
@@ -101,6 +106,12 @@ def _add(name: str, function: Callable[..., None], panel: str, *, supercell: boo
 
 _add("demo", demo.demo, PIPELINE)
 _add("run", run.run, PIPELINE)
+_add("campaign", campaign.campaign, PIPELINE)
+_add("submit", submit.submit, CLUSTER)
+_add("status", status.status, CLUSTER)
+_add("retry", status.retry, CLUSTER)
+_add("cancel", status.cancel, CLUSTER)
+app.add_typer(profile.app, name="profile", rich_help_panel=CLUSTER)
 _add("sample", sample.sample, PIECES)
 _add("label", label.label, PIECES)
 _add("import", importing.import_labels, PIECES)

@@ -15,7 +15,8 @@ from monty.json import MontyDecoder, MontyEncoder
 from phonotune.schemas.base import hash_json
 
 NAMESPACE: Final[uuid.UUID] = uuid.UUID("6c2f3f0e-6a0e-5f0c-9d57-70686f6e6f74")
-_NOT_CONTENT = ("uuid", "hosts", "name", "metadata", "config", "index")
+_UPDATES = ("metadata_updates", "config_updates", "name_updates")
+_NOT_CONTENT = ("uuid", "hosts", "name", "metadata", "config", "index", *_UPDATES)
 
 
 def stable_flow(flow: Flow, keep: Iterable[str] = ()) -> Flow:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from monty.json import jsanitize
 from pydantic import BaseModel, ConfigDict, Field
 
 from phonotune.schemas.blob import Blob
@@ -60,12 +63,26 @@ def structure_hash(structure: Structure) -> str:
     )[:16]
 
 
+class PlainContent:
+    """``as_dict`` of instances, which monty asks for; FireWorks turns what has none into text.
+
+    Not of classes: monty would call it on a job's output schema.
+    """
+
+    def __get__(self, instance: BaseModel | None, owner: type) -> Callable[[], dict[str, Any]]:
+        if instance is None:
+            raise AttributeError("as_dict")
+        return partial(jsanitize, instance, strict=True)
+
+
 class Part(BaseModel):
     """A frozen piece of a Document; unknown keys, NaN and infinity are refused."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True
     )
+
+    as_dict: ClassVar[Any] = PlainContent()
 
 
 class Source(Part):

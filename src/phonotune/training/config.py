@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from phonotune.errors import ConfigError, unknown_name
+from phonotune.schemas.base import PlainContent
 from phonotune.training.strategies import STRATEGIES, find_strategy
 from phonotune.training.strategies.delta import DeltaOptions
 from phonotune.training.strategies.equitrain import EquitrainOptions
@@ -44,6 +45,8 @@ class FineTuneConfig(RootModel[AnyOptions]):
     """
 
     model_config = ConfigDict(frozen=True)
+
+    as_dict: ClassVar[Any] = PlainContent()
 
     @property
     def strategy(self) -> str:

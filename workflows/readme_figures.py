@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from phonotune.report.bundle import bundle_documents
 from phonotune.report.plots import plot_bands_and_dos, plot_well, save_png
 from phonotune.store import ResultStore
 
@@ -20,10 +21,9 @@ def main() -> None:
     given = parser.parse_args()
     results = ResultStore(given.store)
     given.out.mkdir(parents=True, exist_ok=True)
-    phonons = results.query(formula=given.formula, kind="phonon")
-    wells = results.query(formula=given.formula, kind="well")
-    save_png(plot_bands_and_dos(phonons), given.out / "demo_bands.png")
-    save_png(plot_well(wells), given.out / "demo_well.png")
+    (material,) = bundle_documents(results.query(formula=given.formula))
+    save_png(plot_bands_and_dos(material.phonons), given.out / "demo_bands.png")
+    save_png(plot_well(material.wells), given.out / "demo_well.png")
 
 
 if __name__ == "__main__":

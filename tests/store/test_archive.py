@@ -289,7 +289,9 @@ def test_hashes_that_do_not_match_are_refused(
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no tar", gzip.compress(b"no tar"), gzip.compress(b"\0" * 20_000)]
+    "content",
+    [b"", b"no tar", gzip.compress(b"no tar"), gzip.compress(b"\0" * 20_000)],
+    ids=["empty", "text", "zipped text", "zipped zeros"],
 )
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.tar.gz"

@@ -11,10 +11,11 @@ from monty.json import MontyDecoder
 from pymatgen.core import Lattice, Structure
 
 from phonotune import QuasiHarmonicMaker
-from phonotune.errors import PhonotuneError
+from phonotune.errors import ConfigError, PhonotuneError
 from phonotune.flows.local import run_flow
 from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.quasi_harmonic import relax_by
+from phonotune.models.relax import RelaxSettings
 from phonotune.physics.phonon import PhononSettings
 from phonotune.physics.quasi_harmonic import (
     QuasiHarmonicSettings,
@@ -133,3 +134,9 @@ def test_the_maker_survives_two_round_trips() -> None:
     once = QuasiHarmonicMaker.from_dict(maker.as_dict())
     assert QuasiHarmonicMaker.from_dict(once.as_dict()).settings == SMALL
     assert maker.role == "gpu_eval"
+
+
+def test_the_two_ways_to_relax_are_not_mixed(layered: Structure) -> None:
+    maker = QuasiHarmonicMaker(settings=SMALL, relax=RelaxSettings())
+    with pytest.raises(ConfigError, match=r"settings\.centre='relaxed'"):
+        QuasiHarmonicMaker.make.original(maker, layered, "mini")

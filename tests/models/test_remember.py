@@ -169,3 +169,45 @@ def test_the_end_of_the_walltime_stops_between_batches_and_keeps_what_is_done(
     with RememberingEvaluator(counting, path, 60.0) as evaluator:
         evaluator(CELLS)
     assert counting.asked == [1, 1, 1]
+
+
+def test_a_walltime_without_a_file_says_that_nothing_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remember, "ATOMS_AT_ONCE", 2)
+    (tmp_path / "taken").write_text("a file, no folder")
+    counting = Counting()
+    path = tmp_path / "taken" / "a"
+    with (
+        RememberingEvaluator(counting, path, 60.0, lambda: len(counting.asked) == 2) as evaluator,
+        pytest.raises(WalltimeError, match="cannot be written") as stopped,
+    ):
+        evaluator(CELLS)
+    assert stopped.value.progress == 0
+
+
+def test_a_file_system_without_locks_does_not_stop_long_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(remember.fcntl, "flock", no_locks)
+    (tmp_path / "a").touch()
+    with RememberingEvaluator(Counting(), tmp_path / "a", interval=60.0) as evaluator:
+        assert len(evaluator(CELLS)) == 3
+    assert "cannot be locked" in caplog.text
+    with pytest.raises(InputError, match="cannot be locked"):
+        RememberingEvaluator(Counting(), tmp_path / "a")
+
+
+def test_a_full_disk_does_not_lose_the_answers_of_long_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(remember.os, "fsync", full)
+    with RememberingEvaluator(Counting(), tmp_path / "a", interval=1e-9) as evaluator:
+        assert len(evaluator(CELLS)) == 3
+    assert "cannot be written" in caplog.text

@@ -109,8 +109,20 @@ def test_weights_fall_with_the_fourth_power_of_large_amplitudes(supercell: Struc
 
 
 def test_a_shift_of_the_whole_crystal_is_no_amplitude(supercell: Structure) -> None:
-    frame, _ = rattled(supercell, 0.0)
+    frame, _ = rattled(supercell, 0.01)
     structure = frame.structure.copy()
     structure.translate_sites(range(len(structure)), [0.1, 0, 0], frac_coords=False)
-    matched = match_frames(supercell, [Frame(structure, forces=frame.forces)], SETTINGS)
-    assert matched.weights(0.01)[0] == pytest.approx(1.0)
+    shifted = Frame(structure, forces=frame.forces)
+    weights = match_frames(supercell, [frame, shifted], SETTINGS).weights(0.01)
+    assert weights[1] == pytest.approx(weights[0])
+    assert 0.01 < weights[0] < 0.9
+
+
+def test_a_frame_in_which_nothing_moved_says_nothing_and_is_left_out(supercell: Structure) -> None:
+    still = Frame(supercell, forces=np.zeros((len(supercell), 3)))
+    moved, _ = rattled(supercell)
+    matched = match_frames(supercell, [still, moved], SETTINGS)
+    assert (len(matched), matched.n_others) == (1, 1)
+    alone = match_frames(supercell, [still], SETTINGS)
+    with pytest.raises(FramesError, match="is a displaced one"):
+        require_matches(alone, supercell)

@@ -34,3 +34,10 @@ def test_a_debye_spectrum_has_its_own_debye_temperature() -> None:
     expected = constants.h * 8.0e12 / constants.k
     found = acoustic_debye_temperature(branches, np.ones(len(nu)))
     assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_imaginary_modes_do_not_raise_the_debye_temperature() -> None:
+    stable = np.array([[0.0, 0.0, 0.0], [0.0, 3.0, 4.0]])
+    unstable = np.array([[0.0, 0.0, 0.0], [-5.0, 3.0, 4.0]])
+    found = [acoustic_debye_temperature(nu, np.ones(2)) for nu in (stable, unstable)]
+    assert found[0] == found[1]

@@ -347,3 +347,12 @@ def test_a_missing_answer_is_named(copper: Structure, copper_phonons: PhononDocu
     answers = [*emt()(plan.structures)[:-1], None]
     with pytest.raises(LabelError, match="no answer for frames: 4"):
         analyse_well(plan, answers, copper_phonons.source)
+
+
+def test_phonons_of_another_cell_are_refused(
+    rocksalt: Structure, double_well_phonons: PhononDocument
+) -> None:
+    stretched = rocksalt.copy()
+    stretched.apply_strain(0.01)
+    with pytest.raises(InputError, match="phonons of another cell"):
+        plan_well(stretched, double_well_phonons, WellSettings())

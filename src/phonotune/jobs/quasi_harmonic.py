@@ -9,6 +9,7 @@ from typing import Any
 from jobflow import Response
 from pymatgen.core import Structure
 
+from phonotune.errors import ConfigError
 from phonotune.jobs.analysis import evaluate_and_analyse
 from phonotune.jobs.property import Model, PropertyMaker, resumed_evaluator
 from phonotune.physics.quasi_harmonic import (
@@ -49,6 +50,11 @@ class QuasiHarmonicMaker(PropertyMaker):
         """Run the property; a model also relaxes what the plan needs relaxed."""
         if model is None or self.labeller is not None:
             return super().evaluate(structure, model, **inputs)
+        if self.relax is not None:
+            raise ConfigError(
+                f"{self.name} has its own way to relax, and relax is set beside it. Set "
+                "settings.centre='relaxed' and leave relax out."
+            )
         with resumed_evaluator(model) as (evaluator, source):
             plan = plan_volumes(structure, self.settings, relax_by(evaluator))
             return evaluate_and_analyse(

@@ -23,7 +23,7 @@ from phonotune.physics.transition import (
     plan_modes,
 )
 from phonotune.ports import Evaluation, Evaluator
-from phonotune.schemas.base import Source, hash_json, structure_hash
+from phonotune.schemas.base import Source, hash_json, package_versions, structure_hash
 from phonotune.schemas.phonon import PhononDocument
 from phonotune.schemas.transition import Outcome, TransitionDocument
 from phonotune.settings import get_settings
@@ -109,7 +109,7 @@ def resume_tree(
 def checkpoint_path(structure: Structure, source: Source) -> Path:
     """Return the file of :func:`resume_tree`: one a model, its precision, and a crystal."""
     model = [source.evaluator, source.model_id, source.dtype]
-    key = hash_json(["transitions", *model, structure_hash(structure)])[:32]
+    key = hash_json(["transitions", *model, package_versions(), structure_hash(structure)])[:32]
     return get_settings().checkpoint_dir.expanduser() / f"{key}.answers"
 
 

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -120,12 +121,24 @@ class RememberingEvaluator:
             self.path.unlink(missing_ok=True)
             self._file.close()
 
+    @property
+    def saved(self) -> int:
+        """Answers of the evaluator that are in the file."""
+        return 0 if self._file is None else self.evaluated - len(self._unwritten)
+
     def _stop(self, asked: int) -> None:
         self.write()
+        if self._file is None:
+            raise WalltimeError(
+                f"An evaluation of {asked} structures stopped: the job's walltime is nearly over, "
+                f"and {self.path} cannot be written. Set PHONOTUNE_CHECKPOINT_DIR to another "
+                "folder, or ask for more walltime.",
+                0,
+            )
         raise WalltimeError(
             f"An evaluation of {asked} structures stopped: the job's walltime is nearly over. "
             f"{len(self._answers)} answers are in {self.path}; the same call goes on from there.",
-            self.evaluated,
+            self.saved,
         )
 
     def _keep(self, answers: dict[str, Evaluation]) -> None:
@@ -142,21 +155,35 @@ class RememberingEvaluator:
             self._open()
         if self._file is None:
             return
-        for key in self._unwritten:
-            line = json.dumps(_to_json(key, self._answers[key]), separators=(",", ":"))
-            self._file.write(line.encode("ascii") + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        lines = [
+            json.dumps(_to_json(key, self._answers[key]), separators=(",", ":"))
+            for key in self._unwritten
+        ]
+        try:
+            self._file.write("".join(f"{line}\n" for line in lines).encode("ascii"))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._give_up(_cannot("written", self.path, error))
+            return
         self._unwritten, self._written = [], monotonic()
+
+    def _give_up(self, error: InputError) -> None:
+        """Go on without the file where answers need not be kept, else say so."""
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):
+                file.close()
+        if self._interval == 0.0:
+            raise error
+        logger.warning("%s Until then a kill loses the answers.", error)
+        self._interval = math.inf
 
     def _open(self) -> None:
         try:
             self._file = _open(self.path)
         except InputError as error:
-            if self._interval == 0.0:
-                raise
-            logger.warning("%s Until then a kill loses the answers.", error)
-            self._interval = math.inf
+            self._give_up(error)
         else:
             self._read(self._file)
 
@@ -196,9 +223,7 @@ def _open(path: Path) -> BinaryIO:
         path.parent.mkdir(parents=True, exist_ok=True)
         file: BinaryIO = path.open("a+b")
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error}). Set PHONOTUNE_CHECKPOINT_DIR to another folder."
-        ) from error
+        raise _cannot("written", path, error) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -207,7 +232,16 @@ def _open(path: Path) -> BinaryIO:
             f"Another process computes the same and writes to {path}. Wait for it, or set "
             "PHONOTUNE_CHECKPOINT_DIR to another folder."
         ) from error
+    except OSError as error:
+        file.close()
+        raise _cannot("locked", path, error) from error
     return file
+
+
+def _cannot(what: str, path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{path} cannot be {what} ({error}). Set PHONOTUNE_CHECKPOINT_DIR to another folder."
+    )
 
 
 def _to_json(key: str, answer: Evaluation) -> dict[str, Any]:

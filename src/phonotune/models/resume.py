@@ -49,7 +49,7 @@ def resuming(
     except WalltimeError as error:
         for model in kept:
             model.write()
-        error.progress = sum(model.evaluated for model in kept)
+        error.progress = sum(model.saved for model in kept)
         raise
     finally:
         for model in kept:
@@ -77,9 +77,9 @@ class _Resuming:
         return self._remembering(structures)
 
     @property
-    def evaluated(self) -> int:
-        """Answers that the model gave."""
-        return 0 if self._remembering is None else self._remembering.evaluated
+    def saved(self) -> int:
+        """Answers of the model that are on the disk."""
+        return 0 if self._remembering is None else self._remembering.saved
 
     def write(self) -> None:
         """Bring every answer so far to the disk."""

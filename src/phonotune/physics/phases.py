@@ -142,6 +142,8 @@ class Tree:
         if "new phase" in outcomes or "known phase" in outcomes:
             return
         cut: dict[str, Ending] = {
+            "relaxation did not converge": "relaxation did not converge",
+            "branch limit": "branch limit",
             "phase limit": "phase limit",
             "atom limit": "atom limit",
             "cell limit": "atom limit",

@@ -132,7 +132,7 @@ def mode_gruneisen(
     nu = np.sign(squares) * np.sqrt(np.abs(squares)) * factor
     perturbation = np.swapaxes(vectors.conj(), 1, 2) @ derivatives @ vectors
     shifts = np.array([_shifts(w, block) for w, block in zip(nu, perturbation, strict=True)])
-    counted = np.abs(nu) > CUTOFF
+    counted = nu > CUTOFF
     return nu, np.where(counted, -0.5 * volume * shifts / np.where(counted, squares, 1.0), 0.0)
 
 

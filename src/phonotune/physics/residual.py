@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from pydantic import Field
@@ -14,6 +15,9 @@ from phonotune.ports import FloatArray, IntArray
 from phonotune.schemas.base import Part
 from phonotune.schemas.dataset import Frame
 from phonotune.units import Angstrom
+
+_LEAST_DISPLACEMENT: Final = 1e-3
+"""Å: a smaller one is none."""
 
 
 class ResidualSettings(Part):
@@ -84,7 +88,8 @@ def match_frames(
 ) -> MatchedFrames:
     """Pick the labelled frames of an undeformed supercell, whatever the order of their sites.
 
-    The lattice of a frame may be given by other vectors of the same lattice.
+    The lattice of a frame may be given by other vectors of the same lattice. A frame in which
+    nothing is displaced says nothing of force constants and is left out.
 
     Parameters
     ----------
@@ -102,6 +107,9 @@ def match_frames(
             others += 1
             continue
         order, moves = found
+        if np.abs(moves - moves.mean(axis=0)).max() < _LEAST_DISPLACEMENT:
+            others += 1
+            continue
         structures.append(_displaced(supercell, moves))
         displacements.append(moves)
         forces.append(np.asarray(frame.forces)[order])
@@ -122,7 +130,8 @@ def require_matches(matched: MatchedFrames, supercell: Structure) -> None:
     if len(matched) == 0:
         a, b, c = supercell.lattice.abc
         raise FramesError(
-            f"None of {matched.n_others} labelled frames is one of the undeformed phonon supercell "
+            f"None of {matched.n_others} labelled frames is a displaced one of the undeformed "
+            "phonon supercell "
             f"({supercell.formula}, {len(supercell)} atoms, edges {a:.3f}, {b:.3f} and {c:.3f} Å). "
             "Label a small rattle of that supercell, or choose the frames' own with --supercell."
         )

@@ -27,7 +27,7 @@ def acoustic_debye_temperature(frequencies: ArrayLike, weights: ArrayLike) -> fl
     weights
         shape (n_q,), multiplicity of each q-point.
     """
-    nu = np.asarray(frequencies, dtype=float)[:, _ACOUSTIC]
+    nu = np.maximum(np.asarray(frequencies, dtype=float)[:, _ACOUSTIC], 0.0)
     moment = np.average(np.mean(nu**2, axis=1), weights=np.asarray(weights, dtype=float))
     return float(np.sqrt(5 / 3 * moment) * 1e12 * constants.h / constants.k)
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from pymatgen.core import Structure
 from scipy import constants
 
-from phonotune.errors import ConfigError, unknown_name
+from phonotune.errors import ConfigError, InputError, unknown_name
 from phonotune.physics.answers import require_answers
 from phonotune.physics.little_group import little_group
 from phonotune.physics.mode_directions import mode_directions
@@ -55,6 +55,10 @@ _THZ: Final[float] = float(
     np.sqrt(1e-3 * constants.e / constants.atomic_mass) * 1e10 / (2 * np.pi) / 1e12
 )
 """Frequency (THz) of 1 meV/Å^2/amu."""
+
+
+_SAME_CELL: Final = 1e-3
+"""Å, on the components of the cell vectors."""
 
 
 class WellSettings(Part):
@@ -158,6 +162,7 @@ def plan_well(structure: Structure, phonons: PhononDocument, settings: WellSetti
         q needs too large a supercell, there is no such band or direction, or a band without q.
     """
     check_structure(structure)
+    _check_same_cell(structure, phonons)
     q, band = _asked(phonons, settings)
     modes = modes_to_follow(phonons, q, band, settings)
     matrix = commensurate_matrix(list(q), settings.max_cells, modes[0].primitive.lattice)
@@ -180,6 +185,20 @@ def plan_well(structure: Structure, phonons: PhononDocument, settings: WellSetti
         paths=tuple(paths),
         structures=tuple(structures),
     )
+
+
+def _check_same_cell(structure: Structure, phonons: PhononDocument) -> None:
+    """Refuse phonons of another cell: the displaced supercells are theirs."""
+    other = phonons.unitcell
+    alike = structure.species == other.species and np.allclose(
+        structure.lattice.matrix, other.lattice.matrix, atol=_SAME_CELL
+    )
+    if not alike:
+        raise InputError(
+            f"A well of {structure.formula} was asked for with phonons of another cell, "
+            f"{other.formula} of {other.volume:.3f} Å^3 instead of {structure.volume:.3f} Å^3. Give "
+            "the unit cell of the phonons, not relaxed anew."
+        )
 
 
 def _asked(phonons: PhononDocument, settings: WellSettings) -> tuple[FloatArray, int | None]:

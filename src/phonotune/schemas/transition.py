@@ -25,6 +25,7 @@ Ending = Literal[
     "depth limit",
     "atom limit",
     "phase limit",
+    "branch limit",
     "no lower phase",
     "unstable between the commensurate points",
     "relaxation did not converge",
@@ -114,9 +115,10 @@ class TransitionDocument(PropertyDocument):
 
     @property
     def limits(self) -> list[str]:
-        """Limits that cut the tree, in words; empty for a complete tree."""
+        """What cut the tree, in words; empty for a complete tree."""
         found = {node.ending for node in self.nodes} | {b.outcome for b in self.branches}
-        return sorted(text for text in found if text.endswith("limit"))
+        open_ends = ("limit", "did not converge")
+        return sorted(text for text in found if text.endswith(open_ends))
 
     @property
     def ground_state(self) -> PhaseNode:

@@ -46,7 +46,6 @@ def retry(
         float | None,
         typer.Option(
             metavar="S",
-            min=60.0,
             help="FireWorks: take jobs, too, whose worker gave no sign of life for so many seconds.",
             show_default=False,
         ),

@@ -75,6 +75,11 @@ class FireworksQueue(Queue):
                 f"The database of {file} does not answer ({type(error).__name__}). Is it running, and "
                 "do host, port and credentials hold?"
             ) from error
+        except Exception as error:  # noqa: BLE001 - parsers quote the line, and with it a password
+            raise ConfigError(
+                f"The launchpad file {file} cannot be used ({type(error).__name__}). `phonotune profile "
+                "init --manager fireworks` writes one."
+            ) from None
 
     def store(self) -> JobStore:
         """Return the store that the workers write to, connected."""
@@ -141,7 +146,19 @@ class FireworksQueue(Queue):
             self.launchpad.mark_fizzled(launch["launch_id"])
 
     def lost(self, seconds: float) -> list[QueuedJob]:
-        """Return running fireworks whose worker has not pinged for a time (seconds)."""
+        """Return running fireworks whose worker has not pinged for a time (seconds).
+
+        Raises
+        ------
+        ConfigError
+            The time is shorter than two pings: healthy jobs would be taken for lost.
+        """
+        shortest = 2 * need("fireworks.fw_config", "fireworks").PING_TIME_SECS
+        if seconds < shortest:
+            raise ConfigError(
+                f"Jobs were to count as lost after {seconds:g} s, but FireWorks' workers give a sign of "
+                f"life only every {shortest / 2:g} s. Give at least {shortest:g} s."
+            )
         _, fw_ids, _ = self.launchpad.detect_lostruns(expiration_secs=seconds)
         return [job for job in self.find() if int(job.id) in set(fw_ids)]
 

@@ -152,11 +152,14 @@ def jobflow_store(path: Path) -> JobStore:
         return JobStore.from_dict_spec(content["JOB_STORE"])
     except OSError as error:
         raise StoreError(f"The store file {path} cannot be read: {error.strerror}.") from error
-    except (KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
+    except (
+        *(KeyError, TypeError, ValueError, AttributeError),
+        *(yaml.YAMLError, pymongo.errors.PyMongoError),
+    ) as error:
         raise StoreError(
             f"The store file {path} describes no job store under JOB_STORE ({type(error).__name__}). "
             "`phonotune profile init` writes an example."
-        ) from error
+        ) from None  # parsers quote the line, and with it a password
 
 
 def answer_soon() -> Any:

@@ -115,14 +115,15 @@ def read_profile(path: Path | None) -> Profile:
     for key in content:
         if key not in Profile.model_fields:
             raise unknown_name(f"key in {path}", str(key), Profile.model_fields)
-    for role, given in (content.get("roles") or {}).items():
+    roles = content.get("roles")
+    for role, given in roles.items() if isinstance(roles, dict) else ():
         if role not in ROLES:
             raise unknown_name(f"role in {path}", str(role), ROLES)
         for key in given if isinstance(given, dict) else {}:
             if key not in Route.model_fields:
                 raise unknown_name(f"key of role {role} in {path}", str(key), Route.model_fields)
     for name in ("launchpad", "store"):
-        if content.get(name):
+        if isinstance(content.get(name), str):
             content[name] = path.expanduser().resolve().parent / Path(content[name]).expanduser()
     try:
         return Profile.model_validate({k: v for k, v in content.items() if v is not None})

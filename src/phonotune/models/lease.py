@@ -139,12 +139,13 @@ def _folder(path: Path) -> Path:
     folder = path.expanduser()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK | os.X_OK)
+        own = folder.lstat().st_uid == os.getuid()
+        writable = own and os.access(folder, os.W_OK | os.X_OK)
     except OSError:
         writable = False
     if not writable:
         raise InputError(
-            f"The folder {folder} for the locks of the GPUs cannot be written. Set "
+            f"The folder {folder} for the locks of the GPUs cannot be written or is another's. Set "
             "PHONOTUNE_LEASE_DIR to a folder of this node that all its jobs can write."
         )
     return folder
@@ -208,6 +209,8 @@ def _lock(stack: ExitStack, path: Path, kind: int, job: str | None = None) -> bo
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        return False  # somebody cleaned the folder up: the lock of a file without a name is none
     stack.callback(fcntl.flock, file, fcntl.LOCK_UN)  # children may still have the file open
     if job is not None:
         file.truncate(0)

@@ -10,6 +10,7 @@ import os
 import re
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,12 +45,13 @@ class ArchiveWriter:
     def __init__(self, tar: tarfile.TarFile) -> None:
         self._tar = tar
         self._members: dict[str, dict[str, Any]] = {}
+        self._counts = Counter[str]()
 
     def add(self, folder: str, content: dict[str, Any]) -> None:
         """Add a JSON object to ``documents`` or ``blobs``."""
-        count = sum(name.startswith(folder) for name in self._members)
         data = to_json(content)
-        name = f"{folder}/{count:06d}.json"
+        name = f"{folder}/{self._counts[folder]:06d}.json"
+        self._counts[folder] += 1
         self._members[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
         self._write(name, data)
 

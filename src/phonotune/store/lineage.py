@@ -196,12 +196,14 @@ class _Search:
             dataset = _dataset(entry)
             sets = self._labelled(dataset.labeller, entry.hosts)
             origin = {_key(f): s for s in sets for f in _labels(s).iter_frames()}
+            mine: list[Entry] = []
             split = dict.fromkeys(dataset.train, "train") | dict.fromkeys(dataset.valid, "valid")
             for index, frame in enumerate(dataset.iter_frames()):
                 source = origin.get(_key(frame))
                 frames.append(_frame(dataset, index, split.get(index, "unused"), frame, source))
-                used += [] if source is None else [source]
-            if not used:
+                mine += [] if source is None else [source]
+            used += mine
+            if not mine:
                 self.missing.append(
                     f"No labelled set in the store holds frames of the dataset "
                     f"{dataset.dataset_hash[:12]}; they were given from outside."

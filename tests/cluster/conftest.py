@@ -140,6 +140,10 @@ def site(
     (tmp_path / "FW_config.yaml").write_text("QUEUE_UPDATE_INTERVAL: 1\n")
     environment.setenv("JFREMOTE_PROJECTS_FOLDER", str(tmp_path / "projects"))
     environment.setenv("JFREMOTE_PROJECT", "phonotune")
+    # whoever imported jobflow-remote before has read the environment of then
+    jobflow_remote = pytest.importorskip("jobflow_remote")
+    environment.setattr(jobflow_remote.SETTINGS, "projects_folder", str(tmp_path / "projects"))
+    environment.setattr(jobflow_remote.SETTINGS, "project", "phonotune")
     if manager == "fireworks":
         launchpad = str(tmp_path / "my_launchpad.yaml")
         PROCESSES.run("lpad", "-l", launchpad, "reset", "--password", time.strftime("%Y-%m-%d"))

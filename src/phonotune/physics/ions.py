@@ -8,6 +8,7 @@ import numpy as np
 from pymatgen.core import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
+from phonotune.physics.supercell import displaced
 from phonotune.ports import FloatArray
 
 _FREE: Final[float] = 0.5
@@ -61,6 +62,4 @@ def keep_symmetry(start: Structure, relaxed: Structure, free: FloatArray) -> Str
     """
     moves = (relaxed.cart_coords - start.cart_coords).ravel()
     kept = (free.T @ (free @ moves)).reshape(-1, 3)
-    return Structure(
-        start.lattice, start.species, start.cart_coords + kept, coords_are_cartesian=True
-    )
+    return displaced(start, kept)

@@ -13,6 +13,7 @@ from pymatgen.core import Structure
 
 from phonotune.errors import FramesError
 from phonotune.physics.phonon_cells import require_angstrom_and_ev, to_structure
+from phonotune.physics.supercell import displaced
 from phonotune.ports import FloatArray
 from phonotune.schemas.dataset import Frame
 
@@ -93,13 +94,7 @@ def _from_all_displacements(
 
 
 def _displaced(supercell: PhonopyAtoms, moves: FloatArray) -> Structure:
-    structure = to_structure(supercell)
-    return Structure(
-        structure.lattice,
-        structure.species,
-        structure.cart_coords + moves,
-        coords_are_cartesian=True,
-    )
+    return displaced(to_structure(supercell), moves)
 
 
 def _forces(entry: dict[str, Any], name: str) -> FloatArray:

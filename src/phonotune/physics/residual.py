@@ -11,6 +11,7 @@ from pydantic import Field
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import FramesError
+from phonotune.physics.supercell import displaced
 from phonotune.ports import FloatArray, IntArray
 from phonotune.schemas.base import Part
 from phonotune.schemas.dataset import Frame
@@ -110,7 +111,7 @@ def match_frames(
         if np.abs(moves - moves.mean(axis=0)).max() < _LEAST_DISPLACEMENT:
             others += 1
             continue
-        structures.append(_displaced(supercell, moves))
+        structures.append(displaced(supercell, moves))
         displacements.append(moves)
         forces.append(np.asarray(frame.forces)[order])
     shape = (len(structures), len(supercell), 3)
@@ -167,12 +168,3 @@ def _same_lattice(given: Lattice, wanted: Lattice, tolerance: float) -> bool:
         return False
     apart = np.linalg.inv(whole) @ given.matrix - wanted.matrix
     return bool(np.linalg.norm(apart, axis=1).max() <= tolerance)
-
-
-def _displaced(supercell: Structure, moves: FloatArray) -> Structure:
-    return Structure(
-        supercell.lattice,
-        supercell.species,
-        supercell.cart_coords + moves,
-        coords_are_cartesian=True,
-    )

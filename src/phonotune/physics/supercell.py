@@ -164,6 +164,24 @@ def make_supercell(structure: Structure, matrix: Matrix3) -> Structure:
     )
 
 
+def displaced(structure: Structure, displacements: FloatArray) -> Structure:
+    """Return a structure with displaced atoms; positions are not wrapped.
+
+    Parameters
+    ----------
+    structure
+        The undisplaced atoms.
+    displacements
+        shape (n_atoms, 3), Å, Cartesian.
+    """
+    return Structure(
+        structure.lattice,
+        structure.species,
+        structure.cart_coords + displacements,
+        coords_are_cartesian=True,
+    )
+
+
 def commensurate_matrix(
     q: Sequence[float], max_size: int = 16, lattice: Lattice | None = None
 ) -> Matrix3:

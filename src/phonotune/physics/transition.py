@@ -21,7 +21,12 @@ from phonotune.physics.answers import require_answers
 from phonotune.physics.mode_directions import mode_directions
 from phonotune.physics.phonon import PhononSettings
 from phonotune.physics.phonon_modes import Mode, displacement_pattern
-from phonotune.physics.supercell import commensurate_matrix, formula_units, make_supercell
+from phonotune.physics.supercell import (
+    commensurate_matrix,
+    displaced,
+    formula_units,
+    make_supercell,
+)
 from phonotune.physics.symmetry import space_group
 from phonotune.physics.wells import reverses_by_symmetry
 from phonotune.ports import Answers, FloatArray
@@ -227,7 +232,7 @@ def _plan_mode(parent: int, mode: Mode, settings: TransitionSettings) -> ModePla
         supercell=supercell,
         pattern=pattern,
         amplitudes=amplitudes,
-        structures=tuple(_displaced(supercell, q * pattern) for q in amplitudes),
+        structures=tuple(displaced(supercell, q * pattern) for q in amplitudes),
     )
 
 
@@ -247,15 +252,6 @@ def _branch(parent: int, mode: Mode, **fields: Any) -> PhaseBranch:
         "frequency": mode.frequency,
     }
     return PhaseBranch.model_validate(nothing | content | fields)
-
-
-def _displaced(supercell: Structure, displacements: FloatArray) -> Structure:
-    return Structure(
-        supercell.lattice,
-        supercell.species,
-        supercell.cart_coords + displacements,
-        coords_are_cartesian=True,
-    )
 
 
 def find_starts(plan: ModePlan, answers: Answers, symprec: float) -> list[Start]:
@@ -284,7 +280,7 @@ def find_starts(plan: ModePlan, answers: Answers, symprec: float) -> list[Start]
     slopes = -per_unit * np.array([np.sum(a.forces * plan.pattern) for a in complete])
     starts = []
     for q0, depth in well_minima(plan.amplitudes, energies, slopes):
-        structure = _displaced(plan.supercell, q0 * plan.pattern)
+        structure = displaced(plan.supercell, q0 * plan.pattern)
         symbol = space_group(structure, symprec).symbol
         starts.append(Start(plan, q0, depth, structure, symbol))
     return starts

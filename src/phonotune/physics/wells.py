@@ -27,6 +27,7 @@ from phonotune.physics.phonon_modes import (
 from phonotune.physics.supercell import (
     check_structure,
     commensurate_matrix,
+    displaced,
     formula_units,
     make_supercell,
 )
@@ -174,7 +175,7 @@ def plan_well(structure: Structure, phonons: PhononDocument, settings: WellSetti
         first = paths[0] if paths else None
         path = _path(mode, supercell, units, settings, first, len(structures))
         steps = path.amplitudes[path.rows >= len(structures)]
-        structures += [_displaced(supercell, step * path.pattern) for step in steps]
+        structures += [displaced(supercell, step * path.pattern) for step in steps]
         paths.append(path)
     return WellPlan(
         structure=structure,
@@ -261,15 +262,6 @@ def _path(
         moved = amplitudes != 0
         rows = np.where(moved, planned - 1 + np.cumsum(moved), first.rows[first.amplitudes == 0])
     return WellPath(mode, pattern, amplitudes, even, rows)
-
-
-def _displaced(supercell: Structure, displacements: FloatArray) -> Structure:
-    return Structure(
-        supercell.lattice,
-        supercell.species,
-        supercell.cart_coords + displacements,
-        coords_are_cartesian=True,
-    )
 
 
 def reverses_by_symmetry(supercell: Structure, pattern: FloatArray, symprec: float) -> bool:

@@ -174,10 +174,10 @@ def quicken(project: Path) -> None:
     folder = project.parent.parent
     for worker in ("light", "cpu"):
         batch = (
-            f"batch: {{jobs_handle_dir: {folder}/batch/{worker}, work_dir: {folder}/batch-work/"
+            f"batch: {{jobs_handle_dir: {folder}/batch/{worker}, work_dir: {folder}/batch-jobs/"
             f"{worker}, max_wait: 5, sleep_time: 0.5}}"
         )
-        place = f"    work_dir: {folder}/work/{worker}\n"
+        place = f"    work_dir: {folder}/jobs/{worker}\n"
         assert place in text
         text = text.replace(place, f"{place}    {batch}\n    max_jobs: 1\n")
     project.write_text(text.replace("    max_jobs: 2\n", ""))

@@ -95,19 +95,19 @@ workers:
   light:                       # where the runner runs; no queue
     type: local
     scheduler_type: shell
-    work_dir: {root}/work/light
+    work_dir: {root}/jobs/light
     pre_run: {setup}
     max_jobs: 2
   cpu:                         # on another machine: type: remote, host: NAME (of ~/.ssh/config)
     type: local
     scheduler_type: slurm
-    work_dir: {root}/work/cpu
+    work_dir: {root}/jobs/cpu
     pre_run: {setup}
     resources: {{nodes: 1, ntasks: {ntasks}, partition: {cpu}, time: "12:00:00"}}
   gpu:
     type: local
     scheduler_type: slurm
-    work_dir: {root}/work/gpu
+    work_dir: {root}/jobs/gpu
     pre_run: {setup}
     resources: {{nodes: 1, ntasks: 1, partition: {gpu}, gres: "gpu:1", time: "24:00:00"}}
 exec_config:

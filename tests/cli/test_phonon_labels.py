@@ -69,7 +69,9 @@ def test_labels_of_another_cell_only_are_refused(cli: Any, crystal: Path, tmp_pa
     message = cli.error(
         "phonons", crystal, "--model", "mini", *SUPERCELL, "--labels", labels, "-o", output
     )
-    assert message.startswith("None of 1 labelled frames is a displaced one of the undeformed phonon supercell")
+    assert message.startswith(
+        "None of 1 labelled frames is a displaced one of the undeformed phonon supercell"
+    )
     assert not output.exists()
 
 

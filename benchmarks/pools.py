@@ -15,7 +15,11 @@ from phonotune.jobs.sample import RattleMaker, TrajectoryMaker, trajectory_pool
 from phonotune.models.committee import load_evaluator
 from phonotune.models.relax import RelaxSettings, relax_batch
 from phonotune.physics.compare import PropertySet, compare
-from phonotune.physics.phonon import PhononSettings, analyse_forces, plan_displacements
+from phonotune.physics.phonon.displacements import (
+    PhononSettings,
+    analyse_forces,
+    plan_displacements,
+)
 from phonotune.sampling.pool import Pool
 from phonotune.sampling.rattle import RattleSettings
 from phonotune.sampling.select import METHODS, SelectSettings, choose

@@ -163,7 +163,7 @@ def batches(given: argparse.Namespace) -> str:
     from pymatgen.core import Lattice, Structure
 
     from phonotune.models.committee import load_evaluator
-    from phonotune.physics.phonon import PhononSettings, plan_displacements
+    from phonotune.physics.phonon.displacements import PhononSettings, plan_displacements
 
     torch.set_num_threads(given.threads)
     rng = np.random.default_rng(0)

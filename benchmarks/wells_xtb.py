@@ -16,9 +16,13 @@ from time import perf_counter
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
-from phonotune.physics.phonon import PhononSettings, analyse_forces, plan_displacements
+from phonotune.physics.phonon.displacements import (
+    PhononSettings,
+    analyse_forces,
+    plan_displacements,
+)
 from phonotune.physics.supercell import lattice_translations
-from phonotune.physics.wells import WellSettings, analyse_well, plan_well
+from phonotune.physics.wells.double_well import WellSettings, analyse_well, plan_well
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
 

@@ -20,7 +20,11 @@ from phonotune.flows.local import run_flow
 from phonotune.models.committee import load_evaluator
 from phonotune.models.relax import RelaxSettings, relax_batch
 from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
-from phonotune.physics.phonon import PhononSettings, analyse_forces, plan_displacements
+from phonotune.physics.phonon.displacements import (
+    PhononSettings,
+    analyse_forces,
+    plan_displacements,
+)
 
 RELAX = RelaxSettings(fmax=1e-4)
 PHONON = PhononSettings(supercell_matrix=((2, 0, 0), (0, 2, 0), (0, 0, 2)))

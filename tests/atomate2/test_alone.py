@@ -25,8 +25,8 @@ from phonotune.jobs.transitions import TransitionMaker
 from phonotune.jobs.wells import DoubleWellMaker
 from phonotune.models.committee import load_evaluator
 from phonotune.models.relax import RelaxSettings
-from phonotune.physics.phonon import PhononSettings
-from phonotune.physics.transition import TransitionSettings
+from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.transitions.branches import TransitionSettings
 from phonotune.sampling.rattle import RattleSettings
 from phonotune.sampling.select import SelectSettings
 from phonotune.schemas.base import Document

@@ -15,7 +15,11 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from typer.testing import CliRunner
 
 from phonotune.cli.app import app
-from phonotune.physics.phonon import PhononSettings, analyse_forces, plan_displacements
+from phonotune.physics.phonon.displacements import (
+    PhononSettings,
+    analyse_forces,
+    plan_displacements,
+)
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
 from phonotune.schemas.phonon import PhononDocument

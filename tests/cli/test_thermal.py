@@ -13,8 +13,8 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from phonotune.cli.documents import read_document, summary_of
-from phonotune.physics import phonon_conductivity
-from phonotune.physics.phonon_conductivity import ConductivitySettings
+from phonotune.physics.phonon import conductivity
+from phonotune.physics.phonon.conductivity import ConductivitySettings
 
 SMALL = ("--supercell", "1", "1", "1")
 
@@ -72,7 +72,7 @@ def test_conductivity_writes_its_own_document(
 ) -> None:
     pytest.importorskip("phono3py")
     quick = partial(ConductivitySettings, mesh_density=4.0, max_doublings=1, pair_cutoff=3.0)
-    monkeypatch.setattr(phonon_conductivity, "ConductivitySettings", quick)
+    monkeypatch.setattr(conductivity, "ConductivitySettings", quick)
     options = ("--model", "teacher", *SMALL, "--conductivity", "-o", tmp_path)
     found = cli("thermal", silicon, *options)
     assert {"conductivity.json", "conductivity.csv"} <= set(found["files"])

@@ -19,8 +19,8 @@ from phonotune.flows.pipeline import PhonotuneMaker
 from phonotune.flows.profile_files import Site, write_profile
 from phonotune.models.relax import RelaxSettings
 from phonotune.physics.elastic import ElasticSettings
-from phonotune.physics.phonon import PhononSettings
-from phonotune.physics.wells import WellSettings
+from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.wells.double_well import WellSettings
 from phonotune.sampling.rattle import RattleSettings
 from phonotune.sampling.select import SelectSettings
 from phonotune.schemas.comparison import ComparisonDocument

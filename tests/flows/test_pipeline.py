@@ -10,7 +10,7 @@ from phonotune.errors import ConfigError
 from phonotune.flows.local import run_flow
 from phonotune.flows.pipeline import PhonotuneMaker
 from phonotune.models.relax import RelaxSettings
-from phonotune.physics.phonon import PhononSettings
+from phonotune.physics.phonon.displacements import PhononSettings
 from phonotune.sampling.rattle import RattleSettings
 from phonotune.sampling.select import SelectSettings
 from phonotune.store import ResultStore, open_store

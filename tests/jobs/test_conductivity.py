@@ -6,8 +6,8 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from phonotune import ConductivityMaker
-from phonotune.physics.phonon import PhononSettings
-from phonotune.physics.phonon_conductivity import ConductivitySettings
+from phonotune.physics.phonon.conductivity import ConductivitySettings
+from phonotune.physics.phonon.displacements import PhononSettings
 from phonotune.schemas.base import Source
 from tests.physics.conftest import silicon_potential
 

@@ -11,7 +11,7 @@ from pymatgen.core import Lattice, Structure
 from phonotune.errors import InputError
 from phonotune.jobs.interchange import from_emmet, to_emmet
 from phonotune.models.committee import load_evaluator
-from phonotune.physics.phonon import (
+from phonotune.physics.phonon.displacements import (
     BornCharges,
     PhononSettings,
     analyse_forces,

@@ -15,7 +15,7 @@ import sys
 from pymatgen.core import Lattice, Structure
 from phonotune.jobs.phonon import PhononMaker
 from phonotune.models import evaluate, remember
-from phonotune.physics.phonon import PhononSettings
+from phonotune.physics.phonon.displacements import PhononSettings
 
 remember.ATOMS_AT_ONCE = 1  # a structure at a time
 answer = evaluate.ModelEvaluator.__call__

@@ -16,12 +16,12 @@ from phonotune.flows.local import run_flow
 from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.quasi_harmonic import relax_by
 from phonotune.models.relax import RelaxSettings
-from phonotune.physics.phonon import PhononSettings
-from phonotune.physics.quasi_harmonic import (
+from phonotune.physics.expansion.quasi_harmonic import (
     QuasiHarmonicSettings,
     analyse_volumes,
     plan_volumes,
 )
+from phonotune.physics.phonon.displacements import PhononSettings
 from phonotune.schemas.base import Source
 from phonotune.schemas.thermal import QuasiHarmonicDocument
 from phonotune.store import open_store

@@ -9,8 +9,8 @@ from phonotune.errors import ConfigError
 from phonotune.flows.local import run_flow
 from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.transitions import TransitionMaker
-from phonotune.physics.phonon import PhononSettings
-from phonotune.physics.transition import TransitionSettings
+from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.transitions.branches import TransitionSettings
 from phonotune.schemas.transition import TransitionDocument
 from phonotune.store import open_store
 

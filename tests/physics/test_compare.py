@@ -10,9 +10,13 @@ from phonotune.errors import InputError
 from phonotune.physics.compare import PropertySet, compare
 from phonotune.physics.deviations import dos_error, imaginary_confusion, phase_deviations
 from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
-from phonotune.physics.phases import PhaseMatch
-from phonotune.physics.phonon import PhononSettings, analyse_forces, plan_displacements
+from phonotune.physics.phonon.displacements import (
+    PhononSettings,
+    analyse_forces,
+    plan_displacements,
+)
 from phonotune.physics.spread import with_spread
+from phonotune.physics.transitions.phases import PhaseMatch
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
 from phonotune.schemas.phonon import PhononDocument

@@ -5,7 +5,7 @@ import pytest
 from pymatgen.core import Structure
 
 from phonotune.physics.interchange import to_pymatgen
-from phonotune.physics.phonon import (
+from phonotune.physics.phonon.displacements import (
     BornCharges,
     PhononSettings,
     analyse_forces,

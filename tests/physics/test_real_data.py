@@ -9,9 +9,13 @@ import phonopy
 import pytest
 
 from phonotune.physics.compare import PropertySet, compare
-from phonotune.physics.phonon import PhononSettings, analyse_forces, plan_displacements
-from phonotune.physics.phonon_cells import to_structure
-from phonotune.physics.phonon_files import read_born, read_phonopy_yaml
+from phonotune.physics.phonon.cells import to_structure
+from phonotune.physics.phonon.displacements import (
+    PhononSettings,
+    analyse_forces,
+    plan_displacements,
+)
+from phonotune.physics.phonon.files import read_born, read_phonopy_yaml
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
 

@@ -8,9 +8,13 @@ from pymatgen.core import Structure
 
 from phonotune.errors import InputError
 from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
-from phonotune.physics.phonon import PhononSettings, analyse_forces, plan_displacements
+from phonotune.physics.phonon.displacements import (
+    PhononSettings,
+    analyse_forces,
+    plan_displacements,
+)
 from phonotune.physics.spread import deviation, spread_arrays, with_spread
-from phonotune.physics.wells import WellSettings, analyse_well, plan_well
+from phonotune.physics.wells.double_well import WellSettings, analyse_well, plan_well
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import PropertyDocument, Source
 from phonotune.schemas.phonon import PhononDocument

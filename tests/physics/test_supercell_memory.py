@@ -7,7 +7,7 @@ import pytest
 from pymatgen.core import Structure
 
 from phonotune.errors import InputError
-from phonotune.physics.phonon import PhononSettings, plan_displacements
+from phonotune.physics.phonon.displacements import PhononSettings, plan_displacements
 from phonotune.physics.supercell import as_matrix
 from phonotune.physics.supercell_memory import available_memory, check_memory, estimate_memory
 
@@ -46,7 +46,7 @@ def test_an_enormous_supercell_is_refused_before_it_is_built(
     def built(*_: object) -> None:
         pytest.fail("the supercell was built")
 
-    monkeypatch.setattr("phonotune.physics.phonon.build_phonopy", built)
+    monkeypatch.setattr("phonotune.physics.phonon.displacements.build_phonopy", built)
     settings = PhononSettings(supercell_matrix=as_matrix([100, 100, 100]))
     with pytest.raises(InputError, match="8000000 atoms need about"):
         plan_displacements(rocksalt, settings)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from phonotune.cli.console import Session
     from phonotune.models.committee import AnyEvaluator
-    from phonotune.physics.phonon import PhononSettings
+    from phonotune.physics.phonon.displacements import PhononSettings
     from phonotune.schemas.base import Source
     from phonotune.schemas.phonon import PhononDocument
 
@@ -57,9 +57,9 @@ def compute_phonons(
     """
     from phonotune.data.importers import import_frames
     from phonotune.jobs.analysis import evaluate_and_analyse
-    from phonotune.physics.phonon import plan_displacements
-    from phonotune.physics.phonon_files import read_born
-    from phonotune.physics.phonon_residual import analyse_residual, plan_residual
+    from phonotune.physics.phonon.displacements import plan_displacements
+    from phonotune.physics.phonon.files import read_born
+    from phonotune.physics.phonon.residual import analyse_residual, plan_residual
 
     charges = None
     if born is not None:

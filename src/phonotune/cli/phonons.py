@@ -28,7 +28,7 @@ from phonotune.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from phonotune.physics.phonon_cells import Rows3
+    from phonotune.physics.phonon.cells import Rows3
     from phonotune.schemas.phonon import PhononDocument
 
 Primitive = Annotated[
@@ -99,7 +99,7 @@ def phonons(
         matrix, rows = parse_supercell(supercell), parse_primitive(primitive)
         check_output_folder(output)
         from phonotune.cli.evaluating import compute_phonons, load_task
-        from phonotune.physics.phonon import PhononSettings
+        from phonotune.physics.phonon.displacements import PhononSettings
 
         crystal, evaluator, source = load_task(structure, model)
         settings = PhononSettings(supercell_matrix=matrix, primitive_matrix=rows)
@@ -160,7 +160,7 @@ def residual_tables(document: PhononDocument) -> list[Group]:
 
 def write_phonons(document: PhononDocument, folder: Path, projected: bool = False) -> list[str]:
     """Write everything about the phonons into a folder; returns the names of the files."""
-    from phonotune.physics.phonon_files import write_phonopy_files
+    from phonotune.physics.phonon.files import write_phonopy_files
     from phonotune.report.plots import plot_bands, plot_dos, save_png
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from phonotune.cli.console import Session
     from phonotune.models.committee import AnyEvaluator
-    from phonotune.physics.phonon import PhononSettings
+    from phonotune.physics.phonon.displacements import PhononSettings
     from phonotune.schemas.base import Source
     from phonotune.schemas.phonon import BornCharges
     from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
@@ -135,8 +135,8 @@ def _load(
     structure: Path, model: str, phonons: dict[str, Any], born: Path | None, out: Session
 ) -> Task:
     from phonotune.cli.evaluating import load_task
-    from phonotune.physics.phonon import PhononSettings
-    from phonotune.physics.phonon_files import read_born
+    from phonotune.physics.phonon.displacements import PhononSettings
+    from phonotune.physics.phonon.files import read_born
 
     crystal, evaluator, source = load_task(structure, model)
     charges = None if born is None else read_born(born, crystal)
@@ -160,7 +160,7 @@ def compute_quasi_harmonic(
     """Plan all volumes, evaluate them in batches, analyse the answers."""
     from phonotune.jobs.analysis import evaluate_and_analyse
     from phonotune.jobs.quasi_harmonic import relax_by
-    from phonotune.physics.quasi_harmonic import (
+    from phonotune.physics.expansion.quasi_harmonic import (
         QuasiHarmonicSettings,
         analyse_volumes,
         plan_volumes,
@@ -181,7 +181,7 @@ def compute_quasi_harmonic(
 def compute_conductivity(task: Task) -> ConductivityDocument:
     """Plan the supercells of second and third order, evaluate them in batches, analyse the forces."""
     from phonotune.jobs.analysis import evaluate_and_analyse
-    from phonotune.physics.phonon_conductivity import (
+    from phonotune.physics.phonon.conductivity import (
         ConductivitySettings,
         analyse_third_order,
         plan_third_order,

@@ -54,7 +54,7 @@ def transitions(
         check_output_folder(output)
         from phonotune.cli.evaluating import load_task
         from phonotune.models.phases import resume_tree
-        from phonotune.physics.transition import TransitionSettings
+        from phonotune.physics.transitions.branches import TransitionSettings
 
         crystal, evaluator, source = load_task(structure, model)
         settings = TransitionSettings(max_depth=depth, max_atoms=max_atoms)

@@ -25,7 +25,7 @@ from phonotune.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from phonotune.physics.wells import WellSettings
+    from phonotune.physics.wells.double_well import WellSettings
     from phonotune.schemas.wells import WellDocument
 
 QPoint = Annotated[
@@ -85,8 +85,8 @@ def double_well(
         check_output_folder(output)
         from phonotune.cli.evaluating import compute_phonons, load_task
         from phonotune.jobs.analysis import evaluate_and_analyse
-        from phonotune.physics.phonon import PhononSettings
-        from phonotune.physics.wells import analyse_well, plan_well
+        from phonotune.physics.phonon.displacements import PhononSettings
+        from phonotune.physics.wells.double_well import analyse_well, plan_well
         from phonotune.report.plots import plot_well, save_png
 
         crystal, evaluator, source = load_task(structure, model)
@@ -118,7 +118,7 @@ def parse_mode(
     ConfigError
         A wavevector that is not three numbers or fractions, or a band without one.
     """
-    from phonotune.physics.wells import WellSettings
+    from phonotune.physics.wells.double_well import WellSettings
 
     if q is None and band is not None:
         raise ConfigError(f"--band {band} needs the wavevector it belongs to; give --q, too.")

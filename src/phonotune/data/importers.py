@@ -16,7 +16,7 @@ from phonotune.data.mixing import ProtocolGuard
 from phonotune.data.vasp import IonicStep, read_outcar, read_vasprun
 from phonotune.data.vasp_settings import protocol_of, settings_text
 from phonotune.errors import FramesError
-from phonotune.physics.phonon_frames import read_displacement_frames
+from phonotune.physics.phonon.frames import read_displacement_frames
 from phonotune.schemas.dataset import Frame
 
 _KINDS: Final = (
@@ -85,7 +85,7 @@ class Importer:
     Every converged ionic step is a frame (a static run has one). Energies of VASP are free
     energies, the ones that forces derive from; stresses come in eV/Å^3 and ASE's sign. Each VASP
     file is a group; see :func:`~phonotune.data.extxyz.read_frames` and
-    :func:`~phonotune.physics.phonon_frames.read_displacement_frames` for the others. A file, or a
+    :func:`~phonotune.physics.phonon.frames.read_displacement_frames` for the others. A file, or a
     frame of one, that cannot be used is refused with its reason, and the others go on.
 
     Parameters

@@ -23,9 +23,9 @@ from phonotune.jobs.wells import DoubleWellMaker
 from phonotune.models.adapter import find_model
 from phonotune.models.relax import RelaxSettings
 from phonotune.physics.elastic import ElasticSettings
-from phonotune.physics.phonon import PhononSettings
-from phonotune.physics.residual import ResidualSettings
-from phonotune.physics.wells import WellSettings
+from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.residual.matching import ResidualSettings
+from phonotune.physics.wells.double_well import WellSettings
 from phonotune.sampling.displace import check_packages
 from phonotune.sampling.rattle import RattleSettings
 from phonotune.sampling.select import SelectSettings

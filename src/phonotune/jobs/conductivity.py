@@ -8,7 +8,7 @@ from typing import Any
 from pymatgen.core import Structure
 
 from phonotune.jobs.property import PropertyMaker
-from phonotune.physics.phonon_conductivity import (
+from phonotune.physics.phonon.conductivity import (
     ConductivityPlan,
     ConductivitySettings,
     analyse_third_order,

@@ -11,13 +11,13 @@ from pymatgen.core import Structure
 from phonotune.errors import ConfigError
 from phonotune.jobs.base import role_job
 from phonotune.jobs.property import Model, PropertyMaker
-from phonotune.physics.phonon import (
+from phonotune.physics.phonon.displacements import (
     PhononPlan,
     PhononSettings,
     plan_displacements,
 )
-from phonotune.physics.phonon_residual import ResidualPlan, analyse_residual, plan_residual
-from phonotune.physics.residual import ResidualSettings
+from phonotune.physics.phonon.residual import ResidualPlan, analyse_residual, plan_residual
+from phonotune.physics.residual.matching import ResidualSettings
 from phonotune.ports import Answers
 from phonotune.schemas.base import Source
 from phonotune.schemas.dataset import DatasetDocument

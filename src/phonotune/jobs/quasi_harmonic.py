@@ -12,7 +12,7 @@ from pymatgen.core import Structure
 from phonotune.errors import ConfigError
 from phonotune.jobs.analysis import evaluate_and_analyse
 from phonotune.jobs.property import Model, PropertyMaker, resumed_evaluator
-from phonotune.physics.quasi_harmonic import (
+from phonotune.physics.expansion.quasi_harmonic import (
     QuasiHarmonicPlan,
     QuasiHarmonicSettings,
     Relax,

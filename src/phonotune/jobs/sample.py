@@ -14,9 +14,9 @@ from phonotune.jobs.base import role_job
 from phonotune.jobs.property import Model, resumed_evaluator
 from phonotune.models.relax import Relaxation, RelaxSettings, relax_batch
 from phonotune.physics.cubic import cubic_supercell_matrix
-from phonotune.physics.phonon import PhononSettings, plan_displacements
-from phonotune.physics.phonon_cells import as_identity, primitive_cell
-from phonotune.physics.phonon_rattle import ThermalDisplacements
+from phonotune.physics.phonon.cells import as_identity, primitive_cell
+from phonotune.physics.phonon.displacements import PhononSettings, plan_displacements
+from phonotune.physics.phonon.rattle import ThermalDisplacements
 from phonotune.physics.supercell import make_supercell, supercell_matrix
 from phonotune.ports import FloatArray
 from phonotune.sampling.pool import Pool

@@ -11,7 +11,7 @@ from phonotune.errors import ConfigError
 from phonotune.jobs.base import role_job
 from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.property import Model, model_evaluator
-from phonotune.physics.transition import TransitionSettings
+from phonotune.physics.transitions.branches import TransitionSettings
 from phonotune.schemas.transition import TransitionDocument
 
 

@@ -10,7 +10,7 @@ from pymatgen.core import Structure
 
 from phonotune.jobs.base import role_job
 from phonotune.jobs.property import Model, PropertyMaker
-from phonotune.physics.wells import WellPlan, WellSettings, analyse_well, plan_well
+from phonotune.physics.wells.double_well import WellPlan, WellSettings, analyse_well, plan_well
 from phonotune.ports import Answers
 from phonotune.schemas.base import Source
 from phonotune.schemas.phonon import PhononDocument

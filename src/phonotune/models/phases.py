@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from phonotune.models.relax import Relaxation, RelaxSettings, relax_batch
 from phonotune.models.remember import RememberingEvaluator, never
-from phonotune.physics.phases import Phase, Tree, tree_document
-from phonotune.physics.phonon import PhononPlan, analyse_forces, plan_displacements
+from phonotune.physics.phonon.displacements import PhononPlan, analyse_forces, plan_displacements
 from phonotune.physics.supercell import check_structure
 from phonotune.physics.symmetry import standard_primitive
-from phonotune.physics.transition import (
+from phonotune.physics.transitions.branches import (
     SAME_SIDE,
     ModePlan,
     Start,
@@ -22,6 +21,7 @@ from phonotune.physics.transition import (
     path_energies,
     plan_modes,
 )
+from phonotune.physics.transitions.phases import Phase, Tree, tree_document
 from phonotune.ports import Evaluation, Evaluator
 from phonotune.schemas.base import Source, hash_json, package_versions, structure_hash
 from phonotune.schemas.phonon import PhononDocument

@@ -16,7 +16,7 @@ from phonotune.physics.deviations import (
     phonon_deviations,
     well_deviations,
 )
-from phonotune.physics.phonon_residual import side_by_side
+from phonotune.physics.phonon.residual import side_by_side
 from phonotune.schemas.base import PropertyDocument, Source
 from phonotune.schemas.comparison import (
     ComparisonDocument,

@@ -7,9 +7,9 @@ from typing import Any, Final
 import numpy as np
 from scipy.integrate import trapezoid
 
-from phonotune.physics.phases import phase_match
-from phonotune.physics.phonon_document import on_common_mesh
-from phonotune.physics.phonon_spectrum import N_ACOUSTIC
+from phonotune.physics.phonon.document import on_common_mesh
+from phonotune.physics.phonon.spectrum import N_ACOUSTIC
+from phonotune.physics.transitions.phases import phase_match
 from phonotune.ports import FloatArray
 from phonotune.schemas.comparison import (
     ElasticDeviations,

@@ -19,7 +19,7 @@ from pymatgen.core import Structure, SymmOp
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from phonotune.physics.answers import require_answers
-from phonotune.physics.phonon import (
+from phonotune.physics.phonon.displacements import (
     PhononPlan,
     gamma_force_constants,
     plan_gamma_displacements,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pymatgen.phonon.bandstructure import PhononBandStructureSymmLine
 from pymatgen.phonon.dos import CompletePhononDos, PhononDos
 
-from phonotune.physics.phonon_document import primitive_of
+from phonotune.physics.phonon.document import primitive_of
 from phonotune.schemas.phonon import PhononDocument
 
 

@@ -49,7 +49,7 @@ class Operation:
     def apply(self, vectors: NDArray[np.complex128]) -> NDArray[np.complex128]:
         """Return the images of complex waves, mass-weighted or not, shape (3 n_prim, n) kept.
 
-        The phase convention is that of a :class:`~phonotune.physics.phonon_modes.Mode`. Where q
+        The phase convention is that of a :class:`~phonotune.physics.phonon.modes.Mode`. Where q
         becomes -q the complex conjugate is taken, which has the same real displacements.
         """
         waves = vectors.reshape(len(self.images), 3, -1)

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from pymatgen.core import Structure
 
-from phonotune.physics.phonon_residual import CORRECTED, SYMFC, side_by_side
+from phonotune.physics.phonon.residual import CORRECTED, SYMFC, side_by_side
 from phonotune.schemas.base import Document, PropertyDocument, Source, structure_hash
 from phonotune.schemas.comparison import ComparisonDocument
 from phonotune.schemas.dataset import DatasetDocument, Frame, LabelledSet

@@ -13,8 +13,8 @@ from matplotlib.path import Path as Outline
 from matplotlib.ticker import MaxNLocator
 
 from phonotune.errors import InputError
-from phonotune.physics.phonon_document import on_common_mesh
-from phonotune.physics.phonon_spectrum import N_ACOUSTIC
+from phonotune.physics.phonon.document import on_common_mesh
+from phonotune.physics.phonon.spectrum import N_ACOUSTIC
 from phonotune.ports import FloatArray
 from phonotune.report.style import (
     GRID,

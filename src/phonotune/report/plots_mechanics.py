@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from phonotune.physics.spread import spread_arrays
-from phonotune.physics.well_fit import WellFit
-from phonotune.physics.well_levels import sampled_potential
+from phonotune.physics.wells.fit import WellFit
+from phonotune.physics.wells.levels import sampled_potential
 from phonotune.ports import FloatArray
 from phonotune.report import error_bars
 from phonotune.report.style import (

@@ -11,7 +11,7 @@ from zlib import crc32
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from phonotune.physics.phonon_residual import CORRECTED
+from phonotune.physics.phonon.residual import CORRECTED
 from phonotune.report.bundle import STRATEGY_ORDER
 from phonotune.schemas.base import Source
 

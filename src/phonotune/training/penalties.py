@@ -15,7 +15,7 @@ import torch
 from phonotune.models.evaluate import readout_head
 from phonotune.models.graphs import Batch, GraphSpec, build_graph, collate
 from phonotune.models.terms import EffectiveWeights, Tensors, Term
-from phonotune.physics.phonon_files import read_force_constants
+from phonotune.physics.phonon.files import read_force_constants
 from phonotune.ports import FloatArray
 from phonotune.schemas.dataset import Frame
 from phonotune.training.batches import FrameSet

@@ -1,0 +1,1 @@
+"""Thermal expansion: equations of state, the quasi-harmonic approximation, Slack's conductivity."""

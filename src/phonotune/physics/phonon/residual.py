@@ -1,0 +1,371 @@
+"""Residual force constants: what labelled frames say about the harmonic error of a model.
+
+Φ = Φ_model + ΔΦ. The forces of a model differ from the reference's by those of ΔΦ and by what is not
+harmonic; the model takes most of the anharmonic part off, which spoils a plain fit of the same
+frames, and few numbers remain to be fitted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+from phonopy import Phonopy
+from pymatgen.core import Structure
+
+from phonotune.errors import InputError
+from phonotune.physics.answers import require_answers
+from phonotune.physics.phonon.cells import to_structure
+from phonotune.physics.phonon.displacements import (
+    PhononPlan,
+    PhononSettings,
+    analyse_force_constants,
+    analyse_forces,
+    born_of,
+    fit_force_constants,
+    phonopy_of,
+)
+from phonotune.physics.phonon.spectrum import without_acoustic
+from phonotune.physics.residual.basis import ForceConstantBasis, site_forces
+from phonotune.physics.residual.matching import (
+    MatchedFrames,
+    ResidualSettings,
+    match_frames,
+    require_matches,
+)
+from phonotune.physics.residual.ridge import RidgeFit, fit_ridge, least_squares
+from phonotune.ports import Answers, FloatArray, IntArray
+from phonotune.schemas.base import Source
+from phonotune.schemas.blob import Blob
+from phonotune.schemas.dataset import Frame
+from phonotune.schemas.phonon import BornCharges, FrequencyRange, PhononDocument, ResidualSummary
+
+Variant = Literal["model", "symfc"]
+
+CORRECTED: Final = " + ΔΦ"
+"""What the role of a source ends with where residual force constants correct a model."""
+SYMFC: Final = "symfc"
+"""Role of the plain fit to the labelled frames."""
+_MOST_BLOCKS: Final = 8
+_FEWEST_BLOCKS: Final = 3
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualPlan:
+    """Displaced supercells, and the labelled frames that a model is asked for, too.
+
+    Attributes
+    ----------
+    phonons
+        The finite displacements.
+    frames
+        Labelled frames of the undeformed supercell.
+    settings
+        How ΔΦ is fitted.
+    structures
+        What to evaluate: the displacements, then the frames.
+    """
+
+    phonons: PhononPlan
+    frames: MatchedFrames
+    settings: ResidualSettings
+    structures: tuple[Structure, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        structures = (*self.phonons.structures, *self.frames.structures)
+        object.__setattr__(self, "structures", structures)
+
+
+def plan_residual(
+    plan: PhononPlan,
+    frames: list[Frame],
+    settings: ResidualSettings | None = None,
+    required: bool = False,
+) -> PhononPlan | ResidualPlan:
+    """Add the labelled frames of a plan's supercell to what a model is asked for.
+
+    Parameters
+    ----------
+    plan
+        The finite displacements.
+    frames
+        Labelled frames; those of any other cell are left out.
+    settings
+        How ΔΦ is fitted.
+    required
+        Refuse to go on without a frame; else the plan itself is returned.
+
+    Raises
+    ------
+    FramesError
+        ``required``, and no frame is one of the undeformed supercell.
+    """
+    own = settings or ResidualSettings()
+    supercell = to_structure(plan.phonon.supercell)
+    matched = match_frames(supercell, frames, own)
+    if required:
+        require_matches(matched, supercell)
+    return ResidualPlan(plan, matched, own) if len(matched) else plan
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualFit:
+    """Residual force constants and the plain fit of the same frames.
+
+    Attributes
+    ----------
+    basis
+        Independent force constants of the supercell, those of distant atoms held small.
+    ridge
+        The fit of ΔΦ, coefficients in the basis.
+    plain
+        shape (n_prim, n_super, 3, 3), eV/Å^2, the plain symfc fit of the labels themselves.
+    """
+
+    basis: ForceConstantBasis
+    ridge: RidgeFit
+    plain: FloatArray
+
+    def force_constants(self, phonon: Phonopy, coefficients: FloatArray) -> FloatArray:
+        """Return coefficients as compact force constants, shape (n_prim, n_super, 3, 3), eV/Å^2."""
+        return self.basis.expand(coefficients, phonon.primitive.p2s_map)
+
+    def forces(self, sites: IntArray, vectors: FloatArray) -> FloatArray:
+        """Return the forces of ΔΦ on supercells with one displaced atom each.
+
+        Parameters
+        ----------
+        sites
+            shape (n_d,), the displaced atom.
+        vectors
+            shape (n_d, 3), its displacement, Å.
+
+        Returns
+        -------
+        shape (n_d, n_super, 3), eV/Å.
+        """
+        constants = self.basis.expand(self.ridge.coefficients, sites)
+        return np.asarray(-np.einsum("djab,da->djb", constants, vectors))
+
+
+def fit_residual(
+    phonon: Phonopy, frames: MatchedFrames, model_forces: FloatArray, settings: ResidualSettings
+) -> ResidualFit:
+    """Fit ΔΦ to reference minus model forces, and Φ to the reference forces alone.
+
+    Forces at the sites themselves, of model or reference, that symmetry allows are fitted along and
+    not kept. The strength of the ridge is found by leaving out frame after frame; with one frame, by
+    leaving out every eighth image of the primitive cell (every third atom where nothing repeats): the
+    other images know the same force constants.
+
+    Parameters
+    ----------
+    phonon
+        Supercell and symmetry; its force constants are not used.
+    frames
+        Labelled frames of the supercell.
+    model_forces
+        shape (n_frames, n_super, 3), eV/Å, of the model at the same frames.
+    settings
+        Weights of the frames.
+    """
+    operations = phonon.symmetry.symmetry_operations
+    flat = ForceConstantBasis.find(
+        to_structure(phonon.supercell), operations, phonon.symmetry.tolerance
+    )
+    plain = least_squares(flat.design(frames.displacements), frames.forces.ravel())
+    basis = flat.decaying(settings.decay_length)
+    ridge = fit_ridge(
+        basis.design(frames.displacements),
+        (frames.forces - model_forces).ravel(),
+        np.repeat(_blocks(len(frames), basis), 3),
+        np.repeat(frames.weights(settings.harmonic_amplitude), 3 * basis.n_atoms),
+        np.tile(_allowed_forces(phonon), (len(frames), 1)),
+    )
+    return ResidualFit(basis, ridge, flat.expand(plain, phonon.primitive.p2s_map))
+
+
+def _blocks(n_frames: int, basis: ForceConstantBasis) -> IntArray:
+    """Return which block each atom of each frame is left out with, shape (n_frames * n_super,)."""
+    if n_frames > 1:
+        return np.repeat(np.arange(n_frames), basis.n_atoms)
+    images = basis.images
+    if images.max() == 0:
+        return np.arange(basis.n_atoms) % _FEWEST_BLOCKS
+    return np.asarray(images % min(_MOST_BLOCKS, images.max() + 1))
+
+
+def _allowed_forces(phonon: Phonopy) -> FloatArray:
+    """Return the forces that symmetry allows on atoms at their sites, shape (3 n_super, n_free)."""
+    primitive = phonon.primitive
+    operations = phonon.primitive_symmetry.symmetry_operations
+    own = site_forces(to_structure(primitive), operations["rotations"], operations["translations"])
+    sites = [primitive.p2p_map[site] for site in primitive.s2p_map]
+    return np.asarray(own[sites].reshape(3 * len(sites), -1))
+
+
+def analyse_residual(
+    plan: PhononPlan | ResidualPlan,
+    answers: Answers,
+    source: Source,
+    born: BornCharges | None = None,
+) -> PhononDocument:
+    """Turn the answers of a model into phonons with residual force constants.
+
+    The forces on the displaced supercells in the document are those of the corrected force
+    constants, so that phonopy makes the same phonons of them.
+
+    Parameters
+    ----------
+    plan
+        What was planned.
+    answers
+        One answer a structure; all are needed.
+    source
+        Who gave the answers.
+    born
+        Born charges for the NAC, or None.
+
+    Raises
+    ------
+    LabelError
+        A missing or broken answer; the message names the frames.
+    """
+    if isinstance(plan, PhononPlan):
+        return analyse_forces(plan, answers, source, born)
+    complete = require_answers(plan.structures, answers, "Phonons")
+    answered = np.array([a.forces for a in complete])
+    forces, at_frames = np.split(answered, [len(plan.phonons.structures)])
+    phonon = fit_force_constants(plan.phonons, forces)
+    model = np.array(phonon.force_constants)
+    fit = fit_residual(phonon, plan.frames, at_frames, plan.settings)
+    phonon.force_constants = model + fit.force_constants(phonon, fit.ridge.coefficients)
+    displaced = {
+        "displacement_sites": plan.phonons.sites,
+        "displacement_vectors": plan.phonons.vectors,
+        "displacement_forces": forces + fit.forces(plan.phonons.sites, plan.phonons.vectors),
+    }
+    settings = plan.phonons.settings
+    document = analyse_force_constants(
+        phonon, plan.phonons.structure, settings, source, born, displaced
+    )
+    return _with_variants(document, phonon, plan, fit, {"model": model, "symfc": fit.plain})
+
+
+def _with_variants(
+    document: PhononDocument,
+    phonon: Phonopy,
+    plan: ResidualPlan,
+    fit: ResidualFit,
+    variants: dict[str, FloatArray],
+) -> PhononDocument:
+    """Add model and plain fit beside the headline, and what is known of the fit."""
+    arrays = dict(document.data.arrays())
+    ranges = {}
+    for name, constants in variants.items():
+        phonon.force_constants = constants
+        found = _frequencies(phonon, arrays)
+        arrays[f"force_constants_{name}"] = constants
+        arrays |= {f"{kind}_frequencies_{name}": nu for kind, nu in found.items()}
+        ranges[name] = _range(arrays, found)
+    deviation = _deviation(phonon, fit, variants["model"], arrays, plan.settings)
+    arrays["mesh_frequencies_uncertainty"] = deviation
+    summary = ResidualSummary(
+        settings=plan.settings.model_dump(mode="json"),
+        n_frames=len(plan.frames),
+        n_others=plan.frames.n_others,
+        n_data=plan.frames.forces.size,
+        n_parameters=fit.basis.n_parameters,
+        effective_parameters=fit.ridge.effective_parameters,
+        ridge=fit.ridge.strength,
+        error_before=fit.ridge.error_before,
+        error_after=fit.ridge.error_after,
+        frequency_uncertainty=float(
+            np.average(deviation.mean(axis=1), weights=arrays["mesh_weights"])
+        ),
+        model=ranges["model"],
+        symfc=ranges["symfc"],
+    )
+    return document.model_copy(update={"data": Blob.pack(**arrays), "residual": summary})
+
+
+def _frequencies(phonon: Phonopy, arrays: dict[str, FloatArray]) -> dict[str, FloatArray]:
+    """Return frequencies on the mesh, at the commensurate points and on the path of a document."""
+    parts = [arrays["band_q"][first : last + 1] for first, last in arrays["band_segments"]]
+    return {
+        "mesh": np.array(phonon.run_qpoints(arrays["mesh_q"]).frequencies),
+        "commensurate": np.array(phonon.run_qpoints(arrays["commensurate_q"]).frequencies),
+        "band": np.concatenate(phonon.run_band_structure(parts).frequencies),
+    }
+
+
+def _range(arrays: dict[str, FloatArray], found: dict[str, FloatArray]) -> FrequencyRange:
+    kinds = ("mesh", "commensurate")
+    lowest = min(without_acoustic(arrays[f"{kind}_q"], found[kind]).min() for kind in kinds)
+    return FrequencyRange(
+        lowest_frequency=float(lowest),
+        highest_frequency=float(max(found[kind].max() for kind in kinds)),
+    )
+
+
+def _deviation(
+    phonon: Phonopy,
+    fit: ResidualFit,
+    model: FloatArray,
+    arrays: dict[str, FloatArray],
+    settings: ResidualSettings,
+) -> FloatArray:
+    """Return the standard deviation of the mesh frequencies over draws of ΔΦ, THz."""
+    rng = np.random.default_rng(settings.seed)
+    total = np.zeros_like(arrays["mesh_frequencies"])
+    for _ in range(settings.n_draws):
+        phonon.force_constants = model + fit.force_constants(phonon, fit.ridge.draw(rng))
+        drawn = phonon.run_qpoints(arrays["mesh_q"]).frequencies
+        total += (np.sort(drawn, axis=1) - arrays["mesh_frequencies"]) ** 2
+    return np.sqrt(total / settings.n_draws)
+
+
+def residual_variant(document: PhononDocument, variant: Variant) -> PhononDocument:
+    """Return the phonons of the model alone, or of the plain symfc fit, as a document of their own.
+
+    Parameters
+    ----------
+    document
+        Phonons with residual force constants.
+    variant
+        ``"model"`` or ``"symfc"``.
+
+    Raises
+    ------
+    InputError
+        The document holds no residual force constants.
+    """
+    if document.residual is None:
+        raise InputError(
+            f"The phonons of {document.formula} by {document.source.evaluator} hold no residual "
+            "force constants; compute them with labelled frames of their supercell."
+        )
+    arrays = document.data.arrays()
+    phonon = phonopy_of(document)
+    phonon.force_constants = arrays[f"force_constants_{variant}"]
+    born = born_of(document)
+    settings = PhononSettings.model_validate(document.settings)
+    return analyse_force_constants(phonon, document.unitcell, settings, document.source, born)
+
+
+def side_by_side(document: PhononDocument) -> list[PhononDocument]:
+    """Return the model alone, model + ΔΦ and the plain symfc fit, each named by its source's role.
+
+    A document without residual force constants comes back alone, as it is.
+    """
+    if document.residual is None:
+        return [document]
+    source = document.source
+    corrected = source.model_copy(update={"role": source.role + CORRECTED})
+    fitted = Source(role=SYMFC, evaluator="labelled frames")
+    return [
+        residual_variant(document, "model"),
+        document.model_copy(update={"source": corrected}),
+        residual_variant(document, "symfc").model_copy(update={"source": fitted}),
+    ]

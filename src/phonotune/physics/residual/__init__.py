@@ -1,0 +1,1 @@
+"""Residual force constants: frames matched to a supercell, symmetric bases, ridge regression."""

@@ -1,0 +1,1 @@
+"""Phase transitions: from imaginary modes to a tree of phases."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -12,6 +11,7 @@ from phonotune.cli.console import session
 from phonotune.cli.options import AsJson, Debug, Store, check_output_folder
 from phonotune.cli.tables import new_table
 from phonotune.errors import ConfigError, InputError
+from phonotune.flows.yaml_file import read_mapping
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from phonotune.cli.console import Session
     from phonotune.flows.campaign import CampaignMaker
 
-_OWN = ("name", "structures")
+_OWN: Final = ("name", "structures")
+_ADVICE: Final = "Write one like `structures: [crystals/*.cif]`."
 
 
 def campaign(
@@ -82,48 +83,20 @@ def read_campaign(file: Path) -> tuple[CampaignMaker, dict[str, Structure]]:
     StructureError
         No crystal, one that cannot be read, or the same one twice.
     """
-    from phonotune.cli.config import build_maker
+    from phonotune.cli.config import maker_of
     from phonotune.data.structures import read_structure
     from phonotune.flows.campaign import CampaignMaker, check_crystals
 
-    content = _read(file)
+    content = read_mapping(file, "campaign", _ADVICE)
     own = {key: content.pop(key) for key in _OWN if key in content}
     patterns = own.get("structures", [])
     if not isinstance(patterns, list) or not all(isinstance(text, str) for text in patterns):
         raise ConfigError(f"structures in {file} must be a list of files, found {patterns!r}.")
     paths = [path for text in patterns for path in _files(text, file.parent)]
-    with TemporaryDirectory() as scratch:
-        settings = Path(scratch) / file.name
-        settings.write_text(_as_yaml(content), encoding="utf-8")
-        maker = build_maker(settings if content else None, {})
+    maker = maker_of(content, {}, file)
     crystals = {str(path): read_structure(path) for path in paths}
     check_crystals(crystals)
     return CampaignMaker(str(own.get("name", file.stem)), maker), crystals
-
-
-def _read(file: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"The campaign {file} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"The campaign {file} is no YAML: {' '.join(str(error).split())}."
-        ) from error
-    if not isinstance(content, dict):
-        raise ConfigError(
-            f"The campaign {file} holds a {type(content).__name__}; a mapping is needed, e.g. "
-            "`structures: [crystals/*.cif]`."
-        )
-    return content
-
-
-def _as_yaml(content: dict[str, Any]) -> str:
-    import yaml
-
-    return str(yaml.safe_dump(content))
 
 
 def _files(text: str, folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from phonotune.errors import ConfigError, unknown_name
+from phonotune.flows.yaml_file import read_mapping
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from phonotune.flows.pipeline import PhonotuneMaker
 
 _NOT_IN_A_FILE: Final = frozenset({"name", "label_maker"})
+_ADVICE: Final = "Write one like `foundation: mini`."
 
 
 def build_maker(file: Path | None, options: Mapping[str, Any]) -> PhonotuneMaker:
@@ -33,40 +35,25 @@ def build_maker(file: Path | None, options: Mapping[str, Any]) -> PhonotuneMaker
         The file is missing or no mapping, a key is unknown (the nearest is named), a value is not
         allowed.
     """
+    content = {} if file is None else read_mapping(file, "configuration", _ADVICE)
+    return maker_of(content, options, file)
+
+
+def maker_of(
+    content: Mapping[Any, Any], options: Mapping[str, Any], file: Path | None
+) -> PhonotuneMaker:
+    """Build a Maker of what ``file`` holds; see :func:`build_maker`."""
     from phonotune.flows.pipeline import PhonotuneMaker
 
     default = PhonotuneMaker()
     allowed = [field.name for field in fields(default) if field.name not in _NOT_IN_A_FILE]
     chosen: dict[str, Any] = {}
-    for key, value in _read_mapping(file).items():
+    for key, value in content.items():
         if key not in allowed:
             raise unknown_name(f"key in {file}", str(key), allowed)
         chosen[key] = _checked(str(key), value, getattr(default, key))
     chosen |= {key: value for key, value in options.items() if value not in (None, [])}
     return PhonotuneMaker(**chosen)
-
-
-def _read_mapping(file: Path | None) -> dict[Any, Any]:
-    if file is None:
-        return {}
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"The configuration {file} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"The configuration {file} is no YAML: {' '.join(str(error).split())}."
-        ) from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigError(
-            f"The configuration {file} holds a {type(content).__name__}; a mapping is needed, e.g. "
-            "`foundation: mini`."
-        )
-    return content
 
 
 def _checked(key: str, value: Any, default: Any) -> Any:

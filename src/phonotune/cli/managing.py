@@ -50,44 +50,6 @@ OnlyFormula = Annotated[
         "--formula", metavar="F", help="Only this reduced formula, e.g. BaTiO3.", show_default=False
     ),
 ]
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="FILE",
-        help="YAML with fields of PhonotuneMaker; options given here replace them.",
-        show_default=False,
-    ),
-]
-FoundationName = Annotated[
-    str | None,
-    typer.Option(
-        "--foundation",
-        metavar="NAME|FILE",
-        help="Foundation model. Default: mace-mp-0b3.",
-        show_default=False,
-    ),
-]
-LabellerName = Annotated[
-    str | None,
-    typer.Option(
-        "--labeller",
-        metavar="NAME",
-        help="Who labels frames and is the reference: vasp (default), teacher (a toy), gfn1-xtb, "
-        "emt, chgnet, mace:<foundation>, <module>:<Class>.",
-        show_default=False,
-    ),
-]
-Strategies = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--strategy",
-        metavar="NAME",
-        help="Fine-tuning strategy, one model each; repeatable. Default: lora.",
-        show_default=False,
-    ),
-]
-
 _SHOWN = ("waiting", "ready", "queued", "running", "paused", "done", "failed", "cancelled")
 
 

@@ -8,49 +8,25 @@ from typing import Annotated
 import typer
 
 from phonotune.cli.console import session
-from phonotune.cli.options import AsJson, Debug, Store, check_output_folder
+from phonotune.cli.options import (
+    AsJson,
+    ConfigFile,
+    Debug,
+    FoundationName,
+    LabellerName,
+    Store,
+    Strategies,
+    StructureFiles,
+    check_output_folder,
+)
 
 
 def run(
-    structures: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="STRUCTURE", help="Crystal structures: POSCAR, CIF, ...", show_default=False
-        ),
-    ],
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            metavar="FILE",
-            help="YAML with fields of PhonotuneMaker; options given here replace them.",
-            show_default=False,
-        ),
-    ] = None,
-    foundation: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE", help="Foundation model. Default: mace-mp-0b3.", show_default=False
-        ),
-    ] = None,
-    labeller: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Who labels frames and is the reference: vasp (default), teacher (a toy), "
-            "gfn1-xtb, "
-            "emt, chgnet, mace:<foundation>, <module>:<Class>.",
-            show_default=False,
-        ),
-    ] = None,
-    strategy: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Fine-tuning strategy, one model each; repeatable. Default: lora.",
-            show_default=False,
-        ),
-    ] = None,
+    structures: StructureFiles,
+    config: ConfigFile = None,
+    foundation: FoundationName = None,
+    labeller: LabellerName = None,
+    strategy: Strategies = None,
     store: Store = None,
     out_dir: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for report.html.")

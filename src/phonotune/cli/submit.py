@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from phonotune.cli.console import session
-from phonotune.cli.managing import (
+from phonotune.cli.managing import Manager, ProfileFile
+from phonotune.cli.options import (
+    AsJson,
     ConfigFile,
+    Debug,
     FoundationName,
     LabellerName,
-    Manager,
-    ProfileFile,
     Strategies,
+    StructureFiles,
 )
-from phonotune.cli.options import AsJson, Debug
 from phonotune.cli.tables import new_table
 
 if TYPE_CHECKING:
@@ -26,12 +27,7 @@ if TYPE_CHECKING:
 
 
 def submit(
-    structures: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="STRUCTURE", help="Crystal structures: POSCAR, CIF, ...", show_default=False
-        ),
-    ],
+    structures: StructureFiles,
     manager: Manager,
     profile: ProfileFile = None,
     config: ConfigFile = None,

@@ -17,6 +17,7 @@ from monty.json import MSONable
 from pydantic import Field, ValidationError
 
 from phonotune.errors import ConfigError, unknown_name
+from phonotune.flows.yaml_file import read_mapping
 from phonotune.jobs.base import Role
 from phonotune.schemas.base import Part
 
@@ -111,7 +112,7 @@ def read_profile(path: Path | None) -> Profile:
     """
     if path is None:
         return Profile()
-    content = _read_mapping(path)
+    content = read_mapping(path, "profile", "`phonotune profile init` writes one.")
     for key in content:
         if key not in Profile.model_fields:
             raise unknown_name(f"key in {path}", str(key), Profile.model_fields)
@@ -134,27 +135,6 @@ def read_profile(path: Path | None) -> Profile:
             f"{place} in the profile {path} is not allowed: {first['msg']}, found "
             f"{first['input']!r}. `phonotune profile init` writes an example."
         ) from error
-
-
-def _read_mapping(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.expanduser().read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"The profile {path} cannot be read: {error.strerror}. `phonotune profile init` writes one."
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"The profile {path} is no YAML: {' '.join(str(error).split())}."
-        ) from error
-    if not isinstance(content, dict):
-        raise ConfigError(
-            f"The profile {path} holds a {type(content).__name__}; a mapping is needed. "
-            "`phonotune profile init` writes an example."
-        )
-    return content
 
 
 def route(flow: Flow | Job, profile: Profile | Path | str | None = None) -> Flow:

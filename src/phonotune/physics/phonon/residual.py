@@ -174,10 +174,11 @@ def fit_residual(
     flat = ForceConstantBasis.find(
         to_structure(phonon.supercell), operations, phonon.symmetry.tolerance
     )
-    plain = least_squares(flat.design(frames.displacements), frames.forces.ravel())
+    free = flat.free_design(frames.displacements)
+    plain = least_squares(flat.constrained(free), frames.forces.ravel())
     basis = flat.decaying(settings.decay_length)
     ridge = fit_ridge(
-        basis.design(frames.displacements),
+        basis.constrained(free),
         (frames.forces - model_forces).ravel(),
         np.repeat(_blocks(len(frames), basis), 3),
         np.repeat(frames.weights(settings.harmonic_amplitude), 3 * basis.n_atoms),

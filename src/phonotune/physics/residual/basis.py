@@ -103,7 +103,7 @@ class ForceConstantBasis:
         return images
 
     def design(self, displacements: FloatArray) -> FloatArray:
-        """Return the forces that each coefficient makes.
+        """Return the forces that each coefficient makes, coefficients under the sum rule.
 
         Parameters
         ----------
@@ -114,8 +114,17 @@ class ForceConstantBasis:
         -------
         shape (n_frames * n_super * 3, n_coefficients), Å.
         """
-        raw = np.concatenate([self._forces_of_one(u) for u in displacements]) * self._scales
-        return np.asarray(raw - (raw @ self._forbidden.T) @ self._forbidden)
+        return self.constrained(self.free_design(displacements))
+
+    def free_design(self, displacements: FloatArray) -> FloatArray:
+        """Return :meth:`design` without sum rule and decay: the same for any length of decay."""
+        return np.concatenate([self._forces_of_one(u) for u in displacements])
+
+    def constrained(self, free: FloatArray) -> FloatArray:
+        """Return :meth:`design` of what :meth:`free_design` gave."""
+        design = free * self._scales
+        design -= (design @ self._forbidden.T) @ self._forbidden
+        return np.asarray(design)
 
     def _forces_of_one(self, displacement: FloatArray) -> FloatArray:
         n, (_, width) = self.n_atoms, self._compression.shape

@@ -1,12 +1,13 @@
-"""Errors of the phonons by number of labels, for every way to choose the frames: toy labels, six crystals.
+"""Errors of the phonons by number of labels, for every way to choose the frames: six toys and CaF2.
 
     python benchmarks/label_efficiency.py [--crystals NAME ...] [--methods NAME ...] [--frames 2 4 8 12 16]
         [--seeds 0 1 2] [--small] [--set KEY=VALUE ...] [--jobs 2] [--out runs/label_efficiency.jsonl]
         [--figure FILE.svg]
 
 The pool is what the pipeline makes: relaxations of five rattled cells with ``mini``, of which the one of
-unchanged volume validates (4 frames). A method chooses N of the other frames, ``teacher`` labels them,
-``mini`` is tuned (lora) and its frequencies are compared with finite displacements of ``teacher``. The seed
+unchanged volume validates (4 frames). A method chooses N of the other frames, ``teacher`` labels them
+(GFN1-xTB those of CaF2, which wants --jobs 1), ``mini`` is tuned (lora) and its frequencies are compared
+with finite displacements of the labeller. The seed
 draws rattles, random frames and the training's random numbers. With --small the two small rattles are
 among the N, and model + ΔΦ is told, too. Every finished training is a line of OUT, and a second call goes on
 from there.
@@ -28,7 +29,8 @@ from resumable import Result, run_all, values
 from phonotune.training.config import parse_overrides
 
 METHODS = ("random", "energy", "fps", "doptimal")
-CRYSTALS = ("BaTiO3", "KNbO3", "NaCl", "MgO", "Si", "K3Sb")
+TOYS = ("BaTiO3", "KNbO3", "NaCl", "MgO", "Si", "K3Sb")
+CRYSTALS = (*TOYS, "CaF2")
 BASELINE, TARGET, WANTED = "random", 16, 8
 """The error of TARGET frames by BASELINE should be reached with WANTED."""
 
@@ -60,7 +62,7 @@ class Run:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--crystals", nargs="+", default=list(CRYSTALS), choices=CRYSTALS)
+    parser.add_argument("--crystals", nargs="+", default=list(TOYS), choices=CRYSTALS)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--frames", type=int, nargs="+", default=[2, 4, 8, 12, 16])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -107,10 +109,10 @@ def train(run: Run) -> Result:
     from phonotune.training.finetune import finetune
 
     torch.set_num_threads(1)
-    sides = pools.chosen_frames(
-        run.crystal, run.method, run.frames, run.seed, run.small, Path(run.folder)
-    )
-    dataset = assemble_given(*map(pools.labelled, sides), labeller=pools.REFERENCE)
+    folder = Path(run.folder)
+    sides = pools.chosen_frames(run.crystal, run.method, run.frames, run.seed, run.small, folder)
+    labelled = [pools.labelled(run.crystal, frames, folder) for frames in sides]
+    dataset = assemble_given(*labelled, labeller=pools.labeller(run.crystal))
     options = parse_overrides("lora", [*run.overrides, f"seed={run.seed}"])
     document = finetune(dataset, pools.FOUNDATION, options, "cpu")
     corrected = {}

@@ -1,4 +1,7 @@
-"""Candidate frames as the pipeline makes them, ``teacher`` labels, and phonons: what selection is judged by."""
+"""Candidate frames as the pipeline makes them, labels, and phonons: what selection is judged by.
+
+``teacher`` labels; CaF2 is labelled by GFN1-xTB, in cells of 96 atoms since that samples Γ only.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +17,28 @@ from pymatgen.core import Lattice, Structure
 from phonotune.jobs.sample import RattleMaker, TrajectoryMaker, trajectory_pool
 from phonotune.models.committee import load_evaluator
 from phonotune.models.relax import RelaxSettings, relax_batch
+from phonotune.models.remember import RememberingEvaluator
 from phonotune.physics.compare import PropertySet, compare
 from phonotune.physics.phonon.displacements import (
     PhononSettings,
     analyse_forces,
     plan_displacements,
 )
+from phonotune.ports import Evaluator
 from phonotune.sampling.pool import Pool
 from phonotune.sampling.rattle import RattleSettings
 from phonotune.sampling.select import METHODS, SelectSettings, choose
 from phonotune.sampling.select_energy import spread_by_energy
+from phonotune.schemas.base import Source
 from phonotune.schemas.dataset import Frame, TrajectoryDocument
 from phonotune.schemas.phonon import PhononDocument
 from phonotune.schemas.training import ModelRecord
 
 FOUNDATION: Final = "mini"
-REFERENCE: Final = "teacher"
-LENGTH: Final = 7.5
-"""Shortest supercell vector, Å, of rattled cells and phonons: that of the demo."""
+TEACHER: Final = "teacher"
+XTB: Final = "gfn1-xtb"
+LENGTH: Final = {TEACHER: 7.5, XTB: 10.0}
+"""Shortest supercell vector, Å, of rattled cells and phonons: with ``teacher`` that of the demo."""
 LARGEST: Final = 16
 """Training frames that are chosen in one go; greedy methods give the smaller sets as its beginnings."""
 
@@ -43,17 +50,40 @@ CRYSTALS: Final[dict[str, tuple[str, float, list[str], list[list[float]]]]] = {
     "NaCl": ("Fm-3m", 5.64, ["Na", "Cl"], _ROCKSALT),
     "MgO": ("Fm-3m", 4.21, ["Mg", "O"], _ROCKSALT),
     "Si": ("Fd-3m", 5.43, ["Si"], [[0, 0, 0]]),
+    "CaF2": ("Fm-3m", 5.46, ["Ca", "F"], [[0, 0, 0], [0.25, 0.25, 0.25]]),
     "K3Sb": ("Fm-3m", 8.47, ["Sb", "K", "K"], [[0, 0, 0], [0.25, 0.25, 0.25], [0.5, 0.5, 0.5]]),
 }
-"""Space group, lattice constant (Å, before the reference relaxes it), elements and their sites."""
+"""Space group, lattice constant (Å; ``teacher`` relaxes it), elements and their sites."""
+
+
+def labeller(name: str) -> str:
+    """Return who labels a crystal."""
+    return XTB if name == "CaF2" else TEACHER
+
+
+def phonon_settings(name: str) -> PhononSettings:
+    """Return the settings of a crystal's phonons."""
+    return PhononSettings(min_length=LENGTH[labeller(name)])
+
+
+@cache
+def reference(name: str) -> Evaluator:
+    """Return the labeller of a crystal as an evaluator."""
+    if labeller(name) == TEACHER:
+        return load_evaluator(TEACHER)
+    from xtb import GFN1
+
+    return GFN1()
 
 
 @cache
 def crystal(name: str) -> Structure:
-    """Return the crystal, relaxed by the reference within its space group."""
+    """Return the crystal, relaxed by ``teacher`` within its space group; CaF2 as it is."""
     group, constant, elements, sites = CRYSTALS[name]
     start = Structure.from_spacegroup(group, Lattice.cubic(constant), elements, sites)
-    return relax_batch(load_evaluator(REFERENCE), [start], RelaxSettings())[0].final
+    if labeller(name) == XTB:
+        return start
+    return relax_batch(reference(name), [start], RelaxSettings())[0].final
 
 
 def trajectories(name: str, seed: int, folder: Path) -> TrajectoryDocument:
@@ -61,8 +91,9 @@ def trajectories(name: str, seed: int, folder: Path) -> TrajectoryDocument:
     path = folder / f"trajectories-{name}-{seed}.json"
     if path.exists():
         return MontyDecoder().decode(path.read_text(encoding="utf-8"))
-    phonon = PhononSettings(min_length=LENGTH)
-    rattle = RattleMaker(settings=RattleSettings(min_length=LENGTH), phonon=phonon, seed=seed)
+    phonon = phonon_settings(name)
+    settings = RattleSettings(min_length=phonon.min_length)
+    rattle = RattleMaker(settings=settings, phonon=phonon, seed=seed)
     cells = RattleMaker.make.original(rattle, crystal(name))
     document = TrajectoryMaker.make.original(TrajectoryMaker(), cells, FOUNDATION)
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,9 +146,15 @@ def _without_fixed(pool: Pool) -> Pool:
     return Pool(pool.frames, descriptors=pool.descriptors, features=pool.features)
 
 
-def labelled(frames: list[Frame]) -> list[Frame]:
-    """Return the frames with the labels of the reference."""
-    answers = load_evaluator(REFERENCE)([f.structure for f in frames])
+def labelled(name: str, frames: list[Frame], folder: Path) -> list[Frame]:
+    """Return frames of a crystal with the labels of its reference; GFN1-xTB's are kept in ``folder``."""
+    structures = [f.structure for f in frames]
+    if labeller(name) == TEACHER:
+        answers = reference(name)(structures)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        with RememberingEvaluator(reference(name), folder / f"labels-{name}") as kept:
+            answers = kept(structures)
     return [
         Frame(f.structure, a.energy, a.forces, a.stress, f.group, f.origin)
         for f, a in zip(frames, answers, strict=True)
@@ -126,7 +163,7 @@ def labelled(frames: list[Frame]) -> list[Frame]:
 
 def phonons(name: str, model: ModelRecord | str, role: str) -> PhononDocument:
     """Return the phonons of a model at the reference's crystal."""
-    plan = plan_displacements(crystal(name), PhononSettings(min_length=LENGTH))
+    plan = plan_displacements(crystal(name), phonon_settings(name))
     evaluator = load_evaluator(model, "cpu")
     identity = None if isinstance(model, str) else model.model_id
     label = model if isinstance(model, str) else FOUNDATION
@@ -135,11 +172,14 @@ def phonons(name: str, model: ModelRecord | str, role: str) -> PhononDocument:
 
 @cache
 def reference_phonons(name: str) -> PhononDocument:
-    return phonons(name, REFERENCE, "reference")
+    """Return the phonons of a crystal's reference."""
+    plan = plan_displacements(crystal(name), phonon_settings(name))
+    source = Source(role="reference", evaluator=labeller(name))
+    return analyse_forces(plan, reference(name)(plan.structures), source)
 
 
 def zone_mae(name: str, model: ModelRecord | str, role: str) -> float:
     """Return the mean absolute error of the frequencies over the whole zone, THz."""
     documents = (reference_phonons(name), phonons(name, model, role))
-    reference, tuned = (PropertySet(source=d.source, phonon=d) for d in documents)
-    return float(compare(reference, [tuned]).rows[0].deviations.frequency_mae)
+    wanted, tuned = (PropertySet(source=d.source, phonon=d) for d in documents)
+    return float(compare(wanted, [tuned]).rows[0].deviations.frequency_mae)

@@ -33,7 +33,6 @@ from phonotune.physics.phonon.displacements import PhononSettings, plan_displace
 from phonotune.physics.phonon.residual import CORRECTED, SYMFC, analyse_residual, plan_residual
 from phonotune.physics.supercell import make_supercell
 from phonotune.sampling.rattle import RattleSettings, small_rattles
-from phonotune.schemas.base import Matrix3
 from phonotune.schemas.dataset import Frame
 from phonotune.schemas.phonon import PhononDocument
 from phonotune.schemas.training import ModelRecord
@@ -93,11 +92,12 @@ def runs(given: argparse.Namespace) -> list[Run]:
 
 def nacl(run: Run) -> Result:
     frames = list(frames_of("nacl"))[: run.frames]
-    return errors(pools.FOUNDATION, unit_cell("nacl"), SUPERCELL, frames, vasp_phonons("nacl"))
+    settings = PhononSettings(supercell_matrix=SUPERCELL)
+    return errors(pools.FOUNDATION, unit_cell("nacl"), settings, frames, vasp_phonons("nacl"))
 
 
 def untuned(run: Run) -> Result:
-    frames = rattles(run.crystal, run.seed)[: run.frames]
+    frames = rattles(run.crystal, run.seed, Path(run.folder))[: run.frames]
     return of_crystal(pools.FOUNDATION, run.crystal, frames)
 
 
@@ -105,9 +105,9 @@ def tuned(run: Run) -> Result:
     sides = pools.chosen_frames(
         run.crystal, "energy", pools.LARGEST, run.seed, True, Path(run.folder)
     )
-    train, valid = map(pools.labelled, sides)
+    train, valid = (pools.labelled(run.crystal, frames, Path(run.folder)) for frames in sides)
     options = parse_overrides("lora", [f"seed={run.seed}"])
-    dataset = assemble_given(train, valid, labeller=pools.REFERENCE)
+    dataset = assemble_given(train, valid, labeller=pools.labeller(run.crystal))
     document = finetune(dataset, pools.FOUNDATION, options, "cpu")
     return of_crystal(document.model, run.crystal, train) | {"seconds": document.seconds}
 
@@ -127,31 +127,31 @@ def fit(run: Run) -> Result:
     return asdict(run) | {"key": run.key, "zone_mae": found["residual"], "seconds": seconds} | found
 
 
-def rattles(crystal: str, seed: int) -> list[Frame]:
+def rattles(crystal: str, seed: int, folder: Path) -> list[Frame]:
     cell = pools.crystal(crystal)
-    plan = plan_displacements(cell, PhononSettings(min_length=pools.LENGTH))
+    plan = plan_displacements(cell, pools.phonon_settings(crystal))
     candidates = small_rattles(
         make_supercell(cell, plan.matrix),
         RattleSettings(small=LENGTHS),
         np.random.default_rng(seed),
     )
-    return pools.labelled([Frame(c.structure, group=c.group) for c in candidates])
+    frames = [Frame(c.structure, group=c.group) for c in candidates]
+    return pools.labelled(crystal, frames, folder)
 
 
 def of_crystal(model: ModelRecord | str, crystal: str, frames: Sequence[Frame]) -> Result:
     reference = pools.reference_phonons(crystal)
-    return errors(model, pools.crystal(crystal), None, frames, reference)
+    return errors(model, pools.crystal(crystal), pools.phonon_settings(crystal), frames, reference)
 
 
 def errors(
     model: ModelRecord | str,
     crystal: Structure,
-    matrix: Matrix3 | None,
+    settings: PhononSettings,
     frames: Sequence[Frame],
     reference: PhononDocument,
 ) -> Result:
     """Return the zone errors of the three, THz, and what the fit says of itself."""
-    settings = PhononSettings(supercell_matrix=matrix, min_length=pools.LENGTH)
     plan = plan_residual(plan_displacements(crystal, settings), list(frames), required=True)
     evaluator = load_evaluator(model, "cpu")
     source = evaluator.source("tuned", pools.FOUNDATION, None)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from time import perf_counter
 
 import numpy as np
 from pymatgen.core import Lattice, Structure
+from xtb import GFN1
 
 from phonotune.physics.phonon.displacements import (
     PhononSettings,
@@ -34,11 +34,8 @@ class Repeated:
     """GFN1-xTB on the cell of ``lattice`` that every structure is repeated to."""
 
     def __init__(self, lattice: Lattice) -> None:
-        from tblite.ase import TBLite
-
         self.lattice = lattice
-        self.calculator = TBLite(method="GFN1-xTB", verbosity=0)
-        self.seconds: list[float] = []
+        self.method = GFN1()
 
     def __call__(self, structures: Sequence[Structure]) -> list[Evaluation]:
         """Return energy and forces of each structure, of one repetition."""
@@ -53,14 +50,8 @@ class Repeated:
             (structure.cart_coords[None] + shifts[:, None]).reshape(-1, 3),
             coords_are_cartesian=True,
         )
-        atoms = repeated.to_ase_atoms()
-        atoms.calc = self.calculator
-        begun = perf_counter()
-        energy = float(atoms.get_potential_energy()) / len(shifts)
-        forces = atoms.get_forces()[: len(structure)]
-        self.seconds.append(perf_counter() - begun)
-        print(f"  {len(atoms)} atoms, {self.seconds[-1]:.1f} s", flush=True)
-        return Evaluation(energy=energy, forces=forces)
+        [whole] = self.method([repeated])
+        return Evaluation(energy=whole.energy / len(shifts), forces=whole.forces[: len(structure)])
 
 
 def main() -> None:
@@ -99,7 +90,7 @@ def main() -> None:
             f"misfit {part.fit_residual:.3f} meV/f.u."
         )
         print(f"levels (THz): {', '.join(f'{level:.3f}' for level in part.levels)}")
-    print(f"{len(evaluator.seconds)} evaluations, {sum(evaluator.seconds):.0f} s")
+    print(f"{len(evaluator.method.seconds)} evaluations, {sum(evaluator.method.seconds):.0f} s")
 
 
 if __name__ == "__main__":

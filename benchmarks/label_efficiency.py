@@ -1,7 +1,7 @@
 """Errors of the phonons by number of labels, for every way to choose the frames: six toys and CaF2.
 
     python benchmarks/label_efficiency.py [--crystals NAME ...] [--methods NAME ...] [--frames 2 4 8 12 16]
-        [--seeds 0 1 2] [--small] [--set KEY=VALUE ...] [--jobs 2] [--out runs/label_efficiency.jsonl]
+        [--seeds 0 1 2] [--small] [--done] [--set KEY=VALUE ...] [--jobs 2] [--out runs/label_efficiency.jsonl]
         [--figure FILE.svg]
 
 The pool is what the pipeline makes: relaxations of five rattled cells with ``mini``, of which the one of
@@ -22,11 +22,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from common import ROOT, markdown, middle
-from resumable import Result, run_all, values
+from resumable import Result, read_results, run_all, values
 
 from phonotune.training.config import parse_overrides
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 METHODS = ("random", "energy", "fps", "doptimal")
 TOYS = ("BaTiO3", "KNbO3", "NaCl", "MgO", "Si", "K3Sb")
@@ -67,6 +71,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, nargs="+", default=[2, 4, 8, 12, 16])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--small", action="store_true", help="two of the frames are small rattles")
+    parser.add_argument("--done", action="store_true", help="run nothing, show what is there")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--jobs", type=int, default=2, help="processes of one thread")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "label_efficiency.jsonl")
@@ -132,55 +137,51 @@ def train(run: Run) -> Result:
     }
 
 
-def errors(results: list[Result], **where: object) -> list[float]:
-    """Return the zone errors of all results that agree with ``where``, THz, ascending."""
-    return values(results, "zone_mae", **where)
+@dataclass(frozen=True)
+class Errors:
+    """Zone errors of one kind, THz: of the tuned models, or of these with ΔΦ."""
+
+    results: list[Result]
+    field: str
+    title: str
+
+    def of(self, **where: object) -> list[float]:
+        """Return the errors of all results that agree with ``where``, ascending."""
+        return values(self.results, self.field, **where)
+
+    def goal(self, crystal: str) -> float | None:
+        """Return the median error of the baseline's target."""
+        found = self.of(crystal=crystal, method=BASELINE, frames=TARGET)
+        return median(found) if found else None
+
+    def needed(self, crystal: str, method: str, frames: Sequence[int]) -> int | None:
+        """Return the fewest frames whose median error is not above the goal."""
+        goal = self.goal(crystal)
+        for n in sorted(frames):
+            found = self.of(crystal=crystal, method=method, frames=n)
+            if goal is not None and found and median(found) <= goal:
+                return n
+        return None
 
 
-def corrected_table(results: list[Result], given: argparse.Namespace) -> str:
-    """Return the errors of model + ΔΦ, crystals and methods by frames, median (range)."""
-    rows = []
-    for crystal in given.crystals:
-        for method in given.methods:
-            where = {"crystal": crystal, "method": method}
-            cells = [
-                middle(values(results, "corrected", frames=n, **where), 4) for n in given.frames
-            ]
-            rows.append([crystal, f"`{method}`", *cells])
-    header = ["zone MAE of model + ΔΦ (THz)", "method", *(f"{n} frames" for n in given.frames)]
-    return markdown(header, rows)
-
-
-def needed(results: list[Result], crystal: str, method: str, frames: Sequence[int]) -> int | None:
-    """Return the fewest frames whose median error is not above that of the baseline's target."""
-    goal = errors(results, crystal=crystal, method=BASELINE, frames=TARGET)
-    for n in sorted(frames):
-        found = errors(results, crystal=crystal, method=method, frames=n)
-        if goal and found and median(found) <= median(goal):
-            return n
-    return None
-
-
-def table(results: list[Result], given: argparse.Namespace) -> str:
+def table(errors: Errors, given: argparse.Namespace) -> str:
     """Return crystals and methods by frames, median (range) over the seeds, and the frames needed."""
     rows = []
     for crystal in given.crystals:
         for method in given.methods:
-            cells = [
-                middle(errors(results, crystal=crystal, method=method, frames=n), 4)
-                for n in given.frames
-            ]
-            enough = needed(results, crystal, method, given.frames)
+            where = {"crystal": crystal, "method": method}
+            cells = [middle(errors.of(frames=n, **where), 4) for n in given.frames]
+            enough = errors.needed(crystal, method, given.frames)
             rows.append([crystal, f"`{method}`", *cells, f"{enough or '-'}"])
-    header = ["zone MAE (THz)", "method", *(f"{n} frames" for n in given.frames), "needed"]
+    header = [f"{errors.title} (THz)", "method", *(f"{n} frames" for n in given.frames), "needed"]
     return markdown(header, rows)
 
 
-def verdict(results: list[Result], given: argparse.Namespace) -> str:
+def verdict(errors: Errors, given: argparse.Namespace) -> str:
     """Return the median over the crystals of the frames needed; not reached counts as infinite."""
     lines = []
     for method in given.methods:
-        found = [needed(results, crystal, method, given.frames) for crystal in given.crystals]
+        found = [errors.needed(crystal, method, given.frames) for crystal in given.crystals]
         typical = median(n or float("inf") for n in found)
         lines.append(
             f"{method}: {typical:g} frames in the median reach the error of {TARGET} {BASELINE} "
@@ -189,56 +190,70 @@ def verdict(results: list[Result], given: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def draw(results: list[Result], given: argparse.Namespace) -> None:
+def draw(errors: Errors, given: argparse.Namespace) -> None:
     """Write the figure: one panel a crystal, one line a method, bars from lowest to highest."""
     import matplotlib
 
-    from phonotune.report.style import MUTED, WIDE, dress, legend_above, looks, new_figure
-    from phonotune.schemas.base import Source
+    from phonotune.report.style import WIDE, legend_above, new_figure
 
-    columns = min(3, len(given.crystals))
+    columns = min(4, len(given.crystals))
     lines = -(-len(given.crystals) // columns)
     figure = new_figure(WIDE, 0.6 + 2.6 * lines)
-    axes = figure.subplots(lines, columns, squeeze=False, sharex=True).ravel()
-    styles = looks([Source(role=method, evaluator="mini") for method in given.methods])
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for crystal, axis in zip(given.crystals, axes, strict=False):
-        dress(axis, "labelled frames", f"{crystal}: zone MAE (THz)")
-        axis.set_yscale("log")
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter("{x:g}")
-        axis.set_xticks(given.frames)
-        for method, look in zip(given.methods, styles, strict=True):
-            found = {
-                n: errors(results, crystal=crystal, method=method, frames=n) for n in given.frames
-            }
-            points = {n: values for n, values in found.items() if values}
-            middles = [median(values) for values in points.values()]
-            spread = [
-                [m - v[0] for m, v in zip(middles, points.values(), strict=True)],
-                [v[-1] - m for m, v in zip(middles, points.values(), strict=True)],
-            ]
-            bars = {"marker": look.marker, "markersize": 4, "elinewidth": 0.7}
-            axis.errorbar(list(points), middles, yerr=spread, label=method, **bars, **look.line)
-        goal = errors(results, crystal=crystal, method=BASELINE, frames=TARGET)
-        if goal:
-            axis.axhline(median(goal), color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+        draw_crystal(axis, crystal, errors, given)
+    for axis in axes[len(given.crystals) :]:
+        axis.remove()
     legend_above(figure, axes[0], columns=len(given.methods))
     given.figure.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context({"svg.hashsalt": "label_efficiency"}):
         figure.savefig(given.figure, format="svg", facecolor="white", metadata={"Date": None})
 
 
+def draw_crystal(axis: Axes, crystal: str, errors: Errors, given: argparse.Namespace) -> None:
+    """Draw the curves of one crystal; the dashed line is the error to reach."""
+    from phonotune.report.style import MUTED, dress, looks
+    from phonotune.schemas.base import Source
+
+    dress(axis, "labelled frames", f"{crystal}: zone MAE (THz)")
+    axis.set_yscale("log")
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter("{x:g}")
+    axis.set_xticks(given.frames)
+    styles = looks([Source(role=method, evaluator="mini") for method in given.methods])
+    for method, look in zip(given.methods, styles, strict=True):
+        found = {n: errors.of(crystal=crystal, method=method, frames=n) for n in given.frames}
+        points = {n: values for n, values in found.items() if values}
+        middles = [median(values) for values in points.values()]
+        spread = [
+            [m - v[0] for m, v in zip(middles, points.values(), strict=True)],
+            [v[-1] - m for m, v in zip(middles, points.values(), strict=True)],
+        ]
+        bars = {"marker": look.marker, "markersize": 4, "elinewidth": 0.7}
+        axis.errorbar(list(points), middles, yerr=spread, label=method, **bars, **look.line)
+    goal = errors.goal(crystal)
+    if goal is not None:
+        axis.axhline(goal, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+
+
 def main() -> None:
     given = arguments()
-    results = run_all(
-        train, runs(given), given.out, given.jobs, prepare, lambda run: (run.crystal, run.seed)
-    )
+    trials = runs(given)
+    if given.done:
+        wanted = {run.key for run in trials}
+        results = [r for r in read_results(given.out) if r["key"] in wanted]
+    else:
+        results = run_all(
+            train, trials, given.out, given.jobs, prepare, lambda run: (run.crystal, run.seed)
+        )
     if not results:
         raise SystemExit("No training finished; nothing to show.")
-    print("\n" + table(results, given) + "\n\n" + verdict(results, given))
+    errors = Errors(results, "zone_mae", "model")
+    print("\n" + table(errors, given) + "\n\n" + verdict(errors, given))
     if given.small:
-        print("\n" + corrected_table(results, given))
-    draw(results, given)
+        errors = Errors(results, "corrected", "model + ΔΦ")
+        print("\n" + table(errors, given) + "\n\n" + verdict(errors, given))
+    draw(errors, given)
     print(given.figure)
 
 

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -46,6 +47,8 @@ STRATEGIES = ("reference", "untuned", "lora", "equitrain", "delta", "freeze")
 KINDS = ("phonon", "elastic", "well", "training")
 DATABASE = "phonotune_benchmark"
 AT_ONCE = 4000
+DAYS = 336
+FIRST_DAY = date.today() - timedelta(days=DAYS)
 
 
 def server_module() -> Any:
@@ -211,7 +214,7 @@ TEMPLATES = templates()
 def rows(materials: int) -> Iterator[dict[str, Any]]:
     rng = np.random.default_rng(0)
     for number in range(materials):
-        day = f"2026-{1 + number * 12 // materials:02d}-{1 + number % 28:02d}"
+        day = FIRST_DAY + timedelta(days=number % DAYS)
         for place, output in enumerate(outputs(number, rng)):
             yield {
                 "uuid": str(uuid5(NAMESPACE_URL, f"{number}/{place}")),
@@ -245,7 +248,7 @@ def fill(store: JobStore, materials: int) -> None:
 def questions(results: ResultStore, materials: int) -> dict[str, Callable[[], int]]:
     """Return the queries of docs/database.md; each gives the number of Documents."""
     n = materials // 2
-    one = material(n)
+    one, day = material(n), FIRST_DAY + timedelta(days=n % DAYS)
 
     def asked(**query: Any) -> Callable[[], int]:
         return lambda: len(results.query(load=False, **query))
@@ -258,11 +261,9 @@ def questions(results: ResultStore, materials: int) -> dict[str, Callable[[], in
         "model_id": asked(model_id=model_id(n, "lora")),
         "kind, range of 0.1 %": asked(kind="elastic", where={"bulk_modulus": (199.7, None)}),
         "range of 0.1 %": asked(where={"lowest_frequency": (None, -99.7)}),
-        "kind, one day": asked(kind="elastic", since="2026-06-03", until="2026-06-03", limit=50),
-        "strategy, one day": asked(
-            strategy="lora", since="2026-06-03", until="2026-06-03", limit=50
-        ),
-        "newest 50 of a kind (server sorts)": asked(kind="elastic", limit=50),
+        "kind, one day": asked(kind="elastic", since=day, until=day, limit=50),
+        "strategy, one day": asked(strategy="lora", since=day, until=day, limit=50),
+        "newest 50 of a kind": asked(kind="elastic", limit=50),
         "id of a result": lambda: bool(results.find(str(uuid5(NAMESPACE_URL, f"{n}/1")))) + 0,
         "table of a formula": lambda: len(results.to_dataframe(formula=one["formula"])),
     }

@@ -101,6 +101,22 @@ def test_the_server_sorts_what_is_too_much_to_sort_here(store, project, monkeypa
     assert [e.uuid for e in results.entries(limit=3)] == newest == here[-3:]
 
 
+@pytest.mark.parametrize("looks_back", [(), (0,), (0, 1), (1,)])
+@pytest.mark.parametrize("few", [2, 1000])
+def test_the_newest_are_the_newest_however_far_one_looks_back(
+    store, project, monkeypatch, looks_back, few
+):
+    from phonotune.store import results as module
+
+    results = ResultStore(store)
+    here = [e.uuid for e in results.entries()]
+    monkeypatch.setattr(module, "is_embedded", lambda _: False)
+    monkeypatch.setattr(module, "_LOOKS_BACK", looks_back)
+    monkeypatch.setattr(module, "_FEW", few)
+    for limit in (1, 3, 100):
+        assert [e.uuid for e in results.entries(limit=limit)] == here[-limit:]
+
+
 def test_an_unknown_kind_is_refused_with_the_nearest(filled_store):
     with pytest.raises(ConfigError, match="Did you mean 'elastic'"):
         ResultStore(filled_store).query(kind="elasic")

@@ -6,7 +6,7 @@ import heapq
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -40,6 +40,8 @@ _EMBEDDED_BATCH: Final = 1024
 """The same from an embedded store, where every fetch reads all Blobs."""
 _FEW: Final = 1000
 """Documents that are sorted here and not by the server."""
+_LOOKS_BACK: Final = (1, 30, 365)
+"""Days in which the newest Documents are looked for, one after the other."""
 _ORDER: Final = ("completed_at", "uuid", "index")
 _PROPERTIES: Final = ("uuid", "index", "name", "output", "completed_at", "metadata", "hosts")
 
@@ -196,15 +198,37 @@ class ResultStore:
         A server that is asked to sort may walk all its documents in that order instead of taking the
         index that leads to the few.
         """
-        narrowed, names = with_kinds(criteria), list(_PROPERTIES)
-        few = list(islice(self.store.docs_store.query(narrowed, names), _FEW + 1))
-        if len(few) <= _FEW:
-            yield from sorted(few, key=_age, reverse=newest_first)
+        narrowed = with_kinds(criteria)
+        if limit is None or "completed_at" in narrowed or is_embedded(self.store.docs_store):
+            found = self._few(narrowed)
+        else:
+            found = self._latest(narrowed, limit)
+        if found is not None:
+            yield from sorted(found, key=_age, reverse=newest_first)
             return
-        del few
         at_most = limit or 0 if "output.kind" in narrowed else 0
         order = dict.fromkeys(_ORDER, -1 if newest_first else 1)
-        yield from self.store.docs_store.query(narrowed, names, sort=order, limit=at_most)
+        yield from self.store.docs_store.query(
+            narrowed, list(_PROPERTIES), sort=order, limit=at_most
+        )
+
+    def _few(self, criteria: Criteria) -> list[dict[str, Any]] | None:
+        """Return all rows, in any order; None if there are many."""
+        rows = self.store.docs_store.query(criteria, list(_PROPERTIES))
+        found = list(islice(rows, _FEW + 1))
+        return found if len(found) <= _FEW else None
+
+    def _latest(self, criteria: Criteria, limit: int) -> list[dict[str, Any]] | None:
+        """Return the rows of a time that holds `limit` Documents or all; None where it is crowded.
+
+        Looking back a day, a month and a year takes the index of times, on any server.
+        """
+        for days in _LOOKS_BACK:
+            since = (datetime.now() - timedelta(days=days)).isoformat()
+            found = self._few(criteria | {"completed_at": {"$gte": since}})
+            if found is None or sum(_kind_of(row) in KINDS for row in found) >= limit:
+                return found
+        return self._few(criteria)
 
     def _entries(self, rows: Iterator[dict[str, Any]], load: bool) -> Iterator[Entry]:
         size = _EMBEDDED_BATCH if is_embedded(self.store.docs_store) else _BATCH

@@ -46,11 +46,11 @@ def test_init_again_changes_nothing(run, tmp_path):
 def test_submit_says_what_each_crystal_is_about(run, cif, monkeypatch):
     asked = []
 
-    def remember(flow, manager, chosen, *, force, about):
-        asked.append((flow, manager, force, about))
-        return Submission(manager, ("1", "2"), ("u", "v"), 2)
+    def remember(orders, manager, chosen, *, force, tell):
+        asked.append((orders, manager, force))
+        return [Submission(manager, ("1", "2"), ("u", "v"), 2) for _ in orders]
 
-    monkeypatch.setattr("phonotune.flows.submit.submit", remember)
+    monkeypatch.setattr("phonotune.flows.submit.submit_all", remember)
     options = ["--foundation", "mini", "--labeller", "emt", "--campaign", "metals", "--force"]
     shown = run("submit", cif, "--manager", "fireworks", *options)
     assert shown["submitted"] == [
@@ -63,12 +63,12 @@ def test_submit_says_what_each_crystal_is_about(run, cif, monkeypatch):
             "uuids": ["u", "v"],
         }
     ]
-    ((flow, manager, force, about),) = asked
+    (((order,), manager, force),) = asked
     assert (manager, force) == ("fireworks", True)
-    assert about["formula"] == "Al"
-    assert about["campaign"] == "metals"
-    assert len(about["material_id"]) == 16
-    assert "Al" in flow.name
+    assert order.about["formula"] == "Al"
+    assert order.about["campaign"] == "metals"
+    assert len(order.about["material_id"]) == 16
+    assert "Al" in order.flow.name
 
 
 @pytest.mark.parametrize(

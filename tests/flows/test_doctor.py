@@ -2,7 +2,8 @@
 
 import pytest
 
-from phonotune.flows.doctor import PROBE, judge
+from phonotune.flows.doctor import PROBE, _send, examine_workers, judge
+from phonotune.flows.routing import Profile
 from phonotune.jobs.doctor import examine_worker
 from phonotune.schemas.base import package_versions
 from phonotune.schemas.blob import Blob
@@ -50,6 +51,51 @@ def test_other_versions_than_here_are_named(report):
 def test_an_array_that_came_back_changed_fails(report):
     finding = found(report | {"probe": Blob.pack(numbers=[1.0, 2.0, 4.0])})["store"]
     assert finding.state == "fail"
+
+
+@pytest.fixture
+def busy(open_any, monkeypatch):
+    """A queue whose worker has done every job, and its result is nowhere to be seen."""
+    monkeypatch.setattr("phonotune.flows.doctor.open_queue", open_any)
+    with open_any() as queue:
+        adds = type(queue).add
+
+        def add(self, flow, default):
+            ids = adds(self, flow, default)
+            jobs = self.controller.jobs if hasattr(self, "controller") else self.launchpad.fireworks
+            jobs.update_many({}, {"$set": {"state": "COMPLETED"}})
+            return ids
+
+        monkeypatch.setattr(type(queue), "add", add)
+        yield queue
+
+
+def test_a_worker_that_writes_to_another_store_is_told_what_to_compare(busy):
+    (finding,) = examine_workers(busy.manager, Profile(), ["light"], 5.0)
+    assert (finding.what, finding.state) == ("light: store", "fail")
+    assert "writes to another store" in finding.text
+    names = {"fireworks": "my_qadapter.yaml", "jobflow-remote": "project's yaml"}
+    assert names[busy.manager] in finding.text
+    assert busy.find() == []
+
+
+def test_an_answer_whose_array_went_to_another_store_is_told(busy, results, monkeypatch):
+    found = {"uuid": "u", "store": "data", "blob_uuid": "b"}
+    monkeypatch.setattr(
+        "phonotune.flows.doctor._send",
+        lambda queue, profile, roles: (
+            (
+                (uuid := _send(queue, profile, roles))
+                and results.docs_store.update(
+                    [{"uuid": uuid, "index": 1, "output": {"probe": found}}], key="uuid"
+                )
+            )
+            or uuid
+        ),
+    )
+    (finding,) = examine_workers(busy.manager, Profile(), ["light"], 5.0)
+    assert "the array of its answer is not with" in finding.text
+    assert results.count() == 0
 
 
 def test_the_job_reports_every_check_and_an_array():

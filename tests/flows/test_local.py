@@ -172,7 +172,7 @@ def test_a_store_that_fails_is_a_failure_not_silence(store, monkeypatch):
     def fails(*_, **__):
         raise OSError("connection lost")
 
-    monkeypatch.setattr(store, "query_one", fails)
+    monkeypatch.setattr(store, "query", fails)
     summary = run_flow(Flow([add(1, 1)]), store)
     assert [failed.error for failed in summary.failed] == ["OSError: connection lost"]
 

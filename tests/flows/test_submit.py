@@ -1,20 +1,22 @@
 """A flow goes to a manager once, whole or not at all."""
 
 import sys
+from dataclasses import dataclass
 from itertools import count
 
 import pytest
-from jobflow import Flow, JobStore, job
+from jobflow import Flow, JobStore, Maker, job
 from maggma.stores import MemoryStore
+from pymongo.errors import AutoReconnect
 
-from phonotune.errors import ConfigError, StoreError
+from phonotune.errors import ConfigError, PhonotuneError, StoreError
 from phonotune.flows import submit as module
 from phonotune.flows.local import run_flow
 from phonotune.flows.queues import Queue, QueuedJob, open_queue
 from phonotune.flows.routing import Profile
 from phonotune.flows.status import cancel, retry_failed, status, summarise
-from phonotune.flows.submit import submit
-from phonotune.jobs.base import tag
+from phonotune.flows.submit import Order, submit, submit_all
+from phonotune.jobs.base import replace_by, tag
 
 
 @job
@@ -70,6 +72,19 @@ class MemoryQueue(Queue):
             row.id, uuid, 1, row.name, state, row.about, row.worker, "it broke"
         )
 
+    def flows_of(self, uuids):
+        names = set().union(*(flow for flow in self.flows if flow & set(uuids)))
+        return [row for row in self.rows.values() if row.uuid in names]
+
+    def claims(self):
+        return self.results.docs_store._collection.database["claims"]
+
+    def check(self):
+        pass
+
+    def sweep(self, uuids):
+        pass
+
     def retry(self, jobs):
         for row in jobs:
             self.set(row.uuid, "ready")
@@ -78,13 +93,12 @@ class MemoryQueue(Queue):
     def cancel(self, jobs):
         for row in jobs:
             self.set(row.uuid, "cancelled")
-        return [row.id for row in jobs]
+        return {row.id: None for row in jobs}
 
     def remove(self, uuids):
-        for flow in self.flows:
-            if flow & set(uuids):
-                for uuid in flow:
-                    self.rows.pop(uuid, None)
+        for row in self.flows_of(uuids):
+            del self.rows[row.uuid]
+        return []
 
 
 @pytest.fixture
@@ -132,6 +146,27 @@ def test_results_of_a_run_on_this_machine_are_not_computed_again(queue, tmp_path
     assert (larger.added, larger.finished) == (1, 2)
 
 
+@dataclass
+class Doubler(Maker):
+    """Replaces itself by two additions."""
+
+    name: str = "doubler"
+
+    @job
+    def make(self, value):
+        first = add(value, value)
+        return replace_by([first], add(first.output, 0))
+
+
+def test_a_generator_whose_result_a_run_left_is_not_computed_again(queue, tmp_path):
+    def flow():
+        return Flow([made := tag(Doubler().make(2), "light", "plan"), add(made.output, 1)])
+
+    run_flow(flow(), queue.results, root_dir=tmp_path)
+    submission = submit(flow(), "fireworks")
+    assert (submission.added, submission.finished) == (0, 2)
+
+
 def test_a_result_of_another_content_does_not_count(queue, tmp_path):
     run_flow(build(), queue.results, root_dir=tmp_path)
     queue.results.docs_store.update(
@@ -145,6 +180,44 @@ def test_a_flow_that_shares_unfinished_jobs_with_another_is_refused(queue):
     with pytest.raises(ConfigError, match=r"2 jobs of this flow.*phonotune status.*--force"):
         submit(build(more=[5]), "fireworks")
     assert len(queue.rows) == 2
+
+
+def test_flows_are_checked_before_the_first_is_added_or_anything_is_removed(queue):
+    first = submit(build(), "fireworks")
+    cancel("fireworks")
+    too_large = Flow([add("x" * 8_100_000, "y")], name="second")
+    with pytest.raises(StoreError, match=r"8\.\d MB"):
+        submit_all([Order(build()), Order(too_large)], "fireworks")
+    assert {row.id for row in queue.find()} == set(first.ids)
+    assert {row.state for row in queue.find()} == {"cancelled"}
+
+
+def test_flows_submitted_together_that_share_a_part_are_refused_and_the_same_twice_is_one(queue):
+    with pytest.raises(
+        ConfigError, match=r"2 jobs of 2 \(Flow\) are a part of 1 \(Flow\).*--force"
+    ):
+        submit_all([Order(build()), Order(build(more=[5]))], "fireworks")
+    assert queue.rows == {}
+    first, again = submit_all([Order(build()), Order(build())], "fireworks")
+    assert (first.added, again.added) == (2, 0)
+    assert again.states == {"ready": 2}
+
+
+def test_what_failed_after_the_first_flow_says_how_far_it_got(queue, monkeypatch):
+    adds = queue.add
+
+    def fails_later(flow, default):
+        if queue.rows:
+            raise AutoReconnect("connection closed")
+        return adds(flow, default)
+
+    monkeypatch.setattr(queue, "add", fails_later)
+    with pytest.raises(
+        PhonotuneError, match=r"Of 2 flows 1 are in the queue.*connection closed"
+    ) as e:
+        submit_all([Order(build()), Order(build(start=7))], "fireworks")
+    assert e.value.exit_code == 1
+    assert list(queue.claims().find()) == []
 
 
 def test_a_cancelled_flow_can_be_submitted_again(queue):

@@ -48,7 +48,8 @@ def submit(
 ) -> None:
     """Hand the whole DAG to FireWorks or jobflow-remote, each job to the worker of its role.
 
-    The same command again adds nothing; results that are in the store are not computed again.
+    All crystals are checked before the first one is added. The same command again adds nothing;
+    results that are in the store are not computed again, those that were deleted from it are.
 
     Example: phonotune submit BaTiO3.cif --manager jobflow-remote --profile site/profile.yaml
     """
@@ -76,26 +77,27 @@ def _submit_all(
 
     from phonotune.cli.pipeline import check_foundation
     from phonotune.flows import submit as flows
+    from phonotune.flows.campaign import about
     from phonotune.flows.routing import read_profile
     from phonotune.jobs.labellers import WARNINGS
-    from phonotune.schemas.base import structure_hash
 
     chosen = read_profile(profile)
     maker = replace(maker, foundation=check_foundation(maker.foundation, crystals))
-    made = {name: maker.make(crystal) for name, crystal in crystals.items()}
+    tags = {} if campaign is None else {"campaign": campaign}
+    orders = [
+        flows.Order(maker.make(crystal), {**about(crystal), **tags})
+        for crystal in crystals.values()
+    ]
     if Path(maker.foundation).is_file():
         out.note(f"Note: {maker.foundation} must be there on every worker of a gpu role, too.")
     if warning := WARNINGS.get(maker.labeller):
         out.note(f"Note: {warning}")
-    submitted = {}
-    with out.progress("Submitting", total=len(made)) as advance:
-        for number, (name, flow) in enumerate(made.items()):
-            advance(number, name)
-            crystal = crystals[name]
-            about = {"formula": crystal.reduced_formula, "material_id": structure_hash(crystal)}
-            about |= {} if campaign is None else {"campaign": campaign}
-            submitted[name] = flows.submit(flow, manager, chosen, force=force, about=about)
-    return submitted
+    names = list(crystals)
+    with out.progress("Submitting", total=len(orders)) as advance:
+        made = flows.submit_all(
+            orders, manager, chosen, force=force, tell=lambda done: advance(done, names[done])
+        )
+    return dict(zip(names, made, strict=True))
 
 
 def _finish(submitted: dict[str, Submission], manager: str, out: Session) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from jobflow import Flow, Job
+from jobflow import Flow, Job, JobStore
 from monty.json import MontyDecoder
 
 from phonotune.errors import unknown_name
@@ -17,6 +17,7 @@ from phonotune.jobs.base import Role, tag
 from phonotune.jobs.doctor import Finding, State, examine_worker
 from phonotune.schemas.base import package_versions
 from phonotune.schemas.blob import Blob
+from phonotune.store import describe
 
 PROBE: Final = (1.0, 2.0, 3.0)
 SKEW: Final = 5.0
@@ -63,23 +64,47 @@ def examine_workers(
         sent = {name: _send(queue, chosen, known[name]) for name in workers or known}
         try:
             jobs = _wait(queue, sent, start + timeout, tell)
-            found = {
-                name: store.get_output(sent[name], load=True)
-                for name, job in jobs.items()
+            answers = {
+                name: _answer(manager, store, job, known[name], start)
                 if job.state == "done"
+                else [_missing(job, timeout)]
+                for name, job in jobs.items()
             }
         finally:
-            queue.remove(list(sent.values()))
+            left = queue.remove(list(sent.values()))
             store.remove_docs({"uuid": {"$in": list(sent.values())}})
-    findings = []
-    for name, job in jobs.items():
-        judged = (
-            judge(MontyDecoder().process_decoded(found[name]), known[name], start, time.time())
-            if name in found
-            else [_missing(job, timeout)]
-        )
-        findings += [Finding(f"{name}: {f.what}", f.state, f.text) for f in judged]
-    return findings
+    findings = [
+        Finding(f"{name}: {f.what}", f.state, f.text)
+        for name, judged in answers.items()
+        for f in judged
+    ]
+    return findings + [
+        Finding("queue", "warn", f"a job of this check stays: {why}") for why in left
+    ]
+
+
+def _answer(
+    manager: str, store: JobStore, job: QueuedJob, roles: Iterable[Role], start: float
+) -> list[Finding]:
+    """Return what to say of a job that is done; its answer may be in another store, or not whole."""
+    try:
+        found = store.get_output(job.uuid, load=True)
+    except ValueError:
+        what = "its answer is not in"
+    except KeyError:
+        what = "the array of its answer is not with"
+    else:
+        return judge(MontyDecoder().process_decoded(found), roles, start, time.time())
+    where = {
+        "fireworks": "JOBFLOW_CONFIG_FILE in the worker's my_qadapter.yaml with `store:` of the profile "
+        "(or JOBFLOW_CONFIG_FILE here)",
+        "jobflow-remote": "jobstore in the project's yaml on the runner's machine with the one here",
+    }
+    text = (
+        f"the worker did the job, but {what} {describe(store.docs_store)}, which is asked here: it "
+        f"writes to another store. Compare {where[manager]}, with data among the additional stores."
+    )
+    return [Finding("store", "fail", text)]
 
 
 def judge(report: dict[str, Any], roles: Iterable[Role], start: float, end: float) -> list[Finding]:

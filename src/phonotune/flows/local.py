@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from typing import Any, Literal
 from jobflow import Flow, Job, JobStore, Response, run_locally
 from monty.json import MontyDecoder
 
+from phonotune.flows.finished import finished_jobs
 from phonotune.flows.identity import stable_flow
 from phonotune.schemas.base import Document
 
@@ -92,24 +93,6 @@ def documents_of(flow: Flow, store: JobStore) -> list[Document]:
     return [output for output in outputs if isinstance(output, Document)]
 
 
-def content_of(job: Job) -> str:
-    """Return the content hash that :func:`stable_flow` gave a job."""
-    content: str = job.metadata["phonotune"]["content"]
-    return content
-
-
-def _blobs(output: Any) -> Iterator[tuple[str, str]]:
-    """Yield store name and id of every blob that a stored output refers to."""
-    if isinstance(output, dict):
-        if "blob_uuid" in output:
-            yield output["store"], output["blob_uuid"]
-        for value in output.values():
-            yield from _blobs(value)
-    elif isinstance(output, list):
-        for value in output:
-            yield from _blobs(value)
-
-
 class _Runner:
     """Wraps ``Job.run`` of every job, also of those that jobs return, with lookup and progress."""
 
@@ -152,22 +135,10 @@ class _Runner:
         return run_or_reuse
 
     def _is_finished(self, job: Job) -> bool:
-        """Return whether the store holds this very job's output, its blobs included.
-
-        A job that went on after the end of a walltime left it under a later index.
-
-        A generator's own document has no output, so it runs again and its children are found.
-        """
+        """Return whether the store holds this very job's output; a generator always plans again."""
         if self.renewed.intersection(job.input_uuids):
             return False
-        done = {"uuid": job.uuid, "index": {"$gte": job.index}, "output": {"$ne": None}}
-        row = self.store.query_one(done, ["metadata", "output"], load=False)
-        if row is None or row["metadata"].get("phonotune", {}).get("content") != content_of(job):
-            return False
-        return all(
-            self.store.additional_stores[name].query_one({"blob_uuid": blob}, ["blob_uuid"])
-            for name, blob in _blobs(row["output"])
-        )
+        return bool(finished_jobs([job], self.store))
 
     def _prepare_children(self, job: Job, response: Response[Any]) -> None:
         for kind in ("replace", "detour", "addition"):

@@ -12,15 +12,18 @@ from jobflow import Flow, JobStore
 from pymongo.errors import PyMongoError
 
 from phonotune.errors import ConfigError, StoreError
+from phonotune.flows.claims import COLLECTION, Claims
 from phonotune.flows.queues import (
     Manager,
     Queue,
     QueuedJob,
     State,
     answer_soon,
+    each,
     jobflow_store,
     last_line,
     need,
+    still,
 )
 from phonotune.flows.routing import Profile
 from phonotune.store import check_store
@@ -37,6 +40,13 @@ _STATES: Final[dict[str, State]] = {
     "FIZZLED": "failed",
     "DEFUSED": "cancelled",
     "ARCHIVED": "cancelled",
+}
+_AT_REST: Final = ("WAITING", "READY", "PAUSED", "FIZZLED", "DEFUSED")
+"""States in which nobody holds a firework."""
+_NOT_CANCELLED: Final = {
+    "RUNNING": "it runs and comes to its end; nothing follows it",
+    "RESERVED": "a worker is just starting it; it comes to its end, and nothing follows it",
+    "COMPLETED": "it is done",
 }
 _UUID: Final = "spec._tasks.job.uuid"
 _FIELDS: Final = {
@@ -119,6 +129,36 @@ class FireworksQueue(Queue):
             errors[row["fw_id"]] = last_line(stored.get("_stacktrace"))
         return errors
 
+    def flows_of(self, uuids: Sequence[str]) -> list[QueuedJob]:
+        """Return all fireworks of the workflows that hold one of these."""
+        nodes = self._nodes(self.find(uuids))
+        rows = self.launchpad.fireworks.find({"fw_id": {"$in": list(nodes)}}, _FIELDS)
+        return [_queued(row, None) for row in rows]
+
+    def _nodes(self, jobs: Sequence[QueuedJob]) -> set[int]:
+        """Return the ids of all fireworks of the workflows of these."""
+        query = {"nodes": {"$in": [int(job.id) for job in jobs]}}
+        return {n for wf in self.launchpad.workflows.find(query, {"nodes": 1}) for n in wf["nodes"]}
+
+    def claims(self) -> Claims:
+        """Return the collection of claims, in the launchpad's database."""
+        claims: Claims = self.launchpad.db[COLLECTION]
+        return claims
+
+    def check(self) -> None:
+        """Raise ConfigError if the launchpad was never set up; any category will do."""
+        if self.launchpad.fw_id_assigner.find_one() is None:
+            raise ConfigError(
+                f"FireWorks' database {self.launchpad.name!r} has not been set up. Run `lpad reset` once."
+            )
+
+    def sweep(self, uuids: Sequence[str]) -> None:
+        """Delete fireworks of these jobs that are in no workflow: whoever runs them fails."""
+        found = self.find(uuids)
+        lonely = {int(job.id) for job in found} - self._nodes(found)
+        if lonely:
+            self.launchpad.fireworks.delete_many({"fw_id": {"$in": list(lonely)}})
+
     def add(self, flow: Flow, default: str) -> list[str]:
         """Add the flow as a workflow.
 
@@ -126,20 +166,27 @@ class FireworksQueue(Queue):
         """
         bridge = need("jobflow.managers.fireworks", "fireworks")
         workflow = bridge.flow_to_workflow(flow, allow_external_references=True)
-        self.launchpad.add_wf(workflow)
         uuids = [job.uuid for job, _ in flow.iterflow()]
+        try:
+            self.launchpad.add_wf(workflow)
+        except BaseException:
+            with contextlib.suppress(PyMongoError):
+                self.sweep(uuids)
+            raise
         ids = {job.uuid: job.id for job in self.find(uuids)}
         return [ids[uuid] for uuid in uuids]
 
     def retry(self, jobs: Sequence[QueuedJob]) -> dict[str, str | None]:
         """Rerun fizzled fireworks."""
-        done: dict[str, str | None] = {}
-        for job in jobs:
-            if job.state == "running":
-                self._fizzle(int(job.id))
-            rerun = self.launchpad.rerun_fw(int(job.id))
-            done[job.id] = None if rerun else "FireWorks did not rerun it"
-        return done
+        return each(jobs, self._retry, ValueError, RuntimeError)
+
+    def _retry(self, job: QueuedJob) -> str | None:
+        if job.state == "running":
+            self._fizzle(int(job.id))
+        row = self.launchpad.fireworks.find_one({"fw_id": int(job.id)}, {"state": 1})
+        if row and row["state"] != "FIZZLED":
+            return still(_STATES.get(row["state"], "unknown"))
+        return None if self.launchpad.rerun_fw(int(job.id)) else "FireWorks did not rerun it"
 
     def _fizzle(self, fw_id: int) -> None:
         for launch in self.launchpad.launches.find({"fw_id": fw_id, "state": "RUNNING"}):
@@ -162,18 +209,36 @@ class FireworksQueue(Queue):
         _, fw_ids, _ = self.launchpad.detect_lostruns(expiration_secs=seconds)
         return [job for job in self.find() if int(job.id) in set(fw_ids)]
 
-    def cancel(self, jobs: Sequence[QueuedJob]) -> list[str]:
+    def cancel(self, jobs: Sequence[QueuedJob]) -> dict[str, str | None]:
         """Defuse fireworks; one that runs comes to its end, and nothing follows it."""
-        for job in jobs:
-            self.launchpad.defuse_fw(int(job.id))
-        return [job.id for job in jobs]
+        return each(jobs, self._cancel, ValueError, RuntimeError)
 
-    def remove(self, uuids: Sequence[str]) -> None:
+    def _cancel(self, job: QueuedJob) -> str | None:
+        """Defuse a firework unless somebody holds it; return the reason then.
+
+        ``defuse_fw`` alone would make a running firework ready first, and another worker start it again.
+        """
+        fw_id = int(job.id)
+        states = [*_AT_REST]
+        if self.launchpad.launches.find_one({"fw_id": fw_id, "state": "RESERVED"}, {"fw_id": 1}):
+            states.append(
+                "RESERVED"
+            )  # in a queue; without such a launch a worker is just starting it
+        at_rest = {"fw_id": fw_id, "state": {"$in": states}}
+        if self.launchpad.fireworks.find_one_and_update(at_rest, {"$set": {"state": "DEFUSED"}}):
+            self.launchpad.defuse_fw(fw_id)  # writes it into the workflow
+            return None
+        row = self.launchpad.fireworks.find_one({"fw_id": fw_id}, {"state": 1})
+        state = row["state"] if row else "gone"
+        return _NOT_CANCELLED.get(state, f"it is {state}")
+
+    def remove(self, uuids: Sequence[str]) -> list[str]:
         """Delete the workflows of these jobs."""
         for fw_id in {int(job.id) for job in self.find(uuids)}:
             if self.launchpad.workflows.find_one({"nodes": fw_id}, {"nodes": 1}):
                 with contextlib.redirect_stdout(None):
                     self.launchpad.delete_wf(fw_id)
+        return []
 
 
 def _queued(row: dict[str, Any], error: str | None) -> QueuedJob:

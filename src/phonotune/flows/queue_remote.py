@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -9,14 +10,17 @@ from jobflow import Flow, JobStore
 from pymongo.errors import PyMongoError
 
 from phonotune.errors import ConfigError, StoreError
+from phonotune.flows.claims import COLLECTION, Claims
 from phonotune.flows.queues import (
     Manager,
     Queue,
     QueuedJob,
     State,
     answer_soon,
+    each,
     last_line,
     need,
+    still,
 )
 from phonotune.flows.routing import ROLES, Profile
 from phonotune.store import check_store
@@ -40,6 +44,9 @@ _STATES: Final[dict[str, State]] = {
     "USER_STOPPED": "cancelled",
 }
 _STOPPABLE: Final = ("ready", "queued", "running")
+_IN_A_BATCH: Final = ("BATCH_SUBMITTED", "BATCH_RUNNING")
+_PATIENCE: Final = 30
+"""Seconds that a locked job or flow is waited for."""
 _FIELDS: Final = (
     "db_id",
     "uuid",
@@ -97,14 +104,25 @@ class RemoteQueue(Queue):
             query = {"uuid": {"$in": list(uuids)}}
         return [_queued(row) for row in self.controller.jobs.find(query, list(_FIELDS))]
 
-    def add(self, flow: Flow, default: str) -> list[str]:
-        """Add the flow to the queue.
+    def flows_of(self, uuids: Sequence[str]) -> list[QueuedJob]:
+        """Return all jobs of the flows that hold one of these."""
+        flows = self.controller.flows.find({"jobs": {"$in": list(uuids)}}, ["jobs"])
+        return self.find(sorted({uuid for flow in flows for uuid in flow["jobs"]}))
 
-        Raises
-        ------
-        ConfigError
-            A worker of the profile is none of the project.
-        """
+    def claims(self) -> Claims:
+        """Return the collection of claims, in the queue's database."""
+        claims: Claims = self.controller.db[COLLECTION]
+        return claims
+
+    def sweep(self, uuids: Sequence[str]) -> None:
+        """Delete flows of these jobs that have no job: locks would be looked for in them."""
+        query = {"jobs": {"$in": list(uuids)}}
+        for flow in list(self.controller.flows.find(query, ["uuid", "jobs"])):
+            if self.controller.jobs.find_one({"uuid": {"$in": flow["jobs"]}}, ["uuid"]) is None:
+                self.controller.flows.delete_one({"uuid": flow["uuid"]})
+
+    def check(self) -> None:
+        """Raise ConfigError if a worker of the profile is none of the project."""
         workers = set(self.project.workers)
         for role in ROLES:
             worker = self.profile.route_of(role).worker
@@ -114,41 +132,86 @@ class RemoteQueue(Queue):
                     f"{self.project.name!r} does not have. Its workers: "
                     f"{', '.join(sorted(workers)) or 'none'}. Change one of the two."
                 )
-        ids = self.controller.add_flow(flow, worker=default, allow_external_references=True)
+
+    def add(self, flow: Flow, default: str) -> list[str]:
+        """Add the flow to the queue.
+
+        Raises
+        ------
+        ConfigError
+            A worker of the profile is none of the project, or a job is in the queue already.
+        """
+        self.check()
+        try:
+            ids = self.controller.add_flow(flow, worker=default, allow_external_references=True)
+        except BaseException as error:
+            with contextlib.suppress(PyMongoError):
+                self.controller.jobs.delete_many({"job.hosts": flow.uuid})
+                self.controller.flows.delete_one({"uuid": flow.uuid})
+            if isinstance(error, ValueError):
+                raise ConfigError(f"jobflow-remote did not take the flow: {error}") from error
+            raise
         return [str(db_id) for db_id in ids]
 
     def retry(self, jobs: Sequence[QueuedJob]) -> dict[str, str | None]:
         """Rerun failed jobs, with all that ran on without them."""
-        done: dict[str, str | None] = {}
-        for job in jobs:
-            for force in (False, True):
-                try:
-                    self.controller.rerun_job(db_id=job.id, force=force)
-                    done[job.id] = None
-                    break
-                except ValueError as error:
-                    done[job.id] = str(error)
-        return done
+        return each(jobs, self._retry, ValueError, self._locked)
 
-    def cancel(self, jobs: Sequence[QueuedJob]) -> list[str]:
+    def _retry(self, job: QueuedJob) -> str | None:
+        if (state := self._state(job)) != "failed":
+            return still(state)
+        try:
+            self.controller.rerun_job(db_id=job.id, wait=_PATIENCE)
+        except ValueError:
+            self.controller.rerun_job(db_id=job.id, force=True, wait=_PATIENCE)
+        return None
+
+    def _state(self, job: QueuedJob) -> str:
+        """Return the state that a job has at this moment; "in a batch" where it cannot be stopped."""
+        row = self.controller.jobs.find_one({"db_id": job.id}, ["state"])
+        if row is None:
+            return "gone"
+        return "in a batch" if row["state"] in _IN_A_BATCH else _STATES.get(row["state"], "unknown")
+
+    @property
+    def _locked(self) -> type[Exception]:
+        """What jobflow-remote raises where it is at work on a job or flow itself."""
+        error: type[Exception] = need(
+            "jobflow_remote.utils.db", "jobflow-remote"
+        ).LockedDocumentError
+        return error
+
+    def cancel(self, jobs: Sequence[QueuedJob]) -> dict[str, str | None]:
         """Stop jobs; what is in a queue or running is cancelled there."""
-        states = need("jobflow_remote.jobs.state", "jobflow-remote").JobState
-        done = []
         # what follows others first, so that nothing becomes ready meanwhile
-        for job in sorted(jobs, key=lambda job: job.state in _STOPPABLE):
-            if job.state in _STOPPABLE:
-                self.controller.stop_job(db_id=job.id, break_lock=False, wait=30)
-            else:
-                self.controller.set_job_state(states.USER_STOPPED, db_id=job.id, wait=30)
-            done.append(job.id)
-        return done
+        in_order = sorted(jobs, key=lambda job: job.state in _STOPPABLE)
+        return each(in_order, self._cancel, ValueError, self._locked)
 
-    def remove(self, uuids: Sequence[str]) -> None:
+    def _cancel(self, job: QueuedJob) -> str | None:
+        states = need("jobflow_remote.jobs.state", "jobflow-remote").JobState
+        state = self._state(job)
+        if state == "in a batch":
+            return "it is in a batch, which cannot be stopped, and comes to its end"
+        if state in ("done", "gone"):
+            return f"it is {state}"
+        if state in _STOPPABLE:
+            self.controller.stop_job(db_id=job.id, break_lock=False, wait=_PATIENCE)
+        else:
+            self.controller.set_job_state(states.USER_STOPPED, db_id=job.id, wait=_PATIENCE)
+        return None
+
+    def remove(self, uuids: Sequence[str]) -> list[str]:
         """Delete the flows of these jobs."""
-        rows = self.controller.flows.find({"jobs": {"$in": list(uuids)}}, ["uuid"])
-        flows = [row["uuid"] for row in rows]
-        if flows:
-            self.controller.delete_flows(flow_ids=flows, max_limit=0, raise_on_error=True)
+        rows = list(self.controller.flows.find({"jobs": {"$in": list(uuids)}}, ["uuid", "name"]))
+        refused = []
+        for row in rows:
+            try:
+                self.controller.delete_flows(
+                    flow_ids=[row["uuid"]], max_limit=0, raise_on_error=True, wait=_PATIENCE
+                )
+            except (ValueError, RuntimeError, self._locked) as error:
+                refused.append(f"{row.get('name') or row['uuid']}: {error}")
+        return refused
 
 
 def _project(profile: Profile) -> Any:

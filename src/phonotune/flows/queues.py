@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +13,7 @@ import pymongo
 from jobflow import Flow, JobStore
 
 from phonotune.errors import ConfigError, StoreError, unknown_name
+from phonotune.flows.claims import Claims
 from phonotune.flows.routing import Profile
 
 Manager = Literal["fireworks", "jobflow-remote"]
@@ -20,6 +21,9 @@ State = Literal[
     "waiting", "ready", "queued", "running", "paused", "done", "failed", "cancelled", "unknown"
 ]
 STATES: Final[tuple[State, ...]] = get_args(State)
+OVER: Final[frozenset[State]] = frozenset({"done", "cancelled"})
+ACTIVE: Final[frozenset[State]] = frozenset({"ready", "queued", "running", "unknown"})
+"""What may be at work, or start at any moment; the others wait for such a one, or for a person."""
 SECONDS: Final = 5.0
 """How long an answer of a database is waited for before anything is submitted."""
 
@@ -74,20 +78,42 @@ class Queue(ABC):
         """Return the jobs of these uuids, or all that phonotune made."""
 
     @abstractmethod
+    def flows_of(self, uuids: Sequence[str]) -> list[QueuedJob]:
+        """Return all jobs of the flows that hold one of these."""
+
+    @abstractmethod
+    def claims(self) -> Claims:
+        """Return the collection in which submissions claim jobs (:mod:`phonotune.flows.claims`)."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Refuse a profile that the manager cannot follow; raises ConfigError."""
+
+    @abstractmethod
+    def sweep(self, uuids: Sequence[str]) -> None:
+        """Delete what a submission of these jobs left that was killed half way; they must be claimed."""
+
+    @abstractmethod
     def add(self, flow: Flow, default: str) -> list[str]:
-        """Add a routed flow and return the ids; ``default`` takes jobs that name no worker."""
+        """Add a routed flow, whole or not at all, and return the ids.
+
+        ``default`` takes jobs that name no worker.
+        """
 
     @abstractmethod
     def retry(self, jobs: Sequence[QueuedJob]) -> dict[str, str | None]:
         """Make failed jobs ready again; return why not, or None, by id."""
 
     @abstractmethod
-    def cancel(self, jobs: Sequence[QueuedJob]) -> list[str]:
-        """Stop jobs that have not finished, and return their ids; results stay."""
+    def cancel(self, jobs: Sequence[QueuedJob]) -> dict[str, str | None]:
+        """Stop jobs that have not finished; return why not, or None, by id. Results stay.
+
+        A job that may still be at work afterwards is not called cancelled: nobody must start it again.
+        """
 
     @abstractmethod
-    def remove(self, uuids: Sequence[str]) -> None:
-        """Forget the flows of these jobs; results stay in the store."""
+    def remove(self, uuids: Sequence[str]) -> list[str]:
+        """Forget the flows of these jobs, and return why some are still there; results stay."""
 
     @abstractmethod
     def store(self) -> JobStore:
@@ -171,6 +197,34 @@ def last_line(text: str | None) -> str | None:
     """Return the last line of a traceback that is not empty."""
     lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
     return lines[-1] if lines else None
+
+
+def each(
+    jobs: Sequence[QueuedJob], change: Callable[[QueuedJob], str | None], *refusals: type[Exception]
+) -> dict[str, str | None]:
+    """Change each job on its own; return why not, or None, by id.
+
+    Parameters
+    ----------
+    jobs
+        Which.
+    change
+        Changes a job, or returns why not.
+    refusals
+        What the manager raises where it does not change a job: locked, gone, in another state by now.
+    """
+    answers: dict[str, str | None] = {}
+    for job in jobs:
+        try:
+            answers[job.id] = change(job)
+        except refusals as error:
+            answers[job.id] = last_line(str(error)) or type(error).__name__
+    return answers
+
+
+def still(state: str) -> str | None:
+    """Return why a job that had failed is not tried again; None if it is: with what it follows."""
+    return None if state in {"ready", "waiting"} else f"it is {state} by now"
 
 
 def latest(jobs: Iterable[QueuedJob]) -> dict[str, QueuedJob]:

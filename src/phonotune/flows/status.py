@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from phonotune.flows.queues import Manager, Queue, QueuedJob, State, latest, open_queue
+from phonotune.flows.queues import OVER, Manager, Queue, QueuedJob, State, latest, open_queue
 from phonotune.flows.routing import Profile, read_profile
-
-_OVER: frozenset[State] = frozenset({"done", "cancelled"})
 
 
 @dataclass
@@ -42,7 +40,7 @@ class StageStatus:
 
 @dataclass(frozen=True)
 class Change:
-    """What :func:`retry_failed` or :func:`cancel` did, by the manager's ids."""
+    """What :func:`retry_failed` or :func:`cancel` did, by the manager's ids; why not, for the others."""
 
     manager: Manager
     done: list[str]
@@ -102,20 +100,28 @@ def retry_failed(
         if lost_after is not None:
             jobs += queue.lost(lost_after)
         answers = queue.retry(_matching(jobs, formula))
-    return Change(
-        queue.manager,
-        [job for job, reason in answers.items() if reason is None],
-        {job: reason for job, reason in answers.items() if reason is not None},
-    )
+    return _change(queue.manager, answers)
 
 
 def cancel(
     manager: str, profile: Profile | Path | None = None, formula: str | None = None
 ) -> Change:
-    """Stop everything that is not finished; results stay, and the same submission goes on from there."""
+    """Stop everything that is not finished; results stay, and the same submission goes on from there.
+
+    What cannot be stopped is left as it is, with the reason: it may be locked, or comes to its end.
+    """
     with _open(manager, profile) as queue:
-        jobs = [job for job in latest(queue.find()).values() if job.state not in _OVER]
-        return Change(queue.manager, queue.cancel(_matching(jobs, formula)))
+        jobs = [job for job in latest(queue.find()).values() if job.state not in OVER]
+        answers = queue.cancel(_matching(jobs, formula))
+    return _change(queue.manager, answers)
+
+
+def _change(manager: Manager, answers: Mapping[str, str | None]) -> Change:
+    return Change(
+        manager,
+        [job for job, reason in answers.items() if reason is None],
+        {job: reason for job, reason in answers.items() if reason is not None},
+    )
 
 
 def _open(manager: str, profile: Profile | Path | None) -> Queue:

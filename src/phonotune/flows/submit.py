@@ -1,4 +1,4 @@
-"""Hand a flow to FireWorks or jobflow-remote, once.
+"""Hand flows to FireWorks or jobflow-remote, once.
 
 Jobs are named by content (:mod:`phonotune.flows.identity`), so a manager that has a flow already is not
 given it again, and jobs whose results are in the store are not given to it at all.
@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-from jobflow import Flow, Job, JobStore
+from jobflow import Flow, Job
 from monty.json import MontyDecoder, MontyEncoder
+from pymongo.errors import PyMongoError
 
-from phonotune.errors import ConfigError, StoreError
+from phonotune.errors import ConfigError, PhonotuneError, StoreError
+from phonotune.flows.claims import claimed
 from phonotune.flows.identity import stable_flow
-from phonotune.flows.local import content_of
-from phonotune.flows.queues import Manager, Queue, QueuedJob, latest, open_queue
+from phonotune.flows.planning import Plan, check_apart, plan
+from phonotune.flows.queues import Manager, Queue, open_queue
 from phonotune.flows.routing import Profile, label_jobs, read_profile, route
 from phonotune.schemas.blob import MAX_BLOB_BYTES
 
@@ -52,6 +54,32 @@ class Submission:
     states: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Order:
+    """A flow to submit.
+
+    Attributes
+    ----------
+    flow
+        What to run; it is not changed.
+    about
+        What the jobs are about, for ``status`` and queries: ``formula``, ``material_id``, ``campaign``.
+    """
+
+    flow: Flow | Job
+    about: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Parcel:
+    """A flow, checked, with what is to be added of it: routed, under its final names; or None."""
+
+    flow: Flow
+    about: Mapping[str, str]
+    plan: Plan
+    load: Flow | None
+
+
 def submit(
     flow: Flow | Job,
     manager: str,
@@ -78,61 +106,130 @@ def submit(
     Raises
     ------
     ConfigError
-        The manager or the profile cannot be used; or a part of the flow is still being computed for
-        another flow. Nothing was submitted.
+        The manager or the profile cannot be used; or a part of the flow is still being computed, or is
+        being submitted by somebody else. Nothing was submitted.
     StoreError
         A database does not answer, the store lacks a part, or a job is too large for it.
     """
+    (made,) = submit_all([Order(flow, about or {})], manager, profile, force=force)
+    return made
+
+
+def submit_all(
+    orders: Sequence[Order],
+    manager: str,
+    profile: Profile | Path | str | None = None,
+    *,
+    force: bool = False,
+    tell: Callable[[int], None] = lambda _: None,
+) -> list[Submission]:
+    """Submit flows as :func:`submit` does; all are checked before the first one is added.
+
+    Parameters
+    ----------
+    orders
+        The flows; what became of each is returned in their order.
+    manager, profile, force
+        As :func:`submit` takes them.
+    tell
+        Called with the number of flows that are through, before each.
+
+    Raises
+    ------
+    ConfigError, StoreError
+        As :func:`submit` does, for any of the flows. Nothing was submitted.
+    PhonotuneError
+        The database or the manager failed after some of the flows had been added.
+    """
     chosen = profile if isinstance(profile, Profile) else read_profile(_path(profile))
-    named = stable_flow(flow if isinstance(flow, Flow) else Flow([flow], name=flow.name))
+    named = [(stable_flow(_as_flow(order.flow)), order.about) for order in orders]
+    uuids = [] if force else [job.uuid for flow, _ in named for job, _ in flow.iterflow()]
     with open_queue(manager, chosen) as queue:
-        store = queue.store()
-        if force:
-            return _add(_renamed(named), queue, chosen, about, uuids=None, finished=0)
-        uuids = tuple(job.uuid for job, _ in named.iterflow())
-        known = latest(queue.find(uuids))
-        if _is_all_there(known, uuids):
-            return _unchanged(queue, uuids, known)
-        done = finished_jobs(named, store)
-        _check_overlap(known, done)
-        if len(done) == len(uuids):
-            return Submission(queue.manager, (), uuids, 0, len(done))
-        wanted = _without(named, done)
-        if any(job.state == "cancelled" for job in known.values()):
-            queue.remove(uuids)
-        return _add(wanted, queue, chosen, about, uuids=uuids, finished=len(done))
+        queue.store()
+        queue.check()
+        with claimed(queue.claims(), uuids) as renew:
+            queue.sweep(uuids)
+            parcels = []
+            for flow, about in named:
+                renew()
+                parcels.append(_packed(flow, about, queue, chosen, force=force))
+            check_apart({f"{n} ({p.flow.name})": p.plan for n, p in enumerate(parcels, start=1)})
+            _forget(queue, parcels)
+            return _add_all(parcels, queue, chosen, renew, tell)
 
 
-def _add(
-    flow: Flow,
+def _packed(
+    flow: Flow, about: Mapping[str, str], queue: Queue, profile: Profile, *, force: bool = False
+) -> _Parcel:
+    """Check a flow, and label and route what is to be added of it."""
+    if force:
+        flow = _renamed(flow)
+        names = tuple(job.uuid for job, _ in flow.iterflow())
+        made = Plan(names, {}, frozenset(), frozenset(names), {})
+    else:
+        made = plan(flow, queue, queue.store())
+    if not made.renewed:
+        return _Parcel(flow, about, made, None)
+    load = _only(flow, made.renewed)
+    label_jobs(load, {"flow": flow.name, **about})
+    route(load, profile)
+    check_sizes(load)
+    return _Parcel(flow, about, made, load)
+
+
+def _forget(queue: Queue, parcels: Iterable[_Parcel]) -> None:
+    """Let the manager forget the flows that hold jobs to add: cancelled, or their results are gone."""
+    gone = sorted({uuid for parcel in parcels for uuid in parcel.plan.gone})
+    if gone and (refused := queue.remove(gone)):
+        raise ConfigError(
+            f"Flows that were cancelled, or whose results are gone, cannot be taken out of the queue: "
+            f"{'; '.join(refused)}. Nothing was submitted; try again when the manager has let go of them."
+        )
+
+
+def _add_all(
+    parcels: Sequence[_Parcel],
     queue: Queue,
     profile: Profile,
-    about: Mapping[str, str] | None,
-    *,
-    uuids: tuple[str, ...] | None,
-    finished: int,
-) -> Submission:
-    """Label, route and add a flow whose jobs have their final names."""
-    names = tuple(job.uuid for job, _ in flow.iterflow())
-    label_jobs(flow, {"flow": flow.name, **(about or {})})
-    route(flow, profile)
-    check_sizes(flow)
-    ids = queue.add(flow, profile.route_of(profile.untagged).worker)
-    return Submission(queue.manager, tuple(ids), uuids or names, len(ids), finished)
+    renew: Callable[[], None],
+    tell: Callable[[int], None],
+) -> list[Submission]:
+    """Add what is to be added; where a flow before took jobs away or brought them, look again."""
+    forgotten = {uuid for parcel in parcels for uuid in parcel.plan.gone}
+    added: set[str] = set()
+    made: list[Submission] = []
+    for number, parcel in enumerate(parcels):
+        tell(number)
+        try:
+            renew()
+            if not added.union(forgotten - parcel.plan.gone.keys()).isdisjoint(parcel.plan.uuids):
+                parcel = _packed(parcel.flow, parcel.about, queue, profile)
+            made.append(_add(parcel, queue, profile))
+        except (PhonotuneError, PyMongoError) as error:
+            if not added:
+                raise
+            raise PhonotuneError(
+                f"Of {len(parcels)} flows {number} are in the queue, then it failed: {error} The same "
+                "command goes on from there."
+            ) from error
+        added |= parcel.plan.renewed
+    return made
 
 
-def finished_jobs(flow: Flow, store: JobStore) -> set[str]:
-    """Return the uuids of the jobs whose output is in the store, of this very content."""
-    contents = {job.uuid: content_of(job) for job, _ in flow.iterflow()}
-    rows = store.query(
-        {"uuid": {"$in": list(contents)}, "output": {"$ne": None}},
-        properties=["uuid", "metadata.phonotune.content"],
-    )
-    return {
-        row["uuid"]
-        for row in rows
-        if row.get("metadata", {}).get("phonotune", {}).get("content") == contents[row["uuid"]]
-    }
+def _add(parcel: _Parcel, queue: Queue, profile: Profile) -> Submission:
+    """Add what a parcel holds, and say what became of its flow."""
+    made, load = parcel.plan, parcel.load
+    if load is not None:
+        ids = queue.add(load, profile.route_of(profile.untagged).worker)
+        finished = len(made.uuids) - len(made.renewed)
+        return Submission(queue.manager, tuple(ids), made.uuids, len(ids), finished)
+    states: dict[str, int] = {}
+    there = [made.known[uuid] for uuid in made.uuids if uuid in made.known]
+    for job in there:
+        states[job.state] = states.get(job.state, 0) + 1
+    ids = [job.id for job in there]
+    finished = len(made.done - made.known.keys())
+    return Submission(queue.manager, tuple(ids), made.uuids, 0, finished, states)
 
 
 def check_sizes(flow: Flow) -> None:
@@ -153,38 +250,14 @@ def check_sizes(flow: Flow) -> None:
             )
 
 
-def _is_all_there(known: Mapping[str, QueuedJob], uuids: Collection[str]) -> bool:
-    """Return whether the manager has all these jobs and none of them was cancelled."""
-    return set(known) >= set(uuids) and all(job.state != "cancelled" for job in known.values())
+def _as_flow(flow: Flow | Job) -> Flow:
+    return flow if isinstance(flow, Flow) else Flow([flow], name=flow.name)
 
 
-def _unchanged(queue: Queue, uuids: tuple[str, ...], known: Mapping[str, QueuedJob]) -> Submission:
-    states: dict[str, int] = {}
-    for uuid in uuids:
-        states[known[uuid].state] = states.get(known[uuid].state, 0) + 1
-    ids = tuple(known[uuid].id for uuid in uuids)
-    return Submission(queue.manager, ids, uuids, 0, states=states)
-
-
-def _check_overlap(known: Mapping[str, QueuedJob], done: Collection[str]) -> None:
-    """Refuse a flow of which another one is computing a part: nothing is computed twice."""
-    over = {"done", "cancelled"}
-    busy = [job for uuid, job in known.items() if uuid not in done and job.state not in over]
-    if busy:
-        names = ", ".join(f"{job.name} ({job.id}, {job.state})" for job in busy[:3])
-        more = f" and {len(busy) - 3} more" if len(busy) > 3 else ""
-        raise ConfigError(
-            f"{len(busy)} jobs of this flow belong to another one that is not finished: {names}{more}. "
-            "Wait for it (`phonotune status`), mend it (`phonotune retry --failed`), or compute "
-            "everything again with --force."
-        )
-
-
-def _without(flow: Flow, done: Collection[str]) -> Flow:
-    """Return the flow without finished jobs; what needs them reads the store."""
-    if not done:
-        return flow
-    kept = [job for job, _ in flow.iterflow() if job.uuid not in done]
+def _only(flow: Flow, uuids: Iterable[str]) -> Flow:
+    """Return a new flow of these jobs; what needs the others reads the store."""
+    wanted = set(uuids)
+    kept = [job for job, _ in flow.iterflow() if job.uuid in wanted]
     for job in kept:
         job.hosts = []
     return Flow(kept, name=flow.name)

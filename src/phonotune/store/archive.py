@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from phonotune.errors import InputError, PhonotuneError
 from phonotune.schemas.blob import Blob
 from phonotune.store.archive_file import ArchiveReader, reading, writing
-from phonotune.store.blobs import StoredBlob, inserted, references
+from phonotune.store.blobs import StoredBlob, inserted, present_blobs, references
 from phonotune.store.criteria import Criteria, Wanted
 from phonotune.store.documents import document_types
 
@@ -106,7 +106,7 @@ def load_archive(results: ResultStore, path: Path) -> Archived:
         _check_blobs(archive, needed, set(results.store.additional_stores))
         new = _absent_jobs(results, list(needed))
         wanted = {blob for key in new for blob in needed[key]}
-        there = _present_blobs(results, wanted)
+        there = present_blobs(results.store, wanted)
         n_blobs = 0
         for batch in _batches(b for b in archive.objects("blobs") if _id(b) in wanted - there):
             for name in {blob["store"] for blob in batch}:
@@ -157,7 +157,7 @@ def _criterion(key: str, value: str) -> Criteria:
 def _whole(results: ResultStore, rows: Sequence[Row]) -> list[Row]:
     """Return the rows whose Blobs are all there."""
     wanted = {r["blob_uuid"] for row in rows for r in references(row["output"])}
-    there = _present_blobs(results, wanted)
+    there = present_blobs(results.store, wanted)
     whole = []
     for row in rows:
         if {r["blob_uuid"] for r in references(row["output"])} <= there:
@@ -262,16 +262,6 @@ def _absent_jobs(results: ResultStore, keys: Sequence[tuple[str, int]]) -> set[t
         rows = results.store.docs_store.query(criteria, ["uuid", "index", "output.kind"])
         there |= {_key(row) for row in rows if row.get("output")}
     return set(keys) - there
-
-
-def _present_blobs(results: ResultStore, ids: set[str]) -> set[str]:
-    wanted = sorted(ids)
-    found: set[str] = set()
-    for store in results.store.additional_stores.values():
-        for start in range(0, len(wanted), _IDS_AT_ONCE):
-            criteria = {"blob_uuid": {"$in": wanted[start : start + _IDS_AT_ONCE]}}
-            found |= set(store.distinct("blob_uuid", criteria))
-    return found
 
 
 def _insert(store: Store, rows: list[Row], key: list[str]) -> None:

@@ -53,7 +53,7 @@ def test_a_summary_holds_numbers_and_no_arrays(phonons_of: Make) -> None:
 @pytest.mark.parametrize("content", ["not json", "[]", "{}", '{"kind": "phonon"}', '{"kind": "x"}'])
 def test_a_file_that_is_no_document_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "phonons.json").write_text(content)
-    with pytest.raises(InputError, match="no phonon, elastic or well document"):
+    with pytest.raises(InputError, match="no document of a property"):
         read_document(tmp_path / "phonons.json")
 
 

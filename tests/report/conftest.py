@@ -37,6 +37,11 @@ from phonotune.schemas.training import (
     TrainingMetrics,
 )
 from phonotune.schemas.wells import WellDocument
+from tests.report.builders import (
+    conductivity_document,
+    quasi_harmonic_document,
+    transition_document,
+)
 
 POINTS = {
     "Γ": (0, 0, 0),
@@ -408,6 +413,19 @@ def material_documents(
     return documents
 
 
+def thermal_documents(structure: Structure, sources: list[Source]) -> list[Document]:
+    """Return thermal expansion and conductivity of each Source, and the tree of the last."""
+    made: list[Document] = [transition_document(source=sources[-1])]
+    for source, scale in zip(sources, (1.0, 0.8, 0.95, 0.97), strict=True):
+        made.append(quasi_harmonic_document(scale=scale, source=source))
+        made.append(conductivity_document(scale=scale, source=source))
+    about = {
+        "formula": structure.composition.reduced_formula,
+        "material_id": structure_hash(structure),
+    }
+    return [document.model_copy(update=about) for document in made]
+
+
 @pytest.fixture(scope="session")
 def build() -> SimpleNamespace:
     """Builders of synthetic Documents, by name."""
@@ -439,6 +457,7 @@ def soft(soft_documents: list[Document]) -> MaterialReport:
 @pytest.fixture(scope="session")
 def many(soft_documents: list[Document]) -> list[MaterialReport]:
     stable = material_documents(rocksalt(), "vasp", 0.0, ("lora", "equitrain"), tag="b")
+    stable += thermal_documents(rocksalt(), [d.source for d in stable if d.kind == "phonon"])
     return bundle_documents(soft_documents + stable)
 
 

@@ -79,3 +79,13 @@ def test_only_tuned_sources_have_a_training(soft, role: str) -> None:
     tuned = next(s for s in soft.sources if s.role == "lora")
     assert soft.training_of(tuned) == soft.trainings[0]
     assert soft.training_of(next(s for s in soft.sources if s.role == role)) is None
+
+
+def test_thermal_properties_and_trees_belong_to_their_material(many) -> None:
+    stable = many[1]
+    counts = [len(x) for x in (stable.expansions, stable.conductivities, stable.trees)]
+    assert counts == [4, 4, 1]
+    roles = ["reference", "untuned", "lora", "equitrain"]
+    assert [d.source.role for d in stable.expansions] == roles
+    assert [s.role for s in stable.sources] == roles
+    assert many[0].trees == ()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from phonotune.errors import InputError
+from phonotune.physics.spread import with_spread
 from phonotune.report.bundle import MaterialReport, bundle_documents
 from phonotune.report.html import formula_markup, render_report
 
@@ -155,3 +157,22 @@ def test_numbers_in_a_formula_are_set_low() -> None:
 def test_no_global_state_of_pyplot_is_used() -> None:
     code = "import sys, phonotune.report.html; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_thermal_properties_and_phases_have_sections_of_their_own(many_page: str) -> None:
+    headings = re.findall(r"<h3 id=\"(m2-[^\"]+)\">([^<]+)<", many_page)
+    assert ("m2-expansion", "Thermal expansion") in headings
+    assert ("m2-conductivity", "Lattice thermal conductivity") in headings
+    assert ("m2-transitions", "Phase transitions, equitrain · mini") in headings
+    assert ("m2-modes", "Modes followed") in headings
+    assert '<th scope="col">Phase</th>' in many_page
+    assert "Cut by: atom limit." in many_page
+
+
+def test_error_bars_are_explained_where_there_are_any(soft) -> None:
+    assert "±" not in render_report([soft])
+    tuned, other = soft.elastics[2], soft.elastics[1]
+    members = [tuned, other.model_copy(update={"source": tuned.source})]
+    elastics = (*soft.elastics[:2], with_spread(tuned, members))
+    page = render_report([replace(soft, elastics=elastics, comparison=None)])
+    assert page.count("±: one standard deviation over a committee of 2.") == 2

@@ -109,7 +109,8 @@ def test_every_figure_is_shown_whole(light, index: int) -> None:
     names = [figure["name"] for figure in seen["figures"]]
     first = ["bands", "frequencies", "branches", "thermal"]
     last = ["elastic", "parity", "history"]
-    assert names == [*first, "well", *last, *first, *last]
+    thermal = ["expansion", "conductivity", "tree", "pathways-0"]
+    assert names == [*first, "well", *last, *first, *thermal, *last]
     for figure in seen["figures"]:
         assert figure["count"] >= 1
         assert figure["smallest"] > 150

@@ -3,67 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from phonotune.report.plots_thermal import counted_modes, plot_quasi_harmonic
+from phonotune.physics.spread import with_spread
+from phonotune.report.plots_thermal import counted_modes, plot_conductivity, plot_quasi_harmonic
 from phonotune.report.style import NARROW, WIDE
 from phonotune.report.svg import figure_svg
-from phonotune.schemas.base import Source
 from phonotune.schemas.blob import Blob
-from phonotune.schemas.thermal import QuasiHarmonicDocument, QuasiHarmonicPoint
-
-
-def quasi_harmonic_document(role: str = "reference", scale: float = 1.0) -> QuasiHarmonicDocument:
-    t = np.arange(0.0, 701.0, 10.0)
-    x = t / (t + 150.0)
-    expansion, capacity = 6e-5 * scale * x**2, 24.9 * x**0.5
-    rng = np.random.default_rng(5)
-    nu = np.sort(rng.uniform(1.0, 8.0, (40, 3)), axis=1)
-    nu[0] = 0.0
-    gamma = np.where(nu > 0, scale * (1.8 + 0.05 * nu) + rng.normal(0, 0.1, nu.shape), 0.0)
-    point = QuasiHarmonicPoint(
-        temperature=300.0,
-        volume=11.8,
-        length_scale=1.003,
-        bulk_modulus=121.0,
-        thermal_expansion=6e-5,
-        heat_capacity=23.5,
-        heat_capacity_pressure=24.4,
-        gruneisen=2.2,
-    )
-    data = Blob.pack(
-        temperatures=t,
-        thermal_expansions=expansion,
-        heat_capacities=capacity,
-        heat_capacities_pressure=capacity + 2e-3 * t,
-        bulk_moduli=131.0 - 0.03 * t,
-        mesh_frequencies=nu,
-        mode_gruneisen=gamma,
-    )
-    return QuasiHarmonicDocument(
-        formula="Cu",
-        material_id="0" * 16,
-        source=Source(role=role, evaluator="emt"),
-        settings={},
-        n_structures=14,
-        supercell_matrix=((2, 0, 0), (0, 2, 0), (0, 0, 2)),
-        mesh=(10, 10, 10),
-        has_nac=False,
-        ions="symmetry",
-        residual_force=0.0,
-        formula_units=1,
-        imaginary_threshold=-0.1,
-        lowest_frequencies=(1.0,) * 7,
-        static_volume=11.6,
-        static_bulk_modulus=134.0,
-        at_0=point,
-        at_300=point,
-        highest_temperature=700.0,
-        fit_residual=0.001,
-        mean_gruneisen=2.0,
-        acoustic_gruneisen=2.0,
-        acoustic_debye_temperature=330.0,
-        slack_conductivity=9.9,
-        data=data,
-    )
+from tests.report.builders import conductivity_document, quasi_harmonic_document
 
 
 def test_every_axis_carries_its_unit() -> None:
@@ -127,3 +72,25 @@ def test_the_page_draws_it_in_the_colours_of_its_theme() -> None:
     assert "var(--reference)" in svg
     assert "var(--tuned-" in svg
     assert "#" + "8b919b" not in svg
+
+
+def test_the_conductivity_is_the_mean_of_the_diagonal_on_logarithmic_axes() -> None:
+    document = conductivity_document(axial=0.7)
+    (axes,) = plot_conductivity([document]).axes
+    arrays = document.data.arrays()
+    (line,) = axes.get_lines()
+    np.testing.assert_allclose(line.get_ydata(), arrays["conductivity"][:, :3].mean(axis=1))
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert axes.get_ylabel() == "Thermal conductivity (W/m/K)"
+    assert "\N{MINUS SIGN}" not in "".join(t.get_text() for t in axes.get_yticklabels())
+
+
+def test_the_conductivity_of_a_committee_is_shaded_by_one_deviation() -> None:
+    members = [conductivity_document("lora", scale) for scale in (0.9, 1.1)]
+    document = with_spread(conductivity_document("lora"), members)
+    (axes,) = plot_conductivity([document]).axes
+    (shade,) = axes.collections
+    mean = document.data.arrays()["conductivity"][:, 0]
+    top = shade.get_paths()[0].vertices[:, 1].max()
+    assert top == pytest.approx(mean.max() * (1 + 0.1 * np.sqrt(2)))
+    assert not plot_conductivity(members).axes[0].collections

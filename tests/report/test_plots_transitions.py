@@ -10,72 +10,16 @@ from phonotune.report.plots_transitions import (
     space_group_text,
     spread_out,
 )
-from phonotune.report.style import CSS_NAMES
+from phonotune.report.style import CSS_NAMES, NARROW, TEXT
 from phonotune.report.svg import figure_svg
-from phonotune.schemas.base import Source
 from phonotune.schemas.blob import Blob
-from phonotune.schemas.transition import PhaseBranch, PhaseNode, TransitionDocument
-
-
-def node(index: int, symbol: str, number: int, energy: float, ending: str) -> PhaseNode:
-    return PhaseNode(
-        id=index,
-        parent=None if index == 0 else 0,
-        depth=min(index, 1),
-        space_group=symbol,
-        space_group_number=number,
-        n_atoms=5,
-        energy=energy,
-        energy_per_atom=energy / 5,
-        lowest_frequency=None if ending == "atom limit" else -3.0,
-        imaginary_modes=[],
-        ending=ending,
-    )
-
-
-def branch(child: int, direction: str) -> PhaseBranch:
-    return PhaseBranch(
-        parent=0,
-        child=child,
-        q=(0.0, 0.0, 0.0),
-        band=0,
-        irrep="T1u",
-        direction=direction,
-        frequency=-6.0,
-        supercell_matrix=((1, 0, 0), (0, 1, 0), (0, 0, 1)),
-        n_atoms=5,
-        start_space_group="P4mm",
-        q0=0.6,
-        depth=14.0,
-        n_steps=80,
-        outcome="new phase",
-    )
+from phonotune.schemas.transition import TransitionDocument
+from tests.report.builders import transition_document
 
 
 @pytest.fixture
 def tree() -> TransitionDocument:
-    steps = np.linspace(0, 1, 11)
-    return TransitionDocument(
-        formula="BaTiO3",
-        material_id="0" * 16,
-        source=Source(role="untuned", evaluator="teacher"),
-        settings={},
-        symprec=0.01,
-        imaginary_threshold=-0.1,
-        root_energy=-40.0,
-        n_evaluations=700,
-        nodes=[
-            node(0, "Pm-3m", 221, 0.0, "followed"),
-            node(1, "P4mm", 99, -29.0, "atom limit"),
-            node(2, "R3m", 160, -43.0, "stable"),
-        ],
-        branches=[branch(1, "a00"), branch(2, "aaa")],
-        data=Blob.pack(
-            path_branches=np.array([0, 1]),
-            path_lambda=steps,
-            path_energies=np.array([-29.0, -43.0])[:, None] * np.sin(steps * np.pi / 2) ** 2,
-        ),
-    )
+    return transition_document()
 
 
 def test_edges_run_from_the_energy_of_the_parent_to_that_of_the_child(
@@ -143,3 +87,13 @@ def test_labels_keep_their_distance_and_move_no_further_than_needed() -> None:
     assert np.diff(moved).min() == pytest.approx(1.0)
     assert moved[:3].mean() == pytest.approx(0.1)
     assert moved[3] == 9
+
+
+def test_names_of_many_phases_do_not_overlap_on_a_phone() -> None:
+    crowded = transition_document(n_more=9)
+    figure = plot_phase_tree(crowded, NARROW)
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    heights = np.sort([axes.transData.transform(name.xyann)[1] for name in axes.texts[1:]])
+    assert np.diff(heights).min() >= 1.2 * TEXT * figure.dpi / 72
+    assert heights[0] >= axes.get_window_extent().y0

@@ -2,16 +2,17 @@ from __future__ import annotations
 
 import pytest
 
+from phonotune.physics.spread import with_spread
 from phonotune.report.bundle import MaterialReport
 from phonotune.report.tables import (
     elastic_table,
     error_table,
-    headline_table,
+    measured,
     number,
-    overview_table,
     percent,
     well_table,
 )
+from phonotune.report.tables_headline import headline_table, overview_table
 
 
 @pytest.mark.parametrize(
@@ -87,3 +88,68 @@ def test_the_depth_of_the_fit_stands_beside_the_lowest_computed_point(soft) -> N
     lowest = soft.wells[0].data.arrays()["energies"].min()
     assert cells(table, "Depth")[0].value == number(soft.wells[0].depth)
     assert cells(table, "Lowest computed point")[0].value == number(lowest)
+
+
+@pytest.mark.parametrize(
+    ("value", "bar", "text"),
+    [
+        (131.27, 4.71, "131.3 ± 4.7"),
+        (-0.01834, 0.000213, "−0.0183 ± 0.0002"),
+        (812.0, 25.3, "812 ± 25"),
+        (3.456, 0.0, "3.46 ± 0"),
+        (3.456, None, "3.46"),
+        (None, None, "–"),
+    ],
+)
+def test_a_number_has_as_many_decimals_as_its_error_bar(value, bar, text: str) -> None:
+    assert measured(value, bar) == text
+
+
+@pytest.fixture
+def committee(soft) -> MaterialReport:
+    """The material with the untuned model as a second member of the tuned one, nothing compared."""
+
+    def spread(documents):
+        tuned, other = documents[2], documents[1]
+        return with_spread(tuned, [tuned, other.model_copy(update={"source": tuned.source})])
+
+    return MaterialReport(
+        formula=soft.formula,
+        phonons=(soft.phonons[0], spread(soft.phonons)),
+        elastics=(soft.elastics[0], spread(soft.elastics)),
+        wells=(soft.wells[0], spread(soft.wells)),
+    )
+
+
+def test_headline_numbers_of_a_committee_carry_their_error_bars(committee, soft) -> None:
+    table = headline_table(committee)
+    for name, documents, field in (
+        ("Highest mode", committee.phonons, "highest_frequency"),
+        ("Bulk modulus (Hill)", committee.elastics, "bulk_modulus"),
+        ("Double-well depth", committee.wells, "depth"),
+    ):
+        single, several = cells(table, name)
+        assert "±" not in single.value
+        document = documents[1]
+        assert several.value == measured(getattr(document, field), document.spread.numbers[field])
+    assert "±" in cells(table, "Lowest mode")[1].value
+    assert not any("±" in cell.value for row in headline_table(soft).rows for cell in row.cells)
+
+
+def test_tables_of_wells_and_elastic_constants_carry_error_bars_too(committee) -> None:
+    for table, names in (
+        (elastic_table(committee), ("C₁₁", "B (Hill)", "G (Hill)")),
+        (well_table(committee), ("Depth", "Q₀")),
+    ):
+        for name in names:
+            assert ["±" in cell.value for cell in cells(table, name)] == [False, True]
+
+
+def test_anharmonic_numbers_and_the_lowest_phase_are_in_the_headline(many) -> None:
+    table = headline_table(many[1])
+    expansion = [cell.value for cell in cells(table, "Volume expansion at 300 K")]
+    assert expansion == ["60.0", "48.0", "57.0", "58.2"]
+    assert cells(table, "Thermal conductivity at 300 K")[0].value == "14.0"
+    lowest = cells(table, "Lowest phase")
+    assert [cell.value for cell in lowest] == ["–", "–", "–", "−43.0"]
+    assert lowest[3].note == "R3m"

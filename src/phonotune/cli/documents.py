@@ -27,6 +27,7 @@ _COMPARED: Final = {
     "transitions": TRANSITIONS,
 }
 """File of each property that `compare` knows, by the field of PropertySet."""
+_FILES: Final = (*_COMPARED.values(), CONDUCTIVITY)
 
 
 def summary_of(document: Document) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def write_document(document: Document, path: Path) -> None:
 
 
 def read_document(path: Path) -> PropertyDocument:
-    """Read a phonon, elastic or well document written by :func:`write_document`.
+    """Read the document of a property written by :func:`write_document`.
 
     Raises
     ------
@@ -87,9 +88,9 @@ def read_document(path: Path) -> PropertyDocument:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise InputError(
-            f"{path} is no phonon, elastic or well document written by phonotune "
-            f"({type(error).__name__}). Write it again with `phonotune phonons`, `elastic` or "
-            "`double-well`."
+            f"{path} is no document of a property written by phonotune ({type(error).__name__}). "
+            "Write it again with `phonotune phonons`, `elastic`, `double-well`, `thermal` or "
+            "`transitions`."
         ) from error
 
 
@@ -118,27 +119,25 @@ def read_properties(folder: Path) -> PropertySet:
     for other in others:
         if (other.material_id, other.source) != (first.material_id, first.source):
             raise InputError(
-                f"{folder} mixes results: {_who(first)} and {_who(other)}. Use one folder a "
-                f"crystal and "
-                "model."
+                f"{folder} mixes results: {_who(first)} and {_who(other)}. Use one folder a crystal "
+                "and model."
             )
     return PropertySet(source=first.source, **found)  # type: ignore[arg-type]
 
 
 def find_documents(folder: Path) -> list[PropertyDocument]:
-    """Read every phonon, elastic and well document in a folder and in the folders below.
+    """Read every document of a property in a folder and in the folders below.
 
     Raises
     ------
     InputError
         There is none, or one cannot be read.
     """
-    paths = sorted(path for name in (PHONONS, ELASTIC, WELL) for path in folder.rglob(name))
+    paths = sorted(path for name in _FILES for path in folder.rglob(name))
     if not paths:
         raise InputError(
-            f"{folder} holds none of {PHONONS}, {ELASTIC}, {WELL}. Write them with `phonotune "
-            f"phonons "
-            "... -o DIR`."
+            f"{folder} holds none of {', '.join(_FILES)}. Write them with `phonotune phonons ... "
+            "-o DIR`."
         )
     return [read_document(path) for path in paths]
 

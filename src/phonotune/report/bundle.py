@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from pymatgen.core import Structure
@@ -14,7 +14,9 @@ from phonotune.schemas.comparison import ComparisonDocument
 from phonotune.schemas.dataset import DatasetDocument, Frame, LabelledSet
 from phonotune.schemas.elastic import ElasticDocument
 from phonotune.schemas.phonon import PhononDocument
+from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
 from phonotune.schemas.training import TrainingDocument
+from phonotune.schemas.transition import TransitionDocument
 from phonotune.schemas.wells import WellDocument
 
 STRATEGY_ORDER: Final = (
@@ -43,7 +45,7 @@ class MaterialReport:
         structure_hash of the crystal; None where only datasets or trainings of the formula are known.
     structure
         The unit cell of the phonon Documents, or None.
-    phonons, elastics
+    phonons, elastics, expansions, conductivities, trees
         One Document a Source.
     wells
         One Document a Source and followed mode.
@@ -57,16 +59,24 @@ class MaterialReport:
     phonons: tuple[PhononDocument, ...] = ()
     elastics: tuple[ElasticDocument, ...] = ()
     wells: tuple[WellDocument, ...] = ()
+    expansions: tuple[QuasiHarmonicDocument, ...] = ()
+    conductivities: tuple[ConductivityDocument, ...] = ()
+    trees: tuple[TransitionDocument, ...] = ()
     trainings: tuple[TrainingDocument, ...] = ()
     datasets: tuple[DatasetDocument, ...] = ()
     comparison: ComparisonDocument | None = None
     labels: LabelledSet | None = None
 
     @property
+    def properties(self) -> tuple[PropertyDocument, ...]:
+        """Every property Document."""
+        first = (*self.phonons, *self.elastics, *self.wells)
+        return (*first, *self.expansions, *self.conductivities, *self.trees)
+
+    @property
     def sources(self) -> list[Source]:
         """Every Source behind the properties, once, in the order of the report."""
-        documents = (*self.phonons, *self.elastics, *self.wells)
-        found = [d.source for d in documents]
+        found = [d.source for d in self.properties]
         if self.comparison is not None:
             found = [self.comparison.reference, *(r.source for r in self.comparison.rows), *found]
         return sorted(_unique(found), key=source_order)
@@ -147,6 +157,9 @@ def _properties(flat: Sequence[Document], formula: str, material_id: str) -> Mat
         phonons=phonons,
         elastics=_latest(_of_material(flat, ElasticDocument, material_id)),
         wells=_latest(_of_material(flat, WellDocument, material_id)),
+        expansions=_latest(_of_material(flat, QuasiHarmonicDocument, material_id)),
+        conductivities=_latest(_of_material(flat, ConductivityDocument, material_id)),
+        trees=_latest(_of_material(flat, TransitionDocument, material_id)),
         comparison=comparisons[-1] if comparisons else None,
     )
 
@@ -168,14 +181,8 @@ def _with_data(
     used = {t.model.dataset_hash for t in trainings}
     datasets = [d for d in datasets if d.dataset_hash in used] if used else datasets
     by_hash = {d.dataset_hash: d for d in datasets}
-    return MaterialReport(
-        formula=material.formula,
-        material_id=material.material_id,
-        structure=material.structure,
-        phonons=material.phonons,
-        elastics=material.elastics,
-        wells=material.wells,
-        comparison=material.comparison,
+    return replace(
+        material,
         trainings=_by_strategy({t.model.model_id: t for t in trainings}.values()),
         datasets=tuple(by_hash.values()),
         labels=_labels_of(material.formula, list(by_hash.values()), flat),

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-
-from matplotlib.figure import Figure
 
 from phonotune.report.bundle import MaterialReport
+from phonotune.report.drawing import Drawing, Section, draw
 from phonotune.report.plots_comparison import plot_branches, plot_frequencies
 from phonotune.report.plots_forgetting import plot_hole_scan
 from phonotune.report.plots_mechanics import plot_elastic, plot_well, well_window
 from phonotune.report.plots_phonon import plot_bands, plot_bands_and_dos, plot_dos, plot_thermal
 from phonotune.report.plots_training import plot_history, plot_parity, training_source
+from phonotune.report.sections_properties import (
+    conductivity_section,
+    expansion_section,
+    transition_sections,
+)
 from phonotune.report.style import NARROW, source_label
-from phonotune.report.svg import figure_svg
 from phonotune.report.tables import (
-    Table,
+    bars_note,
     elastic_table,
     error_table,
     mode_owner,
@@ -27,43 +29,6 @@ from phonotune.report.tables import (
 from phonotune.schemas.base import PropertyDocument, Source
 from phonotune.schemas.comparison import ComparisonDocument
 from phonotune.schemas.wells import WellDocument
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure on the page.
-
-    Attributes
-    ----------
-    id
-        Element id, unique in the page.
-    name
-        What it shows, in one word: bands, thermal, well, ...
-    title, caption
-        The text below it.
-    svg
-        The ``<svg>`` for a wide page, or for every page.
-    narrow
-        The drawings that replace it on a phone; empty where one fits both.
-    """
-
-    id: str
-    name: str
-    title: str
-    caption: str
-    svg: str
-    narrow: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of a material's report: figures, perhaps a table."""
-
-    id: str
-    title: str
-    figures: tuple[Drawing, ...]
-    table: Table | None = None
-    table_caption: str = ""
 
 
 def material_sections(material: MaterialReport, prefix: str) -> list[Section]:
@@ -83,40 +48,48 @@ def material_sections(material: MaterialReport, prefix: str) -> list[Section]:
         if zone := _zone(material, prefix):
             sections.append(Section("zone", "Frequencies over the zone", zone))
         sections.append(Section("thermal", "Thermal properties", (thermal,)))
+    if material.expansions:
+        sections.append(expansion_section(material, prefix))
+    if material.conductivities:
+        sections.append(conductivity_section(material, prefix))
     if material.wells:
-        wells = tuple(_wells(material, prefix))
-        caption = "The fitted double well; the curvature is that of the quadratic term, negative if imaginary."
-        sections.append(Section("wells", "Double well", wells, well_table(material), caption))
+        sections.append(_wells_section(material, prefix))
+    sections += transition_sections(material, prefix)
     if material.elastics:
-        caption = (
-            "Elastic constants with relaxed ions, Voigt notation; deviation from the first column."
-        )
-        drawing = _elastic(material, prefix)
-        table = elastic_table(material)
-        sections.append(Section("elastic", "Elastic constants", (drawing,), table, caption))
+        sections.append(_elastic_section(material, prefix))
     if material.trainings:
-        drawings: tuple[Drawing, ...] = (_parity(material, prefix), _history(material, prefix))
-        caption = (
-            "Mean absolute errors before (offset of the energies refitted) and after training."
-        )
-        if any(t.forgetting is not None for t in material.trainings):
-            drawings += (_holes(material, prefix),)
-            caption += (
-                " Forgetting: deviation from the foundation on a fixed probe of other crystals, zero "
-                "before training."
-            )
-        table = error_table(material)
-        sections.append(Section("training", "Training", drawings, table, caption))
+        sections.append(_training_section(material, prefix))
     return sections
 
 
-def _drawing(
-    prefix: str, name: str, title: str, caption: str, figures: tuple[Figure, ...]
-) -> Drawing:
-    marked = f"{prefix}-fig-{name}"
-    label = f"{title} {caption}"
-    svgs = [figure_svg(f, f"{marked}-{i}", label) for i, f in enumerate(figures)]
-    return Drawing(marked, name, title, caption, svgs[0], tuple(svgs[1:]))
+def _wells_section(material: MaterialReport, prefix: str) -> Section:
+    caption = (
+        "The fitted double well; the curvature is that of the quadratic term, negative if imaginary."
+        + bars_note(material.wells)
+    )
+    wells = tuple(_wells(material, prefix))
+    return Section("wells", "Double well", wells, well_table(material), caption)
+
+
+def _elastic_section(material: MaterialReport, prefix: str) -> Section:
+    caption = (
+        "Elastic constants with relaxed ions, Voigt notation; deviation from the first column."
+        + bars_note(material.elastics)
+    )
+    drawing = _elastic(material, prefix)
+    return Section("elastic", "Elastic constants", (drawing,), elastic_table(material), caption)
+
+
+def _training_section(material: MaterialReport, prefix: str) -> Section:
+    drawings: tuple[Drawing, ...] = (_parity(material, prefix), _history(material, prefix))
+    caption = "Mean absolute errors before (offset of the energies refitted) and after training."
+    if any(t.forgetting is not None for t in material.trainings):
+        drawings += (_holes(material, prefix),)
+        caption += (
+            " Forgetting: deviation from the foundation on a fixed probe of other crystals, zero "
+            "before training."
+        )
+    return Section("training", "Training", drawings, error_table(material), caption)
 
 
 def _names(sources: Sequence[Source]) -> str:
@@ -136,7 +109,7 @@ def _bands(material: MaterialReport, prefix: str) -> Drawing:
     wide = plot_bands_and_dos(phonons)
     narrow = (plot_bands(phonons, NARROW), plot_dos(phonons, NARROW))
     title = "Phonon bands and density of states."
-    return _drawing(prefix, "bands", title, caption, (wide, *narrow))
+    return draw(prefix, "bands", title, caption, (wide, *narrow))
 
 
 def _zone(material: MaterialReport, prefix: str) -> tuple[Drawing, ...]:
@@ -150,12 +123,12 @@ def _zone(material: MaterialReport, prefix: str) -> tuple[Drawing, ...]:
         "On the line: no error."
     )
     figures = (plot_frequencies(reference, models),)
-    drawn = [_drawing(prefix, "frequencies", "Model against reference.", caption, figures)]
+    drawn = [draw(prefix, "frequencies", "Model against reference.", caption, figures)]
     comparison = _drawn_rows(material.comparison, [model.source for model in models])
     if comparison is not None:
         caption = "Mean absolute error of each branch, counted from below at every q-point."
         figures = (plot_branches(comparison),)
-        drawn.append(_drawing(prefix, "branches", "Error by branch.", caption, figures))
+        drawn.append(draw(prefix, "branches", "Error by branch.", caption, figures))
     return tuple(drawn)
 
 
@@ -185,7 +158,7 @@ def _thermal(material: MaterialReport, prefix: str) -> Drawing:
         caption += " Imaginary modes are left out."
     caption += " Dotted: the limit of Dulong and Petit." + _spread_text(phonons)
     figures = (plot_thermal(phonons), plot_thermal(phonons, NARROW))
-    return _drawing(prefix, "thermal", "Thermal properties.", caption, figures)
+    return draw(prefix, "thermal", "Thermal properties.", caption, figures)
 
 
 def well_groups(wells: Sequence[WellDocument]) -> list[list[WellDocument]]:
@@ -212,7 +185,7 @@ def _wells(material: MaterialReport, prefix: str) -> list[Drawing]:
         )
         name = "well" if index == 0 else f"well{index + 1}"
         title = "Potential along the soft mode."
-        drawings.append(_drawing(prefix, name, title, caption, (plot_well(group),)))
+        drawings.append(draw(prefix, name, title, caption, (plot_well(group),)))
     return drawings
 
 
@@ -223,7 +196,7 @@ def _joined(words: Iterable[str]) -> str:
 def _elastic(material: MaterialReport, prefix: str) -> Drawing:
     caption = "Distinct constants with relaxed ions, and bulk (B) and shear (G) moduli after Hill."
     figures = (plot_elastic(material.elastics),)
-    return _drawing(prefix, "elastic", "Elastic constants.", caption, figures)
+    return draw(prefix, "elastic", "Elastic constants.", caption, figures)
 
 
 def _parity(material: MaterialReport, prefix: str) -> Drawing:
@@ -232,7 +205,7 @@ def _parity(material: MaterialReport, prefix: str) -> Drawing:
         "Force components of the validation frames, predicted against reference, with their mean "
         "absolute error. On the line: no error."
     )
-    return _drawing(prefix, "parity", "Force parity.", caption, (plot_parity(trainings),))
+    return draw(prefix, "parity", "Force parity.", caption, (plot_parity(trainings),))
 
 
 def _holes(material: MaterialReport, prefix: str) -> Drawing:
@@ -244,7 +217,7 @@ def _holes(material: MaterialReport, prefix: str) -> Drawing:
     probes = [probe for probe, _ in found if probe is not None]
     sources = [source for probe, source in found if probe is not None]
     figures = (plot_hole_scan(probes, sources),)
-    return _drawing(prefix, "holes", "Walls of the pairs.", caption, figures)
+    return draw(prefix, "holes", "Walls of the pairs.", caption, figures)
 
 
 def _history(material: MaterialReport, prefix: str) -> Drawing:
@@ -253,4 +226,4 @@ def _history(material: MaterialReport, prefix: str) -> Drawing:
         "dotted line: the untuned model; dot: the epoch that was kept."
     )
     figures = (plot_history(material.trainings),)
-    return _drawing(prefix, "history", "Learning history.", caption, figures)
+    return draw(prefix, "history", "Learning history.", caption, figures)

@@ -14,20 +14,24 @@ from markupsafe import Markup, escape
 
 from phonotune.errors import InputError
 from phonotune.report.bundle import MaterialReport
-from phonotune.report.figures import Section, material_sections
+from phonotune.report.drawing import Section
+from phonotune.report.figures import material_sections
 from phonotune.report.lineage import LineageRow, lineage_rows, versions_of
 from phonotune.report.style import CSS_NAMES, looks
 from phonotune.report.surrogates import surrogate_notice, surrogates_among
-from phonotune.report.tables import (
-    Table,
+from phonotune.report.tables import Table, bars_note, number
+from phonotune.report.tables_headline import (
     deviations_of,
     headline_table,
-    number,
     overview_table,
     properties_of,
 )
 
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
+_HEADLINE_CAPTION: Final = (
+    "Reference, untuned and tuned. Below a value: its deviation from the reference. Bold: the "
+    "smallest error."
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class _Article:
     surrogate: str | None
     lead: str
     headline: Table
+    headline_caption: str
     sections: list[Section]
     lineage: list[LineageRow]
     versions: dict[str, tuple[str, ...]]
@@ -65,8 +70,8 @@ def render_report(
     """
     if not materials:
         raise InputError(
-            "There is nothing to report: no phonon, elastic, double-well, comparison, training or dataset "
-            "document was found. Run `phonotune run` or `phonotune demo` first, or name another store."
+            "There is nothing to report: no property, comparison, training or dataset document was "
+            "found. Run `phonotune run` or `phonotune demo` first, or name another store."
         )
     articles = [_article(m, f"m{i + 1}") for i, m in enumerate(materials)]
     references = [m.reference.evaluator for m in materials if m.reference is not None]
@@ -103,6 +108,7 @@ def _article(material: MaterialReport, prefix: str) -> _Article:
         surrogate=surrogate_notice(reference.evaluator) if reference else None,
         lead=_lead(material),
         headline=headline_table(material),
+        headline_caption=_HEADLINE_CAPTION + bars_note(material.properties),
         sections=[_with_safe_svg(s) for s in sections],
         lineage=lineage_rows(material),
         versions=versions_of(material),

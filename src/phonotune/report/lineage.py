@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from phonotune.report.bundle import MaterialReport
 from phonotune.report.style import source_label
 from phonotune.schemas.base import PropertyDocument
 from phonotune.schemas.dataset import DatasetDocument, LabelledSet
 from phonotune.schemas.training import TrainingDocument
+
+_STAGES: Final = {
+    "phonon": "Phonons",
+    "elastic": "Elastic",
+    "well": "Double well",
+    "quasi_harmonic": "Thermal expansion",
+    "conductivity": "Thermal conductivity",
+    "transitions": "Phase transitions",
+}
+"""Words for the kinds of property Documents."""
 
 
 @dataclass(frozen=True)
@@ -46,23 +56,12 @@ def lineage_rows(material: MaterialReport) -> list[LineageRow]:
     rows = [] if material.labels is None else [_labels_row(material.labels)]
     rows += [_dataset_row(d) for d in material.datasets]
     rows += [_training_row(t) for t in material.trainings]
-    properties: Sequence[PropertyDocument] = (
-        *material.phonons,
-        *material.elastics,
-        *material.wells,
-    )
-    return rows + [_property_row(d) for d in properties]
+    return rows + [_property_row(d) for d in material.properties]
 
 
 def versions_of(material: MaterialReport) -> dict[str, tuple[str, ...]]:
     """Return package -> every version that any Document of the material was made with."""
-    documents = (
-        *material.phonons,
-        *material.elastics,
-        *material.wells,
-        *material.trainings,
-        *material.datasets,
-    )
+    documents = (*material.properties, *material.trainings, *material.datasets)
     found: dict[str, set[str]] = {}
     for document in documents:
         for package, version in document.versions.items():
@@ -119,6 +118,7 @@ def _property_row(document: PropertyDocument) -> LineageRow:
         facts.append(("dtype", source.dtype))
     if source.device is not None:
         facts.append(("device", source.device))
-    stage = {"phonon": "Phonons", "elastic": "Elastic", "well": "Double well"}
     who = source_label(source)
-    return LineageRow(stage.get(document.kind, document.kind), who, tuple(facts), document.settings)
+    return LineageRow(
+        _STAGES.get(document.kind, document.kind), who, tuple(facts), document.settings
+    )

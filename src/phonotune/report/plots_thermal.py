@@ -1,4 +1,4 @@
-"""Quasi-harmonic figures: thermal expansion, heat capacity, bulk modulus, mode Grüneisen parameters."""
+"""Thermal expansion, heat capacity, bulk modulus, mode Grüneisen parameters, thermal conductivity."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
+from phonotune.physics.spread import spread_arrays
 from phonotune.ports import FloatArray
+from phonotune.report.error_bars import shade
 from phonotune.report.style import (
     GRID,
     MUTED,
@@ -22,7 +25,7 @@ from phonotune.report.style import (
     new_figure,
     source_label,
 )
-from phonotune.schemas.thermal import QuasiHarmonicDocument
+from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
 
 _PER_MEGAKELVIN: Final = 1e6
 _CURVES: Final = (
@@ -120,3 +123,37 @@ def counted_modes(arrays: dict[str, FloatArray]) -> tuple[FloatArray, FloatArray
     """
     kept = arrays["mode_gruneisen"] != 0.0
     return arrays["mesh_frequencies"][kept], arrays["mode_gruneisen"][kept]
+
+
+def plot_conductivity(documents: Sequence[ConductivityDocument], width: float = NARROW) -> Figure:
+    """Draw the mean lattice thermal conductivity against T, both logarithmic, by several Sources.
+
+    A committee is shaded by one standard deviation.
+
+    Parameters
+    ----------
+    documents
+        Documents of one crystal, the one drawn lowest first.
+    width
+        Width of the figure, inch.
+    """
+    figure = new_figure(width, 0.75 * width)
+    axes = figure.subplots()
+    for document, look in zip(documents, looks([d.source for d in documents]), strict=True):
+        arrays = document.data.arrays()
+        mean = arrays["conductivity"][:, :3].mean(axis=1)
+        t = arrays["temperatures"]
+        axes.plot(t, mean, label=source_label(document.source), **look.line)
+        bars = spread_arrays(document).get("conductivity")
+        shade(axes, t, mean, None if bars is None else bars[:, :3].mean(axis=1), look)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(FormatStrFormatter("%g"))
+        axis.set_minor_formatter(NullFormatter())
+    axes.margins(x=0)
+    axes.grid(axis="y", color=GRID, linewidth=0.5)
+    dress(axes, "T (K)", "Thermal conductivity (W/m/K)")
+    legend_above(figure, axes, 2)
+    return figure

@@ -31,6 +31,10 @@ _DASHES: Final = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)))
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P")
 _ROOM: Final = 0.05
 """Least distance of two labels, as a share of the height of the axes."""
+_FEW: Final = 6
+"""Phases whose names have room in any figure."""
+_ENOUGH: Final = 4.9
+"""Height of a figure in which labels at their least distance do not overlap, inch."""
 _BULGE: Final = 0.06
 """How far a pathway between phases of the same depth is drawn aside."""
 
@@ -48,7 +52,8 @@ def plot_phase_tree(document: TransitionDocument, width: float = WIDE * 0.8) -> 
     width
         Width of the figure, inch.
     """
-    figure = new_figure(width, 0.62 * width)
+    tall = _ENOUGH if len(document.nodes) > _FEW else 0.0
+    figure = new_figure(width, max(0.62 * width, tall))
     axes = figure.subplots()
     arrays = document.data.arrays()
     for index, curve in zip(arrays["path_branches"], arrays["path_energies"], strict=True):
@@ -151,20 +156,27 @@ def _name_phases(axes: Axes, document: TransitionDocument) -> None:
         for followed in (True, False):
             level = [n for n in rest if n.depth == depth and (n.id in parents) == followed]
             level.sort(key=lambda node: node.energy)
-            wanted = np.array([n.energy for n in level]) - 0.3 * followed * _ROOM * (high - low)
-            for node, y in zip(level, spread_out(wanted, _ROOM * (high - low)), strict=True):
-                place = (depth + (-0.07 if followed else 0.11), y)
-                axes.annotate(
-                    space_group_text(node.space_group),
-                    (depth, node.energy),
-                    xytext=place,
-                    va="center",
-                    ha="right" if followed else "left",
-                    fontsize=TEXT,
-                    color=INK,
-                    arrowprops={"arrowstyle": "-", "color": GRID, "linewidth": 0.6, "shrinkB": 5},
-                    zorder=5,
-                )
+            room = _ROOM * (high - low)
+            wanted = np.array([n.energy for n in level]) - 0.3 * followed * room
+            floor = low + room * (0.5 + np.arange(len(level)))
+            for node, y in zip(level, np.maximum(spread_out(wanted, room), floor), strict=True):
+                _name_phase(axes, node, (depth + (-0.07 if followed else 0.11), y), followed)
+
+
+def _name_phase(axes: Axes, node: PhaseNode, place: tuple[float, float], left: bool) -> None:
+    """Write the space group of a phase at a place, on its left or right, with a line to its mark."""
+    line = {"arrowstyle": "-", "color": GRID, "linewidth": 0.6, "shrinkB": 5}
+    axes.annotate(
+        space_group_text(node.space_group),
+        (node.depth, node.energy),
+        xytext=place,
+        va="center",
+        ha="right" if left else "left",
+        fontsize=TEXT,
+        color=INK,
+        arrowprops={**line, "relpos": (float(left), 0.5)},
+        zorder=5,
+    )
 
 
 def spread_out(places: FloatArray, room: float) -> FloatArray:

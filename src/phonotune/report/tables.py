@@ -1,19 +1,17 @@
-"""The numbers of a report as rows of text: headline, elastic constants, errors."""
+"""The numbers of a report as rows of text: what tables are made of; wells, elastic constants, errors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from phonotune.physics.compare import PropertySet, headline
+from phonotune.physics.spread import spread_arrays
 from phonotune.report.bundle import MaterialReport
 from phonotune.report.plots_mechanics import constant_label, distinct_constants, lowest_energy
-from phonotune.report.style import source_label
-from phonotune.schemas.base import Source
-from phonotune.schemas.comparison import Deviations, Properties
+from phonotune.schemas.base import PropertyDocument
 from phonotune.schemas.elastic import ElasticDocument
 from phonotune.schemas.forgetting import ForgettingProbe
 from phonotune.schemas.training import ErrorMetrics
@@ -47,10 +45,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Column heads (Sources' roles and names) and rows."""
+    """Column heads (Sources' roles and names), rows, and what the names of the rows are."""
 
     heads: tuple[tuple[str, str], ...]
     rows: tuple[Row, ...]
+    corner: str = "Quantity"
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -64,6 +63,57 @@ def number(value: float | None, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
+def measured(value: float | None, bar: float | None, digits: int = 3) -> str:
+    """Return a number with one standard deviation after a ±, where a committee gives one.
+
+    The deviation has two significant digits and the number as many decimals, four at most.
+    """
+    if value is None or bar is None:
+        return number(value, digits)
+    if bar == 0.0:
+        return f"{number(value, digits)} ± 0"
+    decimals = min(4, max(0, 1 - int(np.floor(np.log10(bar)))))
+    return f"{value:.{decimals}f} ± {bar:.{decimals}f}".replace("-", "−")
+
+
+def field_cell(
+    document: PropertyDocument, name: str, scale: float = 1.0, note: str = "", digits: int = 3
+) -> Cell:
+    """Return a Document's number, its error bar with it.
+
+    Parameters
+    ----------
+    document
+        The Document.
+    name
+        Of the field; a dot leads into a part.
+    scale
+        What to multiply by, for another unit.
+    note
+        What stands below.
+    digits
+        Significant digits where there is no error bar.
+    """
+    value: Any = document
+    for part in name.split("."):
+        value = getattr(value, part)
+    spread = None if document.spread is None else document.spread.numbers.get(name)
+    scaled = None if value is None else scale * value
+    return Cell(measured(scaled, None if spread is None else abs(scale) * spread, digits), note)
+
+
+def bars_note(documents: Iterable[PropertyDocument]) -> str:
+    """Return what a ± is, where a committee evaluated; else nothing."""
+    sizes = sorted({d.spread.n_members for d in documents if d.spread is not None})
+    members = ", ".join(map(str, sizes))
+    return f" ±: one standard deviation over a committee of {members}." if sizes else ""
+
+
+def source_heads(documents: Iterable[PropertyDocument]) -> tuple[tuple[str, str], ...]:
+    """Return one column head a Document: role and evaluator."""
+    return tuple((d.source.role, d.source.evaluator) for d in documents)
+
+
 def percent(value: float | None) -> str:
     """Return a signed deviation such as ``+3.2 %``, or nothing for None."""
     if value is None:
@@ -71,125 +121,38 @@ def percent(value: float | None) -> str:
     return f"{value:+.1f} %".replace("-", "−")
 
 
-def properties_of(material: MaterialReport, source: Source) -> Properties:
-    """Return the headline numbers of one Source: those compared, else those of its own Documents."""
-    comparison = material.comparison
-    if comparison is not None:
-        compared = {comparison.reference: comparison.reference_properties}
-        compared |= {row.source: row.properties for row in comparison.rows}
-        if source in compared:
-            return compared[source]
-    return headline(
-        PropertySet(
-            source,
-            phonon=next((d for d in material.phonons if d.source == source), None),
-            elastic=next((d for d in material.elastics if d.source == source), None),
-            well=next((d for d in material.wells if d.source == source), None),
-        )
-    )
-
-
-def deviations_of(material: MaterialReport, source: Source) -> Deviations:
-    """Return the deviations of one Source; all None for the reference or without a comparison."""
-    rows = material.comparison.rows if material.comparison is not None else []
-    return next((r.deviations for r in rows if r.source == source), Deviations())
-
-
-def headline_table(material: MaterialReport) -> Table:
-    """Return reference, untuned and tuned side by side; a row that nobody has is left out."""
-    sources = material.sources
-    compared = [(properties_of(material, s), deviations_of(material, s)) for s in sources]
-    rows = [
-        _model_row("Frequency MAE, zone", "THz", [d.frequency_mae for _, d in compared]),
-        _model_row("Frequency error, largest", "THz", [d.frequency_max for _, d in compared]),
-        _model_row("DOS error", "%", [d.dos_error for _, d in compared]),
-        _model_row("Force MAE, validation", "meV/Å", [_force_mae(material, s) for s in sources]),
-        _imaginary_row([d for _, d in compared]),
-        _soft_row(material, [p for p, _ in compared]),
-        _row(compared, "Highest mode", "THz", "highest_frequency", "highest_frequency_bias"),
-        _row(compared, "Double-well depth", "meV/f.u.", "well_depth", "well_depth"),
-        _row(compared, "Double-well Q₀", "Å·√amu", "well_q0", "well_q0"),
-        _row(compared, "Bulk modulus (Hill)", "GPa", "bulk_modulus", "bulk_modulus"),
-        _row(compared, "Shear modulus (Hill)", "GPa", "shear_modulus", "shear_modulus"),
-        _row(compared, "Cᵥ at 300 K", "J/K/mol", "heat_capacity_300", "heat_capacity_300"),
-    ]
-    return Table(
-        heads=tuple((s.role, s.evaluator) for s in sources),
-        rows=tuple(r for r in rows if any(c.value != ABSENT for c in r.cells)),
-    )
-
-
-def _force_mae(material: MaterialReport, source: Source) -> float | None:
-    if source.role == "untuned" and material.trainings:
-        return material.trainings[0].metrics.valid_before.forces_mae
-    training = material.training_of(source)
-    return training.metrics.valid_after.forces_mae if training is not None else None
-
-
-def _model_row(name: str, unit: str, values: list[float | None]) -> Row:
-    found = [v for v in values if v is not None]
-    best = min(found) if len(found) > 1 else None
-    cells = (Cell(number(v), good=True if v is not None and v == best else None) for v in values)
-    return Row(name, unit, tuple(cells))
-
-
-def _row(
-    compared: list[tuple[Properties, Deviations]], name: str, unit: str, field: str, deviation: str
-) -> Row:
-    cells = (Cell(number(getattr(p, field)), percent(getattr(d, deviation))) for p, d in compared)
-    return Row(name, unit, tuple(cells))
-
-
-def _soft_row(material: MaterialReport, numbers: list[Properties]) -> Row:
-    threshold = material.phonons[0].imaginary_threshold if material.phonons else 0.0
-    cells = (
-        Cell(
-            number(p.lowest_frequency),
-            "imaginary" if (p.lowest_frequency or 0.0) < threshold else "",
-        )
-        for p in numbers
-    )
-    return Row("Lowest mode", "THz", tuple(cells))
-
-
-def _imaginary_row(deviations: list[Deviations]) -> Row:
-    cells = []
-    for deviation in deviations:
-        counts = deviation.imaginary
-        if counts is None:
-            cells.append(Cell(ABSENT))
-            continue
-        wrong = counts.only_model + counts.only_reference
-        note = (
-            f"{counts.only_reference} missed, {counts.only_model} invented"
-            if wrong
-            else "none wrong"
-        )
-        cells.append(Cell(f"{counts.both} of {counts.both + counts.only_reference}", note))
-    return Row("Imaginary modes found", "of the zone", tuple(cells))
-
-
 def well_table(material: MaterialReport) -> Table:
     """Return depth, Q0 and curvature of every followed mode and Source."""
     wells = material.wells
     rows = (
         Row("Mode", "q", tuple(Cell(q_text(w.q)) for w in wells)),
-        Row("Depth", "meV/f.u.", tuple(Cell(number(w.depth), _range_note(w)) for w in wells)),
+        Row("Depth", "meV/f.u.", tuple(field_cell(w, "depth", note=_range_note(w)) for w in wells)),
         Row(
             "Lowest computed point",
             "meV/f.u.",
             tuple(Cell(number(lowest_energy(w))) for w in wells),
         ),
-        Row("Q₀", "Å·√amu", tuple(Cell(number(w.q0)) for w in wells)),
-        Row("Curvature at Q = 0", "THz", tuple(Cell(number(w.curvature_frequency)) for w in wells)),
+        Row("Q₀", "Å·√amu", tuple(field_cell(w, "q0") for w in wells)),
+        Row(
+            "Curvature at Q = 0", "THz", tuple(field_cell(w, "curvature_frequency") for w in wells)
+        ),
         Row(
             "Followed mode",
             "THz",
             tuple(Cell(number(w.mode_frequency), mode_owner(w)) for w in wells),
         ),
         Row("Largest misfit", "meV/f.u.", tuple(Cell(number(w.fit_residual, 2)) for w in wells)),
+        *_dropped_rows(wells),
     )
-    return Table(tuple((w.source.role, w.source.evaluator) for w in wells), rows)
+    return Table(source_heads(wells), rows)
+
+
+def _dropped_rows(wells: Sequence[WellDocument]) -> list[Row]:
+    """Return how many directions were left out; no row where none was."""
+    if not any(w.dropped_directions for w in wells):
+        return []
+    cells = (Cell(str(len(w.dropped_directions))) for w in wells)
+    return [Row("Directions left out", "beyond the most", tuple(cells))]
 
 
 def _range_note(well: WellDocument) -> str:
@@ -212,21 +175,14 @@ def elastic_table(material: MaterialReport) -> Table:
     elastics = material.elastics
     if not elastics:
         return Table((), ())
-    tensors = [np.asarray(e.elastic_tensor) for e in elastics]
-    base = elastics[0]
-
-    def against(values: list[float]) -> tuple[Cell, ...]:
-        return tuple(
-            Cell(number(v), percent(100.0 * (v / values[0] - 1.0)) if k and values[0] else "")
-            for k, v in enumerate(values)
-        )
-
     rows = [
-        Row(constant_label(i, j), "GPa", against([float(t[i, j]) for t in tensors]))
-        for i, j in distinct_constants(base)
+        Row(constant_label(i, j), "GPa", _against_first(*_constants(elastics, i, j)))
+        for i, j in distinct_constants(elastics[0])
     ]
-    rows.append(Row("B (Hill)", "GPa", against([e.bulk_modulus for e in elastics])))
-    rows.append(Row("G (Hill)", "GPa", against([e.shear_modulus for e in elastics])))
+    for name, field in (("B (Hill)", "bulk_modulus"), ("G (Hill)", "shear_modulus")):
+        values = [getattr(e, field) for e in elastics]
+        bars = [e.spread.numbers.get(field) if e.spread else None for e in elastics]
+        rows.append(Row(name, "GPa", _against_first(values, bars)))
     rows += _polycrystal_rows(elastics)
     pressures = tuple(Cell(number(e.residual_pressure, 2)) for e in elastics)
     rows.append(Row("Residual pressure", "GPa", pressures))
@@ -238,7 +194,24 @@ def elastic_table(material: MaterialReport) -> Table:
         for e in elastics
     )
     rows.append(Row("Born criteria", "", stable))
-    return Table(tuple((e.source.role, e.source.evaluator) for e in elastics), tuple(rows))
+    return Table(source_heads(elastics), tuple(rows))
+
+
+def _constants(
+    elastics: Sequence[ElasticDocument], i: int, j: int
+) -> tuple[list[float], list[float | None]]:
+    """Return one elastic constant of every Document, and its error bars."""
+    spreads = [spread_arrays(e).get("elastic_tensor") for e in elastics]
+    values = [float(np.asarray(e.elastic_tensor)[i, j]) for e in elastics]
+    return values, [None if bars is None else float(bars[i, j]) for bars in spreads]
+
+
+def _against_first(values: list[float], bars: list[float | None]) -> tuple[Cell, ...]:
+    """Return values with their error bars and, below, the deviation from the first."""
+    return tuple(
+        Cell(measured(v, bar), percent(100.0 * (v / values[0] - 1.0)) if k and values[0] else "")
+        for k, (v, bar) in enumerate(zip(values, bars, strict=True))
+    )
 
 
 def _polycrystal_rows(elastics: Sequence[ElasticDocument]) -> list[Row]:
@@ -249,7 +222,7 @@ def _polycrystal_rows(elastics: Sequence[ElasticDocument]) -> list[Row]:
         ("Universal anisotropy", "", "universal_anisotropy"),
     )
     return [
-        Row(name, unit, tuple(Cell(number(getattr(e, field))) for e in elastics))
+        Row(name, unit, tuple(field_cell(e, field) for e in elastics))
         for name, unit, field in fields
         if any(getattr(e, field) is not None for e in elastics)
     ]
@@ -305,48 +278,3 @@ def _forgetting_rows(probes: Sequence[ForgettingProbe | None]) -> list[Row]:
         Row("Forgetting, stress", "meV/Å³", tuple(deviation(p, "stress", False) for p in probes)),
         Row("Deepest hole in a pair's wall", "eV", tuple(hole(p) for p in probes)),
     ]
-
-
-def overview_table(materials: list[MaterialReport]) -> Table:
-    """Return one row a material: errors untuned and best tuned, soft mode, well depth, labels."""
-    rows = []
-    for material in materials:
-        tuned = [*material.tuned, *material.corrected]
-        maes = [(deviations_of(material, s).frequency_mae, s) for s in tuned]
-        ranked = sorted((m, source_label(s), s) for m, s in maes if m is not None)
-        best = ranked[0][2] if ranked else (tuned[0] if tuned else None)
-        untuned = next((s for s in material.sources if s.role == "untuned"), None)
-        rows.append(Row(material.formula, "", _overview_cells(material, untuned, best)))
-    heads = (
-        ("Reference", ""),
-        ("Frequency MAE", "untuned, THz"),
-        ("Frequency MAE", "best tuned, THz"),
-        ("Lowest mode", "reference, THz"),
-        ("Lowest mode", "tuned, THz"),
-        ("Well depth", "reference, meV/f.u."),
-        ("Well depth", "tuned, meV/f.u."),
-    )
-    return Table(heads, tuple(rows))
-
-
-def _overview_cells(
-    material: MaterialReport, untuned: Source | None, best: Source | None
-) -> tuple[Cell, ...]:
-    reference = material.reference
-
-    def mae(source: Source | None) -> Cell:
-        found = deviations_of(material, source).frequency_mae if source else None
-        return Cell(number(found), source.role if source and source is best else "")
-
-    def value(source: Source | None, field: str) -> Cell:
-        return Cell(number(getattr(properties_of(material, source), field) if source else None))
-
-    return (
-        Cell(reference.evaluator if reference else ABSENT),
-        mae(untuned),
-        mae(best),
-        value(reference, "lowest_frequency"),
-        value(best, "lowest_frequency"),
-        value(reference, "well_depth"),
-        value(best, "well_depth"),
-    )

@@ -1,0 +1,163 @@
+"""Small synthetic Documents of thermal properties and phase transitions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from phonotune.schemas.base import Source
+from phonotune.schemas.blob import Blob
+from phonotune.schemas.thermal import (
+    ConductivityDocument,
+    QuasiHarmonicDocument,
+    QuasiHarmonicPoint,
+)
+from phonotune.schemas.transition import PhaseBranch, PhaseNode, TransitionDocument
+
+
+def quasi_harmonic_document(
+    role: str = "reference", scale: float = 1.0, source: Source | None = None
+) -> QuasiHarmonicDocument:
+    t = np.arange(0.0, 701.0, 10.0)
+    x = t / (t + 150.0)
+    expansion, capacity = 6e-5 * scale * x**2, 24.9 * x**0.5
+    rng = np.random.default_rng(5)
+    nu = np.sort(rng.uniform(1.0, 8.0, (40, 3)), axis=1)
+    nu[0] = 0.0
+    gamma = np.where(nu > 0, scale * (1.8 + 0.05 * nu) + rng.normal(0, 0.1, nu.shape), 0.0)
+    point = QuasiHarmonicPoint(
+        temperature=300.0,
+        volume=11.8,
+        length_scale=1.003,
+        bulk_modulus=121.0,
+        thermal_expansion=6e-5 * scale,
+        heat_capacity=23.5,
+        heat_capacity_pressure=24.4,
+        gruneisen=2.2,
+    )
+    data = Blob.pack(
+        temperatures=t,
+        thermal_expansions=expansion,
+        heat_capacities=capacity,
+        heat_capacities_pressure=capacity + 2e-3 * t,
+        bulk_moduli=131.0 - 0.03 * t,
+        mesh_frequencies=nu,
+        mode_gruneisen=gamma,
+    )
+    return QuasiHarmonicDocument(
+        formula="Cu",
+        material_id="0" * 16,
+        source=source or Source(role=role, evaluator="emt"),
+        settings={},
+        n_structures=14,
+        supercell_matrix=((2, 0, 0), (0, 2, 0), (0, 0, 2)),
+        mesh=(10, 10, 10),
+        has_nac=False,
+        ions="symmetry",
+        residual_force=0.0,
+        formula_units=1,
+        imaginary_threshold=-0.1,
+        lowest_frequencies=(1.0,) * 7,
+        static_volume=11.6,
+        static_bulk_modulus=134.0,
+        at_0=point,
+        at_300=point,
+        highest_temperature=700.0,
+        fit_residual=0.001,
+        mean_gruneisen=2.0,
+        acoustic_gruneisen=2.0,
+        acoustic_debye_temperature=330.0,
+        slack_conductivity=9.9,
+        data=data,
+    )
+
+
+def conductivity_document(
+    role: str = "reference", scale: float = 1.0, axial: float = 1.0, source: Source | None = None
+) -> ConductivityDocument:
+    """Return κ = 4200 W/m / T; along z ``axial`` times that."""
+    t = np.arange(100.0, 1001.0, 50.0)
+    diagonal = scale * np.array([1.0, 1.0, axial, 0.0, 0.0, 0.0])
+    kappa = 4200.0 / t[:, None] * diagonal
+    return ConductivityDocument(
+        formula="Cu",
+        material_id="0" * 16,
+        source=source or Source(role=role, evaluator="emt"),
+        settings={},
+        n_structures=30,
+        supercell_matrix=((2, 0, 0), (0, 2, 0), (0, 0, 2)),
+        harmonic_matrix=((2, 0, 0), (0, 2, 0), (0, 0, 2)),
+        mesh=(16, 16, 16),
+        has_nac=False,
+        has_isotopes=True,
+        lowest_frequency=0.4,
+        conductivity_300=tuple(14.0 * diagonal),
+        mean_conductivity_300=float(14.0 * diagonal[:3].mean()),
+        change=0.02,
+        is_converged=True,
+        data=Blob.pack(temperatures=t, conductivity=kappa),
+    )
+
+
+def node(index: int, symbol: str, number: int, energy: float, ending: str) -> PhaseNode:
+    return PhaseNode(
+        id=index,
+        parent=None if index == 0 else 0,
+        depth=min(index, 1),
+        space_group=symbol,
+        space_group_number=number,
+        n_atoms=5,
+        energy=energy,
+        energy_per_atom=energy / 5,
+        lowest_frequency=None if ending == "atom limit" else -3.0,
+        imaginary_modes=[],
+        ending=ending,
+    )
+
+
+def branch(child: int, direction: str) -> PhaseBranch:
+    return PhaseBranch(
+        parent=0,
+        child=child,
+        q=(0.0, 0.0, 0.0),
+        band=0,
+        irrep="T1u",
+        direction=direction,
+        frequency=-6.0,
+        supercell_matrix=((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+        n_atoms=5,
+        start_space_group="P4mm",
+        q0=0.6,
+        depth=14.0,
+        n_steps=80,
+        outcome="new phase",
+    )
+
+
+def transition_document(
+    role: str = "untuned", n_more: int = 0, source: Source | None = None
+) -> TransitionDocument:
+    """Return a cubic perovskite with two phases below it, and ``n_more`` close to the lowest."""
+    more = [node(3 + i, "R3m", 160, -42.0 + 0.2 * i, "stable") for i in range(n_more)]
+    steps = np.linspace(0, 1, 11)
+    return TransitionDocument(
+        formula="BaTiO3",
+        material_id="0" * 16,
+        source=source or Source(role=role, evaluator="teacher"),
+        settings={},
+        symprec=0.01,
+        imaginary_threshold=-0.1,
+        root_energy=-40.0,
+        n_evaluations=700,
+        nodes=[
+            node(0, "Pm-3m", 221, 0.0, "followed"),
+            node(1, "P4mm", 99, -29.0, "atom limit"),
+            node(2, "R3m", 160, -43.0, "stable"),
+            *more,
+        ],
+        branches=[branch(1, "a00"), branch(2, "aaa")],
+        data=Blob.pack(
+            path_branches=np.array([0, 1]),
+            path_lambda=steps,
+            path_energies=np.array([-29.0, -43.0])[:, None] * np.sin(steps * np.pi / 2) ** 2,
+        ),
+    )

@@ -67,6 +67,30 @@ def test_volumes_are_percent_of_the_cell(silicon: Path, cli: Any, tmp_path: Path
     np.testing.assert_allclose(found["settings"]["volumes"], np.linspace(-0.02, 0.04, 7), atol=1e-6)
 
 
+def test_the_equation_of_state_is_chosen_by_name(
+    silicon: Path, cli: Any, tmp_path: Path, written: Any
+) -> None:
+    options = ("--model", "teacher", *SMALL, "-o", tmp_path / "a", "--equation-of-state")
+    found = cli("thermal", silicon, *options, "vinet")["quasi_harmonic"]
+    assert found["settings"]["equation_of_state"] == "vinet"
+    usual = written[1]["quasi_harmonic"]
+    assert found["static_volume"] == pytest.approx(usual["static_volume"], rel=1e-4)
+    assert found["static_volume"] != usual["static_volume"]
+    message = cli.error("thermal", silicon, *options, "vine")
+    assert "vinet" in message
+
+
+def test_born_charges_of_another_crystal_are_refused(
+    silicon: Path, cli: Any, tmp_path: Path
+) -> None:
+    born = tmp_path / "BORN"
+    born.write_text("14.4\n" + "12 0 0 0 12 0 0 0 12\n" + "2 0 0 0 2 0 0 0 2\n" * 2)
+    options = ("--model", "teacher", *SMALL, "--born", born, "-o", tmp_path / "a")
+    message = cli.error("thermal", silicon, *options)
+    assert "BORN does not fit Si" in message
+    assert not (tmp_path / "a").exists()
+
+
 def test_conductivity_writes_its_own_document(
     silicon: Path, cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

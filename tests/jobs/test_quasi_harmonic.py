@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from jobflow import Flow
-from monty.json import MontyDecoder
+from monty.json import MontyDecoder, MontyEncoder
+from pydantic import ValidationError
 from pymatgen.core import Lattice, Structure
 
 from phonotune import QuasiHarmonicMaker
-from phonotune.errors import ConfigError, PhonotuneError
+from phonotune.errors import ConfigError, InputError, PhonotuneError
 from phonotune.flows.local import run_flow
 from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.quasi_harmonic import relax_by
+from phonotune.models.committee import load_evaluator
 from phonotune.models.relax import RelaxSettings
 from phonotune.physics.expansion.quasi_harmonic import (
+    QuasiHarmonicPlan,
     QuasiHarmonicSettings,
     analyse_volumes,
     plan_volumes,
 )
 from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.phonon.volumes import phonons_at_volumes
+from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
+from phonotune.schemas.phonon import BornCharges
 from phonotune.schemas.thermal import QuasiHarmonicDocument
 from phonotune.store import open_store
 from tests.physics.conftest import AseEvaluator, emt
@@ -40,6 +48,17 @@ CUBIC = QuasiHarmonicSettings(
     phonons=SMALL.phonons.model_copy(
         update={"supercell_matrix": ((2, 0, 0), (0, 2, 0), (0, 0, 2))}
     ),
+)
+
+POLAR = QuasiHarmonicSettings(
+    volumes=(-0.02, -0.01, 0.0, 0.02, 0.04),
+    allow_imaginary=True,
+    phonons=SMALL.phonons.model_copy(
+        update={"supercell_matrix": ((1, 0, 0), (0, 1, 0), (0, 0, 1))}
+    ),
+)
+BORN = BornCharges(
+    charges=np.array([1.97 * np.eye(3), -1.97 * np.eye(3)]), dielectric=3.38 * np.eye(3)
 )
 
 
@@ -129,11 +148,73 @@ def test_a_labeller_gives_the_same_document_as_its_potential_asked_directly(
     )
 
 
+@pytest.fixture(scope="module")
+def polar() -> tuple[QuasiHarmonicPlan, list[Evaluation]]:
+    """MgO by a small model, its own cell and four volumes around it."""
+    magnesia = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(4.25), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+    evaluator = load_evaluator("mini")
+    magnesia = relax_by(evaluator)([magnesia], cell=True)[0]
+    plan = QuasiHarmonicMaker(settings=POLAR, born=BORN).plan(magnesia)
+    return plan, evaluator(plan.structures)
+
+
+def test_born_charges_split_the_modes_at_each_volume(polar: Any) -> None:
+    """ω_LO² - ω_TO² = Z² e² / (ε₀ ε V μ), with the volume of each cell."""
+    plan, answers = polar
+    forces = iter(answers[len(plan.cells) :])
+    given = [np.array([next(forces).forces for _ in p.structures]) for p in plan.phonons]
+    found = phonons_at_volumes(plan.phonons, given, 10.0, BORN)
+    mass = 1 / sum(1 / found.masses)
+    for phonon, cell in zip(found.phonons, plan.cells, strict=True):
+        run = phonon.run_qpoints([[0, 0, 0]], nac_q_direction=[1, 0, 0])
+        nu = np.array(run.frequencies)[0]
+        squares = np.sign(nu) * nu**2
+        square = 4 * np.pi * BORN.factor * 1.97**2 / (3.38 * mass * cell.volume / 4)
+        factor = phonon.unit_conversion_factor**2
+        assert squares[5] - squares[4] == pytest.approx(factor * square, rel=1e-3)
+        assert squares[4] == pytest.approx(squares[3], abs=1e-3)
+
+
+def test_the_maker_hands_its_born_charges_to_the_analysis(polar: Any) -> None:
+    plan, answers = polar
+    makers = [QuasiHarmonicMaker(settings=POLAR, born=born) for born in (BORN, None)]
+    with_charges, without = (maker.analyse(plan, answers, SOURCE) for maker in makers)
+    assert (with_charges.has_nac, without.has_nac) == (True, False)
+    plain = analyse_volumes(plan, answers, SOURCE)
+    assert without.model_dump(exclude={"data"}) == plain.model_dump(exclude={"data"})
+    highest = [d.data.arrays()["mesh_frequencies"].max() for d in (with_charges, without)]
+    assert highest[0] > highest[1] + 1.0
+
+
+def test_born_charges_of_another_crystal_stop_the_plan(polar: Any) -> None:
+    crystal = polar[0].structure
+    born = BORN.model_copy(update={"charges": BORN.charges[:1]})
+    with pytest.raises(InputError, match="1 atoms do not fit a primitive cell of 2"):
+        QuasiHarmonicMaker(settings=POLAR, born=born).plan(crystal)
+
+
 def test_the_maker_survives_two_round_trips() -> None:
-    maker = QuasiHarmonicMaker(settings=SMALL)
+    maker = QuasiHarmonicMaker(settings=SMALL, born=BORN)
     once = QuasiHarmonicMaker.from_dict(maker.as_dict())
-    assert QuasiHarmonicMaker.from_dict(once.as_dict()).settings == SMALL
+    again = MontyDecoder().decode(json.dumps(once, cls=MontyEncoder))
+    assert again == maker
     assert maker.role == "gpu_eval"
+
+
+def test_the_equation_of_state_is_a_setting_that_the_document_keeps(aluminium: Structure) -> None:
+    settings = CUBIC.model_copy(update={"equation_of_state": "vinet"})
+    plan = QuasiHarmonicMaker(settings=settings).plan(aluminium)
+    answers = emt()(plan.structures)
+    vinet = analyse_volumes(plan, answers, SOURCE)
+    birch = analyse_volumes(plan_volumes(aluminium, CUBIC), answers, SOURCE)
+    assert vinet.settings["equation_of_state"] == "vinet"
+    assert birch.settings["equation_of_state"] == "birch-murnaghan"
+    assert vinet.at_300.volume == pytest.approx(birch.at_300.volume, rel=1e-4)
+    assert vinet.at_300.volume != birch.at_300.volume
+    with pytest.raises(ValidationError, match="equation_of_state"):
+        QuasiHarmonicSettings.model_validate({"equation_of_state": "murnaghan"})
 
 
 def test_the_two_ways_to_relax_are_not_mixed(layered: Structure) -> None:

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 
 import typer
 
@@ -24,7 +24,7 @@ from phonotune.cli.options import (
     parse_supercell,
 )
 from phonotune.cli.tables import label, new_table, number
-from phonotune.errors import ConfigError
+from phonotune.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -66,6 +66,14 @@ Relax = Annotated[
     bool,
     typer.Option("--relax", help="Count the volumes from the cell that the model relaxes to."),
 ]
+Equation = Annotated[
+    str,
+    typer.Option(
+        "--equation-of-state",
+        metavar="NAME",
+        help="Of the free energy: birch-murnaghan (third order) or vinet.",
+    ),
+]
 Conductivity = Annotated[
     bool,
     typer.Option(
@@ -83,6 +91,7 @@ def thermal(
     born: Born = None,
     volumes: Volumes = (-3.0, 5.0),
     relax: Relax = False,
+    equation_of_state: Equation = "birch-murnaghan",
     conductivity: Conductivity = False,
     json: AsJson = False,
     debug: Debug = False,
@@ -100,11 +109,11 @@ def thermal(
     """
     with session(as_json=json, debug=debug) as out:
         phonons = {"supercell_matrix": parse_supercell(supercell)}
-        grid = _volumes(volumes)
+        chosen = {"volumes": _volumes(volumes), "equation_of_state": _equation(equation_of_state)}
         check_output_folder(output)
         task = _load(structure, model, phonons, born, out)
         found = compute_conductivity(task) if conductivity else None
-        document = compute_quasi_harmonic(task, grid, relax)
+        document = compute_quasi_harmonic(task, chosen, relax)
         files = write_quasi_harmonic(document, output)
         content = {"quasi_harmonic": summary_of(document)}
         tables = [quasi_harmonic_table(document)]
@@ -154,8 +163,17 @@ def _volumes(limits: tuple[float, float]) -> tuple[float, ...]:
     return tuple(round((low + n * step) / 100, 6) for n in range(N_VOLUMES))
 
 
+def _equation(name: str) -> str:
+    from phonotune.physics.expansion.equation_of_state import EquationOfState
+
+    known = get_args(EquationOfState)
+    if name not in known:
+        raise unknown_name("equation of state", name, known)
+    return name
+
+
 def compute_quasi_harmonic(
-    task: Task, volumes: tuple[float, ...], relax: bool
+    task: Task, chosen: dict[str, Any], relax: bool
 ) -> QuasiHarmonicDocument:
     """Plan all volumes, evaluate them in batches, analyse the answers."""
     from phonotune.jobs.analysis import evaluate_and_analyse
@@ -167,9 +185,9 @@ def compute_quasi_harmonic(
     )
 
     settings = QuasiHarmonicSettings(
-        volumes=volumes, centre="relaxed" if relax else "given", phonons=task.phonons
+        centre="relaxed" if relax else "given", phonons=task.phonons, **chosen
     )
-    plan = plan_volumes(task.structure, settings, relax_by(task.evaluator))
+    plan = plan_volumes(task.structure, settings, relax_by(task.evaluator), task.born)
     with task.out.progress(f"{len(plan.structures)} cells at {len(plan.cells)} volumes"):
         return evaluate_and_analyse(
             task.evaluator,
@@ -187,7 +205,7 @@ def compute_conductivity(task: Task) -> ConductivityDocument:
         plan_third_order,
     )
 
-    plan = plan_third_order(task.structure, ConductivitySettings(phonons=task.phonons))
+    plan = plan_third_order(task.structure, ConductivitySettings(phonons=task.phonons), task.born)
     with task.out.progress(f"{len(plan.structures)} supercells of second and third order"):
         return evaluate_and_analyse(
             task.evaluator,

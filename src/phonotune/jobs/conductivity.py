@@ -16,6 +16,7 @@ from phonotune.physics.phonon.conductivity import (
 )
 from phonotune.ports import Answers
 from phonotune.schemas.base import Source
+from phonotune.schemas.phonon import BornCharges
 from phonotune.schemas.thermal import ConductivityDocument
 
 
@@ -27,6 +28,8 @@ class ConductivityMaker(PropertyMaker):
     ----------
     settings
         Supercells, displacements, mesh and its tolerance.
+    born
+        Born charges of the crystal, for reference and models alike; None for no NAC.
     labeller
         The reference evaluates if given; else pass a model to ``make``.
     """
@@ -35,13 +38,14 @@ class ConductivityMaker(PropertyMaker):
 
     name: str = "conductivity"
     settings: ConductivitySettings = field(default_factory=ConductivitySettings)
+    born: BornCharges | None = None
 
     def plan(self, structure: Structure, **inputs: Any) -> ConductivityPlan:
         """Return the displaced supercells of second and third order."""
-        return plan_third_order(structure, self.settings)
+        return plan_third_order(structure, self.settings, self.born)
 
     def analyse(
         self, plan: ConductivityPlan, answers: Answers, source: Source
     ) -> ConductivityDocument:
         """Return the conductivity of the answered displacements."""
-        return analyse_third_order(plan, answers, source)
+        return analyse_third_order(plan, answers, source, self.born)

@@ -21,6 +21,7 @@ from phonotune.physics.expansion.quasi_harmonic import (
 )
 from phonotune.ports import Answers, Evaluator
 from phonotune.schemas.base import PropertyDocument, Source
+from phonotune.schemas.phonon import BornCharges
 from phonotune.schemas.thermal import QuasiHarmonicDocument
 
 
@@ -35,6 +36,9 @@ class QuasiHarmonicMaker(PropertyMaker):
     ----------
     settings
         Volumes, and the phonons at each.
+    born
+        Born charges of the crystal, for reference and models alike and the same at every volume; None
+        for no NAC.
     labeller
         The reference evaluates if given; else pass a model to ``make``.
     """
@@ -43,6 +47,7 @@ class QuasiHarmonicMaker(PropertyMaker):
 
     name: str = "quasi-harmonic"
     settings: QuasiHarmonicSettings = field(default_factory=QuasiHarmonicSettings)
+    born: BornCharges | None = None
 
     def evaluate(
         self, structure: Structure, model: Model | None, **inputs: Any
@@ -56,20 +61,20 @@ class QuasiHarmonicMaker(PropertyMaker):
                 "settings.centre='relaxed' and leave relax out."
             )
         with resumed_evaluator(model) as (evaluator, source):
-            plan = plan_volumes(structure, self.settings, relax_by(evaluator))
+            plan = plan_volumes(structure, self.settings, relax_by(evaluator), self.born)
             return evaluate_and_analyse(
                 evaluator, plan.structures, lambda answers: self.analyse(plan, answers, source)
             )
 
     def plan(self, structure: Structure, **inputs: Any) -> QuasiHarmonicPlan:
         """Return the cells and displaced supercells at each volume, ions scaled."""
-        return plan_volumes(structure, self.settings)
+        return plan_volumes(structure, self.settings, born=self.born)
 
     def analyse(
         self, plan: QuasiHarmonicPlan, answers: Answers, source: Source
     ) -> QuasiHarmonicDocument:
         """Return the quasi-harmonic properties of the answered volumes."""
-        return analyse_volumes(plan, answers, source)
+        return analyse_volumes(plan, answers, source, self.born)
 
 
 def relax_by(evaluator: Evaluator) -> Relax:

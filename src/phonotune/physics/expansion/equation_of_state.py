@@ -1,20 +1,30 @@
-"""Birch-Murnaghan's third-order equation of state as what it is: a cubic in V^(-2/3).
+"""Minima of energy against volume by an equation of state, and how they answer to the energies.
 
-F. Birch, Phys. Rev. 71, 809 (1947). The polynomial makes the fit linear, its minimum a closed form,
-and the volume's derivative by temperature exact: entropies are fitted by the same operator, so that
-α is the derivative of the fitted V(T) itself.
+Birch-Murnaghan's third order is what it is: a cubic in V^(-2/3) (F. Birch, Phys. Rev. 71, 809 (1947)).
+The polynomial makes the fit linear and its minimum a closed form. Vinet's form is fitted by least
+squares. Either way the derivative of the minimum by the energies is exact, so that α is the derivative
+of the fitted V(T) itself.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from phonotune.physics.expansion.vinet import (
+    fit_vinet,
+    vinet_energy,
+    vinet_response,
+)
 from phonotune.ports import FloatArray
 
 N_COEFFICIENTS: Final[int] = 4
+
+EquationOfState = Literal["birch-murnaghan", "vinet"]
+"""Birch and Murnaghan, third order; or Vinet's universal form."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +69,10 @@ class VolumeFit:
         """Return w, shape (n_v,): the fitted value at a volume (Å^3) is w·values."""
         return np.asarray(powers(self.strain_of(np.asarray(volume)), 0) @ self._inverse())
 
+    def at(self, volumes: FloatArray, values: FloatArray) -> FloatArray:
+        """Return each fitted curve of values (n_v, n) at its own volume (n,), Å^3."""
+        return evaluate(self.coefficients(values), self.strain_of(volumes))
+
     def slope_weights(self, volume: float) -> FloatArray:
         """Return w, shape (n_v,): the fitted derivative by volume there is w·values, per Å^3."""
         y = self.strain_of(np.asarray(volume))
@@ -78,10 +92,10 @@ class VolumeFit:
             root = c2 + np.sqrt(c2**2 - 3 * c1 * c3)
             return np.asarray(np.where(root > 0, -c1 / root, np.nan))
 
-    def holds(self, strains: FloatArray) -> FloatArray:
-        """Return which y lie within the volumes; NaN does not."""
-        known = self.strains
-        return np.asarray((strains >= known.min()) & (strains <= known.max()))
+    def near(self) -> tuple[float, float]:
+        """Return the range of the volumes with half of it more on each side, Å^3."""
+        margin = 0.5 * float(np.ptp(self.volumes))
+        return float(self.volumes.min()) - margin, float(self.volumes.max()) + margin
 
     def bulk_modulus(self, coefficients: FloatArray, strains: FloatArray) -> FloatArray:
         """Return V d²F/dV² (energy/Å^3) of curves (4, n) at their minima, shape (n,)."""
@@ -104,3 +118,92 @@ def powers(y: FloatArray, derivative: int) -> FloatArray:
 def evaluate(coefficients: FloatArray, strains: FloatArray, derivative: int = 0) -> FloatArray:
     """Return each curve of (4, n) or its derivative by y at its own y (n,)."""
     return np.asarray(np.einsum("np,pn->n", powers(strains, derivative), coefficients))
+
+
+@dataclass(frozen=True, eq=False)
+class Minima:
+    """Minima of several curves of energy against volume, NaN where a curve has none.
+
+    Attributes
+    ----------
+    volumes
+        shape (n,), Å^3.
+    values
+        shape (n,), eV, at the minima.
+    moduli
+        shape (n,), V d²E/dV², eV/Å^3.
+    fitted
+        shape (n_v, n), the fitted curves at the volumes given, eV.
+    volume_response
+        shape (n, n_v), derivative of the volume by each energy, Å^3/eV.
+    value_response
+        shape (n, n_v), derivative of the value by each energy.
+    """
+
+    volumes: FloatArray
+    values: FloatArray
+    moduli: FloatArray
+    fitted: FloatArray
+    volume_response: FloatArray
+    value_response: FloatArray
+
+    def within(self, low: float, high: float) -> NDArray[np.bool_]:
+        """Return which minima lie between two volumes; NaN does not."""
+        return np.asarray((self.volumes >= low) & (self.volumes <= high))
+
+    def first(self, n: int) -> Minima:
+        """Return the minima of the first ``n`` curves."""
+        return Minima(
+            volumes=self.volumes[:n],
+            values=self.values[:n],
+            moduli=self.moduli[:n],
+            fitted=self.fitted[:, :n],
+            volume_response=self.volume_response[:n],
+            value_response=self.value_response[:n],
+        )
+
+
+def find_minima(fit: VolumeFit, energies: FloatArray, equation: EquationOfState) -> Minima:
+    """Fit curves by an equation of state and return their minima.
+
+    Parameters
+    ----------
+    fit
+        The volumes.
+    energies
+        shape (n_v, n), eV, one curve a column.
+    equation
+        Which form.
+    """
+    first = _birch_murnaghan(fit, energies)
+    return first if equation == "birch-murnaghan" else _vinet(fit, energies, first)
+
+
+def _birch_murnaghan(fit: VolumeFit, energies: FloatArray) -> Minima:
+    coefficients = fit.coefficients(energies)
+    y = fit.minima(coefficients)
+    volumes = fit.volume_of(y)
+    inverse = fit.coefficients(np.eye(len(fit.volumes)))
+    turn = -(powers(y, 1) @ inverse) / evaluate(coefficients, y, 2)[:, None]
+    return Minima(
+        volumes=volumes,
+        values=evaluate(coefficients, y),
+        moduli=fit.bulk_modulus(coefficients, y),
+        fitted=fit.value_table() @ energies,
+        volume_response=(-1.5 * volumes / (1 + y))[:, None] * turn,
+        value_response=powers(y, 0) @ inverse,
+    )
+
+
+def _vinet(fit: VolumeFit, energies: FloatArray, first: Minima) -> Minima:
+    """Fit Vinet's form to each curve that has a minimum nearby by Birch and Murnaghan."""
+    found = np.full((energies.shape[1], N_COEFFICIENTS), np.nan)
+    responses = np.full((len(found), N_COEFFICIENTS, len(energies)), np.nan)
+    fitted = np.full(energies.shape, np.nan)
+    for n in np.flatnonzero(first.within(*fit.near()) & (first.moduli > 0)):
+        found[n] = fit_vinet(fit.volumes, energies[:, n], first.volumes[n], first.moduli[n])
+        if np.isfinite(found[n]).all():
+            responses[n] = vinet_response(found[n], fit.volumes, energies[:, n])
+            fitted[:, n] = vinet_energy(found[n], fit.volumes)
+    values, volumes, moduli, _ = found.T
+    return Minima(volumes, values, moduli, fitted, responses[:, 1], responses[:, 0])

@@ -12,6 +12,7 @@ from pymatgen.core import Structure
 
 from phonotune.errors import ConfigError, PhonotuneError
 from phonotune.physics.answers import require_answers
+from phonotune.physics.expansion.equation_of_state import EquationOfState
 from phonotune.physics.expansion.slack import acoustic_debye_temperature, slack_conductivity
 from phonotune.physics.expansion.thermodynamics import (
     ExpansionCurves,
@@ -51,6 +52,9 @@ class QuasiHarmonicSettings(Part):
     centre: Literal["given", "relaxed"] = Field(
         default="given",
         description="volumes count from the cell given, or from the model's own relaxed cell",
+    )
+    equation_of_state: EquationOfState = Field(
+        default="birch-murnaghan", description="of the free energy at each temperature"
     )
     allow_imaginary: bool = Field(
         default=False, description="leave imaginary modes out instead of refusing"
@@ -111,7 +115,10 @@ class QuasiHarmonicPlan:
 
 
 def plan_volumes(
-    structure: Structure, settings: QuasiHarmonicSettings, relax: Relax | None = None
+    structure: Structure,
+    settings: QuasiHarmonicSettings,
+    relax: Relax | None = None,
+    born: BornCharges | None = None,
 ) -> QuasiHarmonicPlan:
     """Plan cells of one shape at several volumes, and the displacements in each.
 
@@ -124,11 +131,15 @@ def plan_volumes(
     relax
         Relaxes ions at each volume, where symmetry leaves them any freedom; without it they are
         scaled with the cell.
+    born
+        Born charges that the analysis will take, checked before anything is evaluated; None for no NAC.
 
     Raises
     ------
     StructureError
         The structure is unusable.
+    InputError
+        The Born charges belong to another crystal.
     ConfigError
         Volumes around the relaxed cell are asked for without ``relax``.
     """
@@ -150,7 +161,7 @@ def plan_volumes(
         settings=settings.model_copy(update={"phonons": phonons}),
         ions=ions,
         cells=tuple(cells),
-        phonons=tuple(plan_displacements(cell, phonons) for cell in cells),
+        phonons=tuple(plan_displacements(cell, phonons, born) for cell in cells),
     )
 
 
@@ -208,8 +219,9 @@ def analyse_volumes(
     n_primitive = units * len(found.masses) // len(plan.structure)
     highest = max(_ROOM, plan.settings.phonons.max_temperature)
     grid = np.union1d(np.arange(0.0, highest + 1e-6, _TEMPERATURE_STEP), [_ROOM])
+    equation = plan.settings.equation_of_state
     curves = expansion_curves(
-        volumes, energies, found.frequencies, found.weights, grid, n_primitive
+        volumes, energies, found.frequencies, found.weights, grid, n_primitive, equation
     )
     if curves.temperatures[-1] < _ROOM:
         raise PhonotuneError(
@@ -244,7 +256,7 @@ def _document(
     has_nac: bool,
     n_primitive: int,
 ) -> QuasiHarmonicDocument:
-    minimum = static_minimum(curves.fit.volumes, energies)
+    minimum = static_minimum(curves.fit.volumes, energies, plan.settings.equation_of_state)
     given = plan.structure.volume / formula_units(plan.structure)
     room = int(np.flatnonzero(curves.temperatures == _ROOM)[0])
     modes, numbers = _modes(found, curves, float(curves.volumes[room]), n_primitive)

@@ -14,7 +14,12 @@ from numpy.typing import ArrayLike
 from scipy import constants
 
 from phonotune.errors import PhonotuneError
-from phonotune.physics.expansion.equation_of_state import VolumeFit, evaluate
+from phonotune.physics.expansion.equation_of_state import (
+    EquationOfState,
+    Minima,
+    VolumeFit,
+    find_minima,
+)
 from phonotune.physics.thermal import CUTOFF, thermal_curves
 from phonotune.ports import FloatArray
 from phonotune.units import EV_PER_CUBIC_ANGSTROM_IN_GPA
@@ -72,8 +77,10 @@ class StaticMinimum:
     bulk_modulus: float
 
 
-def static_minimum(volumes: ArrayLike, energies: ArrayLike) -> StaticMinimum:
-    """Fit Birch-Murnaghan's equation to static energies.
+def static_minimum(
+    volumes: ArrayLike, energies: ArrayLike, equation: EquationOfState = "birch-murnaghan"
+) -> StaticMinimum:
+    """Fit an equation of state to static energies.
 
     Parameters
     ----------
@@ -81,6 +88,8 @@ def static_minimum(volumes: ArrayLike, energies: ArrayLike) -> StaticMinimum:
         shape (n_v,), Å^3.
     energies
         shape (n_v,), eV, of the same amount of crystal.
+    equation
+        Which form is fitted.
 
     Raises
     ------
@@ -88,18 +97,15 @@ def static_minimum(volumes: ArrayLike, energies: ArrayLike) -> StaticMinimum:
         The fitted curve has no minimum in the range of volumes or within half of it beyond.
     """
     fit = VolumeFit(np.asarray(volumes, dtype=float))
-    coefficients = fit.coefficients(np.asarray(energies, dtype=float)[:, None])
-    y = fit.minima(coefficients)
-    margin = 0.5 * np.ptp(fit.volumes)
-    low, high = fit.volumes.min() - margin, fit.volumes.max() + margin
-    if not low <= fit.volume_of(y)[0] <= high:
+    found = find_minima(fit, np.asarray(energies, dtype=float)[:, None], equation)
+    if not found.within(*fit.near())[0]:
         raise PhonotuneError(
             "The static energy has no minimum near the volumes "
             f"{fit.volumes.min():.2f} to {fit.volumes.max():.2f} Å^3 per formula unit. "
             "Relax the cell with this evaluator first, or plan other volumes."
         )
-    modulus = fit.bulk_modulus(coefficients, y)[0] * EV_PER_CUBIC_ANGSTROM_IN_GPA
-    return StaticMinimum(float(fit.volume_of(y)[0]), float(modulus))
+    modulus = found.moduli[0] * EV_PER_CUBIC_ANGSTROM_IN_GPA
+    return StaticMinimum(float(found.volumes[0]), float(modulus))
 
 
 def expansion_curves(
@@ -109,6 +115,7 @@ def expansion_curves(
     weights: ArrayLike,
     temperatures: ArrayLike,
     formula_units: int,
+    equation: EquationOfState = "birch-murnaghan",
 ) -> ExpansionCurves:
     """Minimise the quasi-harmonic free energy at each temperature.
 
@@ -126,6 +133,9 @@ def expansion_curves(
         shape (n_t,), K, ascending.
     formula_units
         Formula units in the cell of the frequencies.
+    equation
+        Which form is fitted to the free energies. Heat capacities are interpolated by a cubic in
+        V^(-2/3) with either.
 
     Raises
     ------
@@ -139,42 +149,45 @@ def expansion_curves(
     ]
     vibrational = np.array([c.helmholtz for c in curves]) * 1000 / _EV_IN_J_PER_MOLE
     free = np.asarray(energies, dtype=float)[:, None] + vibrational
-    y = fit.minima(fit.coefficients(free))
-    held = fit.holds(y)
+    found = find_minima(fit, free, equation)
+    held = found.within(float(fit.volumes.min()), float(fit.volumes.max()))
     n = int(np.argmin(held)) if not held.all() else len(t)
     if n == 0:
         raise PhonotuneError(_no_minimum(fit, free[:, 0], float(t[0])))
     entropies = np.array([c.entropy[:n] for c in curves]) / _EV_IN_J_PER_MOLE
     capacities = np.array([c.heat_capacity[:n] for c in curves]) / _EV_IN_J_PER_MOLE
-    return _at_minima(fit, t[:n], free[:, :n], entropies, capacities)
+    return _at_minima(found.first(n), fit, t[:n], free[:, :n], entropies, capacities)
 
 
 def _at_minima(
-    fit: VolumeFit, t: FloatArray, free: FloatArray, entropies: FloatArray, capacities: FloatArray
+    found: Minima,
+    fit: VolumeFit,
+    t: FloatArray,
+    free: FloatArray,
+    entropies: FloatArray,
+    capacities: FloatArray,
 ) -> ExpansionCurves:
     """Return everything at the minimum of each column of ``free`` (n_v, n_t); eV and eV/K."""
-    f, s = fit.coefficients(free), fit.coefficients(entropies)
-    y = fit.minima(f)
-    volumes = fit.volume_of(y)
-    expansions = -1.5 / (1 + y) * evaluate(s, y, 1) / evaluate(f, y, 2) + 0.0  # no minus zero
-    moduli = fit.bulk_modulus(f, y)
-    capacity = evaluate(fit.coefficients(capacities), y)
-    work = expansions * moduli * volumes
+    # dF/dT = -S at every volume: the minimum follows by its response
+    growth = -np.einsum("tv,vt->t", found.volume_response, entropies) + 0.0  # no minus zero
+    expansions = growth / found.volumes
+    entropy = np.einsum("tv,vt->t", found.value_response, entropies)
+    capacity = fit.at(found.volumes, capacities)
+    work = expansions * found.moduli * found.volumes
     warm = capacity > 0
-    fitted = fit.value_table() @ free
     return ExpansionCurves(
         fit=fit,
         temperatures=t,
         free_energies=free.T,
-        volumes=volumes,
-        gibbs=evaluate(f, y) * _EV_IN_J_PER_MOLE / 1000,
-        bulk_moduli=moduli * EV_PER_CUBIC_ANGSTROM_IN_GPA,
+        volumes=found.volumes,
+        gibbs=found.values * _EV_IN_J_PER_MOLE / 1000,
+        bulk_moduli=found.moduli * EV_PER_CUBIC_ANGSTROM_IN_GPA,
         expansions=expansions,
-        entropies=evaluate(s, y) * _EV_IN_J_PER_MOLE,
+        entropies=entropy * _EV_IN_J_PER_MOLE,
         heat_capacities=capacity * _EV_IN_J_PER_MOLE,
         heat_capacities_pressure=(capacity + expansions * work * t) * _EV_IN_J_PER_MOLE,
         gruneisen=np.where(warm, work / np.where(warm, capacity, 1.0), 0.0),
-        fit_residual=float(np.abs(fitted - free).max()),
+        fit_residual=float(np.abs(found.fitted - free).max()),
     )
 
 

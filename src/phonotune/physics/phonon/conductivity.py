@@ -101,18 +101,31 @@ class ConductivityPlan:
     anharmonic: Any = field(repr=False)
 
 
-def plan_third_order(structure: Structure, settings: ConductivitySettings) -> ConductivityPlan:
+def plan_third_order(
+    structure: Structure, settings: ConductivitySettings, born: BornCharges | None = None
+) -> ConductivityPlan:
     """Plan single and pair displacements, reduced by symmetry.
+
+    Parameters
+    ----------
+    structure
+        The crystal.
+    settings
+        Supercells and displacements.
+    born
+        Born charges that the analysis will take, checked before anything is evaluated; None for no NAC.
 
     Raises
     ------
     StructureError
         The structure is unusable.
+    InputError
+        The Born charges belong to another crystal.
     ConfigError
         phono3py is not installed.
     """
     anharmonic_of = _phono3py()
-    harmonic = plan_displacements(structure, settings.phonons)
+    harmonic = plan_displacements(structure, settings.phonons, born)
     matrix = settings.supercell_matrix or supercell_matrix(
         structure, settings.min_length, settings.max_atoms
     )

@@ -40,3 +40,41 @@ def test_a_negative_depth_is_refused(crystal: Path, cli: Any, tmp_path: Path) ->
     )
     assert "--depth" in message
     assert not (tmp_path / "out").exists()
+
+
+def test_phases_are_labelled_at_the_geometry_of_the_model(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folder = tmp_path / "al.cif", tmp_path / "phases"
+    Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.0), ["Al"], [[0, 0, 0]]).to(
+        filename=str(path)
+    )
+    options = ("--model", "mini", "--depth", "0", "--labeller", "emt", "-o", folder)
+    found = cli("transitions", path, *options)
+    assert "labels.extxyz" in found["files"]
+    assert found["transitions"]["labeller"] == "emt"
+    (node,) = found["transitions"]["nodes"]
+    assert node["label"]["energy_per_atom"] == 0
+    document = read_document(folder / "transitions.json")
+    assert summary_of(document) == found["transitions"]
+    monkeypatch.setattr("phonotune.flows.labelling.label_frames", None)
+    assert cli("transitions", path, *options)["transitions"] == found["transitions"]
+
+
+def test_phases_without_a_label_are_said_and_end_with_1(
+    crystal: Path, cli: Any, tmp_path: Path
+) -> None:
+    """EMT knows neither Cs nor Cl."""
+    options = ("--model", "mini", "--depth", "0", "--labeller", "emt", "-o", tmp_path / "out")
+    (node,) = cli("transitions", crystal, *options, code=1)["transitions"]["nodes"]
+    assert node["label"]["energy_per_atom"] is None
+    assert "failed" in node["label"]["reason"]
+    assert (tmp_path / "out" / "transitions.json").is_file()
+
+
+def test_an_unknown_labeller_is_refused_before_the_tree_grows(
+    crystal: Path, cli: Any, tmp_path: Path
+) -> None:
+    options = ("--model", "mini", "--labeller", "emd", "-o", tmp_path / "out")
+    assert "emt" in cli.error("transitions", crystal, *options)
+    assert not (tmp_path / "out").exists()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from phonotune.cli.console import session
+from phonotune.cli.console import Session, session
 from phonotune.cli.documents import TRANSITIONS, summary_of, write_document
 from phonotune.cli.options import (
     AsJson,
@@ -17,10 +17,16 @@ from phonotune.cli.options import (
     StructureFile,
     check_output_folder,
 )
-from phonotune.cli.tables import transition_table
+from phonotune.cli.tables import new_table, number, transition_table
 
 if TYPE_CHECKING:
+    from pymatgen.core import Structure
+    from rich.console import Group
+
+    from phonotune.jobs.label import LabelMaker
     from phonotune.schemas.transition import TransitionDocument
+
+LABELS: Final = "labels.extxyz"
 
 Depth = Annotated[
     int, typer.Option("--depth", metavar="N", min=0, help="Modes followed one after another.")
@@ -28,6 +34,16 @@ Depth = Annotated[
 MaxAtoms = Annotated[
     int,
     typer.Option("--max-atoms", metavar="N", min=1, help="Most atoms in a cell that is relaxed."),
+]
+PhaseLabeller = Annotated[
+    str | None,
+    typer.Option(
+        "--labeller",
+        metavar="NAME",
+        help="Labels the phases found, at the model's geometry: vasp, teacher (a toy), gfn1-xtb, emt, "
+        "chgnet, mace:<foundation>, <module>:<Class>. Default: nobody.",
+        show_default=False,
+    ),
 ]
 
 
@@ -37,6 +53,7 @@ def transitions(
     output: OutputFolder,
     depth: Depth = 3,
     max_atoms: MaxAtoms = 40,
+    labeller: PhaseLabeller = None,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -48,6 +65,11 @@ def transitions(
     symmetry kept. A call that was interrupted goes on where it stopped, and a deeper one from where
     the last ended. Writes transitions.json, tree.png, pathways.png and a POSCAR of each phase.
 
+    With --labeller, the phases that the model found are labelled where it relaxed them to, none is
+    relaxed again: the table gives the labeller's energies and the model's errors. Labels are kept in
+    labels.extxyz; the same command again labels only what is missing. Exit code 1: a phase got no
+    label.
+
     Example: phonotune transitions BaTiO3.cif --model teacher -o batio3-phases --depth 1
     """
     with session(as_json=json, debug=debug) as out:
@@ -57,15 +79,94 @@ def transitions(
         from phonotune.physics.transitions.branches import TransitionSettings
 
         crystal, evaluator, source = load_task(structure, model)
+        maker = None if labeller is None else _label_maker(labeller, crystal)
         settings = TransitionSettings(max_depth=depth, max_atoms=max_atoms)
         with out.progress("structures evaluated") as advance:
             document = resume_tree(crystal, evaluator, settings, source, advance)
         files = write_tree(document, output)
+        shown = [transition_table(document)]
+        if maker is not None:
+            document = label_tree(document, maker, output / LABELS, out)
+            write_document(document, output / TRANSITIONS)
+            files += [LABELS] if (output / LABELS).is_file() else []
+            shown.append(label_table(document))
         out.finish(
             {"output": str(output), "files": files, "transitions": summary_of(document)},
-            transition_table(document),
+            *shown,
             f"{output}: {', '.join(files)}",
+            exit_code=int(any(n.label is not None and n.label.reason for n in document.nodes)),
         )
+
+
+def _label_maker(labeller: str, crystal: Structure) -> LabelMaker:
+    """Return the labeller; ConfigError where it is unknown or cannot run here."""
+    from phonotune.cli.pipeline import check_labeller
+    from phonotune.jobs.label import LabelMaker
+
+    maker = LabelMaker(labeller=labeller, max_force=None)
+    maker.resolve()
+    check_labeller(labeller, [crystal], maker.vasp)
+    return maker
+
+
+def label_tree(
+    document: TransitionDocument, maker: LabelMaker, path: Path, out: Session
+) -> TransitionDocument:
+    """Label the phases of a tree, those that ``path`` holds not again, and put the labels in."""
+    from phonotune.cli.label import LabelTask
+    from phonotune.data.identity import frame_key
+    from phonotune.data.journal import Journal
+    from phonotune.jobs.property import answer_of
+    from phonotune.physics.transitions.labels import with_labels
+    from phonotune.schemas.dataset import Candidate
+
+    cells = document.structures()
+    asked = [Candidate(cell, str(i), "phase").frame() for i, cell in enumerate(cells)]
+    task = LabelTask(asked, maker, path)
+    with Journal(path.with_name(f"{path.name}.part")) as journal:
+        task.recall(journal)
+        try:
+            task.run(journal, out)
+        finally:
+            task.write(journal)
+    protocol = maker.protocol()
+    frames = [task.done.get(frame_key(cell, protocol)) for cell in cells]
+    answers = [None if frame is None else answer_of(frame) for frame in frames]
+    reasons = {failed["frame"] - 1: str(failed["reason"]) for failed in task.failed}
+    return with_labels(document, maker.labeller, protocol, answers, reasons)
+
+
+def label_table(document: TransitionDocument) -> Group:
+    """Return the energies of the labeller beside the model's, one row a phase, lowest first."""
+    rows = []
+    for node in sorted(document.nodes, key=lambda node: node.energy_per_atom):
+        label = node.label
+        assert label is not None
+        rows.append(
+            (
+                f"{node.id} {node.space_group} ({node.space_group_number})",
+                number(node.energy_per_atom, 3),
+                number(label.energy_per_atom, 3),
+                number(label.error, 3),
+                number(label.largest_force, 3),
+                label.reason or "",
+            )
+        )
+    by = document.labeller
+    columns = (
+        "phase",
+        "E, model\nmeV/atom",
+        f"E, {by}\nmeV/atom",
+        "model - label\nmeV/atom",
+        f"force, {by}\neV/Å",
+        "",
+    )
+    return new_table(
+        f"{document.formula}: phases labelled by {by}",
+        columns,
+        rows,
+        caption="single points where the model relaxed the phases to; energies from the root",
+    )
 
 
 def write_tree(document: TransitionDocument, folder: Path) -> list[str]:

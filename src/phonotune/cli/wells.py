@@ -155,4 +155,7 @@ def directions_table(document: WellDocument) -> Group:
     )
     mode = f"irrep {document.irrep}" if document.irrep else "no irrep label"
     caption = f"{mode}; levels of a supercell of {document.formula_units} formula units"
+    if document.dropped_directions:
+        left = ", ".join(document.dropped_directions)
+        caption += f"; not followed: {left} (name them with --directions)"
     return new_table(None, columns, rows, caption=caption)

@@ -139,16 +139,21 @@ def analyse_labels(
     maker: PropertyMaker, structure: Structure, labels: LabelledSet, inputs: dict[str, Any]
 ) -> PropertyDocument:
     """Analyse labelled structures; the plan is made again, since it is a pure function."""
+    source = Source(role="reference", evaluator=labels.labeller)
+    return maker.analyse(maker.plan(structure, **inputs), answers_of(labels), source)
+
+
+def answers_of(labels: LabelledSet) -> list[Evaluation | None]:
+    """Return one answer a structure that was to be labelled, None where the label died."""
     missing = {r.index for r in labels.rejected}
     frames = iter(labels.frames())
-    answers = [
-        None if index in missing else _answer(next(frames)) for index in range(labels.requested)
+    return [
+        None if index in missing else answer_of(next(frames)) for index in range(labels.requested)
     ]
-    source = Source(role="reference", evaluator=labels.labeller)
-    return maker.analyse(maker.plan(structure, **inputs), answers, source)
 
 
-def _answer(frame: Any) -> Evaluation:
+def answer_of(frame: Any) -> Evaluation:
+    """Return the labels of a labelled frame as an answer."""
     return Evaluation(energy=frame.energy, forces=frame.forces, stress=frame.stress)
 
 

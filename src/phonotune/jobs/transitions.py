@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from jobflow import Maker
+from jobflow import Maker, OnMissing, Response, job
 from pymatgen.core import Structure
 
 from phonotune.errors import ConfigError
-from phonotune.jobs.base import role_job
+from phonotune.jobs.base import replace_by, role_job, tag
 from phonotune.jobs.label import LabelMaker
-from phonotune.jobs.property import Model, model_evaluator
+from phonotune.jobs.property import Model, answers_of, model_evaluator
 from phonotune.physics.transitions.branches import TransitionSettings
+from phonotune.physics.transitions.labels import with_labels
+from phonotune.schemas.blob import Blob
+from phonotune.schemas.dataset import Candidate, LabelledSet
 from phonotune.schemas.transition import TransitionDocument
 
 
@@ -19,13 +23,15 @@ from phonotune.schemas.transition import TransitionDocument
 class TransitionMaker(Maker):
     """Follow imaginary modes from phase to phase until every phase is stable or a limit is met.
 
+    The tree is work for a model: hundreds of relaxation steps one after another. A labeller labels the
+    phases that the model found, one job a phase, at the model's geometry; it relaxes nothing.
+
     Parameters
     ----------
     settings
         Grids, tolerances and limits.
     labeller
-        Must stay None: a tree needs hundreds of relaxation steps one after another, which is work
-        for a model. Anything else is refused when the job runs.
+        If given, the Document also holds its energy of each phase, and the error of the model.
     """
 
     name: str = "transitions"
@@ -33,8 +39,10 @@ class TransitionMaker(Maker):
     labeller: LabelMaker | None = field(default=None, kw_only=True)
 
     @role_job("gpu_eval", TransitionDocument)
-    def make(self, structure: Structure, model: Model | None = None) -> TransitionDocument:
-        """Grow the tree of a crystal.
+    def make(
+        self, structure: Structure, model: Model | None = None
+    ) -> TransitionDocument | Response[Any]:
+        """Grow the tree of a crystal, and have its phases labelled.
 
         Parameters
         ----------
@@ -46,17 +54,48 @@ class TransitionMaker(Maker):
         Raises
         ------
         ConfigError
-            There is no model, or a labeller.
+            There is no model.
         """
-        if self.labeller is not None or model is None:
+        if model is None:
             raise ConfigError(
-                f"TransitionMaker follows modes with a model only, found "
-                f"{'no model' if model is None else 'a labeller'}. Pass a model to make(), leave "
-                "labeller at None, and label the phases found afterwards."
+                "TransitionMaker follows modes with a model only, found no model"
+                f"{'' if self.labeller is None else ' but a labeller'}. Pass a model to make(); a "
+                "labeller labels the phases that the model finds."
             )
         from phonotune.models.phases import resume_tree
         from phonotune.training.interruption import walltime
 
         evaluator, source = model_evaluator(model)
         time = walltime()
-        return resume_tree(structure, evaluator, self.settings, source, ended=lambda: time.near_end)
+        document = resume_tree(
+            structure, evaluator, self.settings, source, ended=lambda: time.near_end
+        )
+        return document if self.labeller is None else self._labelled(document, self.labeller)
+
+    def _labelled(self, document: TransitionDocument, chosen: LabelMaker) -> Response[Any]:
+        """Replace the running job by one static job a phase, and one that puts the labels in."""
+        labeller = replace(chosen, max_force=None, minimum=0.0)  # a dead label is said, not fatal
+        cells = document.structures()
+        statics = labeller.static_jobs(cells)
+        candidates = [Candidate(cell, str(i), self.name) for i, cell in enumerate(cells)]
+        labels = labeller.collect_job(statics, candidates)
+        last = label_phases(labeller, document, labels.output)
+        last.update_config({"on_missing_references": OnMissing.NONE})
+        response = replace_by([*statics, labels], tag(last, "light", self.name))
+        # the running job's role, which it took over, is that of a GPU
+        last.metadata["phonotune"] = {**last.metadata["phonotune"], "role": "light"}
+        return response
+
+
+@job(data=[Blob])
+def label_phases(
+    maker: LabelMaker, document: TransitionDocument, labels: LabelledSet | None
+) -> TransitionDocument:
+    """Put the labels of the phases into the tree; None if every label died."""
+    if labels is None:
+        reason = f"no phase was labelled by {maker.labeller}; its jobs say why"
+        missing = dict.fromkeys(range(len(document.nodes)), reason)
+        nothing = [None] * len(document.nodes)
+        return with_labels(document, maker.labeller, maker.protocol(), nothing, missing)
+    reasons = {rejected.index: rejected.reason for rejected in labels.rejected}
+    return with_labels(document, labels.labeller, labels.protocol, answers_of(labels), reasons)

@@ -13,6 +13,7 @@ from phonotune.schemas.phonon import ImaginaryMode
 from phonotune.units import (
     Angstrom,
     ElectronVolt,
+    ElectronVoltPerAngstrom,
     MilliElectronVoltPerAtom,
     MilliElectronVoltPerFormula,
     ModeAmplitude,
@@ -46,6 +47,24 @@ Outcome = Literal[
 """What became of one direction of one imaginary mode."""
 
 
+class PhaseLabel(Part):
+    """One phase by a labeller, at the geometry that the model relaxed it to.
+
+    The labeller relaxes nothing: its own minimum lies lower by what ``largest_force`` lets expect.
+    """
+
+    energy_per_atom: MilliElectronVoltPerAtom | None = Field(
+        description="by the labeller, relative to the root by the labeller; None without both labels"
+    )
+    error: MilliElectronVoltPerAtom | None = Field(
+        description="energy_per_atom of the model minus that of the labeller"
+    )
+    largest_force: ElectronVoltPerAngstrom | None = Field(
+        description="of the labeller, on an atom; None without a label"
+    )
+    reason: str | None = Field(default=None, description="why there is no label, or no energy")
+
+
 class PhaseNode(Part):
     """One phase, in its standard primitive cell."""
 
@@ -64,6 +83,7 @@ class PhaseNode(Part):
         description="at the commensurate points, one q a star, softest first"
     )
     ending: Ending
+    label: PhaseLabel | None = Field(default=None, description="None where no labeller was asked")
 
     @property
     def is_stable(self) -> bool:
@@ -109,6 +129,12 @@ class TransitionDocument(PropertyDocument):
     imaginary_threshold: TeraHertz = Field(description="a mode below this counts as imaginary")
     root_energy: ElectronVolt = Field(description="of the root's primitive cell")
     n_evaluations: int = Field(description="structures evaluated for the whole tree")
+    labeller: str | None = Field(
+        default=None, description="who labelled the phases found by the model; None: nobody"
+    )
+    label_protocol: str | None = Field(
+        default=None, description="hash of the labeller's protocol or settings"
+    )
     nodes: list[PhaseNode]
     branches: list[PhaseBranch]
     data: Blob

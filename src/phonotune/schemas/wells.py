@@ -86,4 +86,9 @@ class WellDocument(PropertyDocument):
     directions: list[WellDirection] = Field(
         default_factory=list, description="every direction followed, the most symmetric first"
     )
+    dropped_directions: list[str] = Field(
+        default_factory=list,
+        description="labels of directions that symmetry tells apart, too, and that were asked for by "
+        "'all', but left out: only the most symmetric are followed",
+    )
     data: Blob

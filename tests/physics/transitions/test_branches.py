@@ -7,6 +7,7 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import LabelError
 from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.transitions import branches
 from phonotune.physics.transitions.branches import (
     Start,
     TransitionSettings,
@@ -89,6 +90,19 @@ def test_what_a_limit_forbids_is_recorded(
     assert {branch.outcome for branch in refused} == {outcome}
     assert len(plans) + len(refused) == len(whole)
     assert all(branch.child is None for branch in refused)
+
+
+def test_directions_beyond_the_most_that_are_followed_are_recorded(
+    double_well_phonons: PhononDocument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phonons = only_at(double_well_phonons, GAMMA)
+    whole, _ = plan_modes(0, phonons, SETTINGS)
+    monkeypatch.setattr(branches, "MOST_DIRECTIONS", 1)
+    plans, refused = plan_modes(0, phonons, SETTINGS)
+    assert [plan.mode.direction for plan in plans] == ["a00"]
+    assert {branch.direction for branch in refused} == {"aa0", "aaa"}
+    assert {branch.outcome for branch in refused} == {"branch limit"}
+    assert len(plans) + len(refused) == len(whole)
 
 
 def test_a_stable_crystal_has_nothing_to_follow(harmonic_phonons: PhononDocument) -> None:

@@ -13,6 +13,7 @@ from phonotune.physics.phonon.displacements import (
     analyse_forces,
     plan_displacements,
 )
+from phonotune.physics.wells import double_well
 from phonotune.physics.wells.double_well import (
     WellSettings,
     analyse_well,
@@ -203,6 +204,22 @@ def test_a_direction_that_does_not_exist_is_refused_with_those_that_do(
     settings = WellSettings(q=(0, 0, 0), directions=("a0a",))
     with pytest.raises(ConfigError, match="a00, aa0, aaa, all"):
         plan_well(rocksalt, double_well_phonons, settings)
+
+
+def test_directions_that_all_leaves_out_are_named_in_the_document_and_can_be_asked_for(
+    rocksalt: Structure, double_well_phonons: PhononDocument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(double_well, "MOST_DIRECTIONS", 2)
+    asked = WellSettings(q=(0, 0, 0), directions=("all",), n_amplitudes=5)
+    document = well_of(rocksalt, double_well_phonons, asked, DOUBLE)
+    assert [part.direction for part in document.directions] == ["a00", "aaa"]
+    assert document.dropped_directions == ["aa0"]
+    both = asked.model_copy(update={"directions": ("all", "aa0")})
+    assert plan_well(rocksalt, double_well_phonons, both).dropped == ()
+    named = asked.model_copy(update={"directions": ("aa0",)})
+    document = well_of(rocksalt, double_well_phonons, named, DOUBLE)
+    assert [part.direction for part in document.directions] == ["aa0"]
+    assert document.dropped_directions == []
 
 
 def test_a_band_without_its_wavevector_is_a_contradiction(

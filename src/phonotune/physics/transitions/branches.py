@@ -27,7 +27,7 @@ from phonotune.physics.supercell import (
     make_supercell,
 )
 from phonotune.physics.symmetry import space_group
-from phonotune.physics.wells.directions import mode_directions
+from phonotune.physics.wells.directions import MOST_DIRECTIONS, mode_directions
 from phonotune.physics.wells.double_well import reverses_by_symmetry
 from phonotune.ports import Answers, FloatArray
 from phonotune.schemas.base import Matrix3, Part
@@ -196,14 +196,16 @@ def plan_modes(
 
     Returns
     -------
-    What to evaluate, and a record of each direction that a limit forbids.
+    What to evaluate, and a record of each direction that a limit forbids: those beyond the
+    MOST_DIRECTIONS most symmetric of a mode among them.
     """
     plans: list[ModePlan] = []
     refused: list[PhaseBranch] = []
     for imaginary in distinct_modes(phonons, settings.degeneracy):
         q = np.array(imaginary.q)
-        for mode in mode_directions(phonons, q, imaginary.band, settings.degeneracy):
-            if len(plans) == settings.max_branches:
+        modes = mode_directions(phonons, q, imaginary.band, settings.degeneracy)
+        for number, mode in enumerate(modes):
+            if number >= MOST_DIRECTIONS or len(plans) == settings.max_branches:
                 refused.append(_refused(parent, mode, "branch limit"))
                 continue
             planned = _plan_mode(parent, mode, settings)

@@ -31,7 +31,7 @@ from phonotune.ports import FloatArray
 from phonotune.schemas.phonon import PhononDocument
 
 MOST_DIRECTIONS: Final[int] = 8
-"""Directions that one degenerate space gives at most, the most symmetric first."""
+"""Directions of one degenerate space that are followed at most, the most symmetric first."""
 _MOST_SUBSPACES: Final = 400
 _EQUAL: Final = 1e-3
 """Two matrices or unit vectors that differ by less are equal."""
@@ -76,8 +76,9 @@ def mode_directions(
 
     Returns
     -------
-    At most :data:`MOST_DIRECTIONS` modes, the largest isotropy group first, ``direction`` set to the
-    components in the most symmetric axes ("a00", "aa0", "aaa") and ``irrep`` where it has a name.
+    All of them, the largest isotropy group first, ``direction`` set to the components in the most
+    symmetric axes ("a00", "aa0", "aaa") and ``irrep`` where it has a name. Who follows no more than
+    :data:`MOST_DIRECTIONS` says which were dropped.
 
     Raises
     ------
@@ -106,9 +107,9 @@ def directions_of(space: ModeSpace, symprec: float) -> list[Mode]:
     if not lines:
         mode = longest_projection(space)
         return [space.mode(mode.eigenvector.ravel(), None, irrep)]
-    waves = [_as_complex(line.images, space) for line in lines[:MOST_DIRECTIONS]]
+    waves = [_as_complex(line.images, space) for line in lines]
     vectors = _complex_basis(basis, space)
-    axes = _axes(waves, vectors, _crystal_axes(space))
+    axes = _axes(waves[:MOST_DIRECTIONS], vectors, _crystal_axes(space))
     chosen = [_representative(images @ axes.conj().T) for images in waves]
     return [space.mode(vectors @ (c @ axes), direction_label(c), irrep) for c in chosen]
 

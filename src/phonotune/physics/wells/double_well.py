@@ -31,7 +31,7 @@ from phonotune.physics.supercell import (
     make_supercell,
 )
 from phonotune.physics.symmetry import symmetry_operations
-from phonotune.physics.wells.directions import mode_directions
+from phonotune.physics.wells.directions import MOST_DIRECTIONS, mode_directions
 from phonotune.physics.wells.fit import WellFit, around_lowest, fit_well
 from phonotune.physics.wells.levels import sampled_potential, supercell_levels
 from phonotune.ports import Answers, Evaluation, FloatArray, IntArray
@@ -128,6 +128,8 @@ class WellPlan:
         One a direction.
     structures
         The supercells to evaluate.
+    dropped
+        Labels of directions that were asked for by "all" and are beyond MOST_DIRECTIONS.
     """
 
     structure: Structure
@@ -137,6 +139,7 @@ class WellPlan:
     formula_units: int
     paths: tuple[WellPath, ...]
     structures: tuple[Structure, ...]
+    dropped: tuple[str, ...] = ()
 
     @property
     def mode(self) -> Mode:
@@ -165,7 +168,7 @@ def plan_well(structure: Structure, phonons: PhononDocument, settings: WellSetti
     check_structure(structure)
     _check_same_cell(structure, phonons)
     q, band = _asked(phonons, settings)
-    modes = modes_to_follow(phonons, q, band, settings)
+    modes, dropped = modes_to_follow(phonons, q, band, settings)
     matrix = commensurate_matrix(list(q), settings.max_cells, modes[0].primitive.lattice)
     supercell = make_supercell(modes[0].primitive, matrix)
     units = formula_units(supercell)
@@ -185,6 +188,7 @@ def plan_well(structure: Structure, phonons: PhononDocument, settings: WellSetti
         formula_units=units,
         paths=tuple(paths),
         structures=tuple(structures),
+        dropped=dropped,
     )
 
 
@@ -218,8 +222,10 @@ def _asked(phonons: PhononDocument, settings: WellSettings) -> tuple[FloatArray,
 
 def modes_to_follow(
     phonons: PhononDocument, q: FloatArray, band: int | None, settings: WellSettings
-) -> list[Mode]:
-    """Return the modes of the directions that the settings ask for.
+) -> tuple[list[Mode], tuple[str, ...]]:
+    """Return the modes of the directions that the settings ask for, and the labels of those dropped.
+
+    ``all`` stands for the MOST_DIRECTIONS most symmetric; any other is followed where it is named.
 
     Raises
     ------
@@ -231,15 +237,17 @@ def modes_to_follow(
     if settings.directions is None:
         space = mode_space(phonons, q, band, settings.degeneracy)
         symmetry = little_group(space.primitive, space.q, float(phonons.settings["symprec"]))
-        return [replace(longest_projection(space), irrep=irrep_label(space, symmetry))]
+        return [replace(longest_projection(space), irrep=irrep_label(space, symmetry))], ()
     modes = mode_directions(phonons, q, band, settings.degeneracy)
     if ALL in settings.directions:
-        return modes
+        named = [m for m in modes[MOST_DIRECTIONS:] if m.direction in settings.directions]
+        dropped = [str(m.direction) for m in modes[MOST_DIRECTIONS:] if m not in named]
+        return modes[:MOST_DIRECTIONS] + named, tuple(dropped)
     found = {str(mode.direction): mode for mode in modes}
     for wanted in settings.directions:
         if wanted not in found:
             raise unknown_name("direction", wanted, [ALL, *found])
-    return [mode for name, mode in found.items() if name in settings.directions]
+    return [mode for name, mode in found.items() if name in settings.directions], ()
 
 
 def _path(
@@ -320,6 +328,7 @@ def analyse_well(plan: WellPlan, answers: Answers, source: Source) -> WellDocume
         normalisation=NORMALISATION,
         irrep=mode.irrep,
         directions=parts,
+        dropped_directions=list(plan.dropped),
         data=Blob.pack(**arrays),
         **dict(parts[deepest]),
     )

@@ -1,7 +1,7 @@
 """Phonons and elastic constants against atomate2 and matcalc: seconds, documents, bytes; alternating runs.
 
     python benchmarks/properties.py [--rounds 5] [--threads 1] [--peers-python PATH] [--only phonon elastic]
-        [--batches] [--out FILE.json]
+        [--batches [--atoms 5000] [--device cpu] [--figure FILE.svg]] [--out FILE.json]
 
 Every program is a process of its own that has imported everything and run each task once (warm); then the
 programs take turns. Same model (``mini``, float64), same crystal (NaCl, 8 atoms in the unit cell, 64 in the
@@ -11,7 +11,7 @@ a store in memory and loads its model itself, as atomate2's do; the functions, l
 
 The peers' Python has torch, mace-torch==0.3.16, matcalc==0.7.0 and atomate2==0.1.5 (constraints.txt fits).
 With --batches: a low-symmetry crystal, its displaced cells in batches against one by one; seconds and memory
-by number of atoms in a batch.
+by number of atoms in a call, as benchmarks/scaling.py measures and draws them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from common import FOUNDATION, NACL, ROOT, markdown, middle
+from scaling import FIGURE, displaced_cells, draw_scaling, measure_scaling, scaling_table
 
 from phonotune.data.structures import read_structure
 from phonotune.models.export import export_model
@@ -71,8 +72,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", nargs="+", default=["phonon", "elastic"])
     parser.add_argument("--batches", action="store_true")
-    parser.add_argument("--atoms", type=int, default=5000, help="largest batch of --batches")
+    parser.add_argument("--atoms", type=int, default=5000, help="most atoms in a call of --batches")
     parser.add_argument("--device", default="cpu", help="of --batches")
+    parser.add_argument("--figure", type=Path, default=FIGURE, help="of --batches")
     parser.add_argument(
         "--peers-python", default=str(ROOT / ".venv-peers" / "bin" / "python"), metavar="PATH"
     )
@@ -155,56 +157,30 @@ def table(task: str, programs: dict[str, Program]) -> str:
 
 
 def batches(given: argparse.Namespace) -> str:
-    """Return the tables of a low-symmetry crystal and of the cost by atoms in a batch."""
-    import resource
-
-    import numpy as np
+    """Return the comparison with one by one and the table of the cost by atoms; write the figure."""
     import torch
-    from pymatgen.core import Lattice, Structure
 
     from phonotune.models.committee import load_evaluator
-    from phonotune.physics.phonon.displacements import PhononSettings, plan_displacements
 
     torch.set_num_threads(given.threads)
-    rng = np.random.default_rng(0)
-    sites = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
-    cell = Structure(Lattice.cubic(4.0), ["Ba", "Ti", "O", "O", "O"], sites) * (2, 1, 1)
-    cell.perturb(0.05)
-    low = Structure(cell.lattice, cell.species, cell.frac_coords + 0.002 * rng.normal(size=(10, 3)))
-    plan = plan_displacements(
-        low, PhononSettings(supercell_matrix=((1, 0, 0), (0, 2, 0), (0, 0, 2)))
-    )
+    cells = displaced_cells()
     evaluator = load_evaluator(FOUNDATION, given.device)
-    evaluator(plan.structures[:2])
+    evaluator(cells[:2])
     rows = []
     for _ in range(given.rounds):
         begun = perf_counter()
-        evaluator(plan.structures)
+        evaluator(cells)
         together = perf_counter() - begun
         begun = perf_counter()
-        for structure in plan.structures:
+        for structure in cells:
             evaluator([structure])
         rows.append((together, perf_counter() - begun))
-    count, atoms = len(plan.structures), len(plan.structures[0])
-    shown = f"{count} displaced cells of {atoms} atoms, P1: in batches "
+    shown = f"{len(cells)} displaced cells of {len(cells[0])} atoms, P1: in batches "
     shown += f"{median(a for a, _ in rows):.2f} s, one by one {median(b for _, b in rows):.2f} s, "
     shown += f"ratio {median(a / b for a, b in rows):.2f}\n\n"
-    lines = []
-    n = 1
-    while n * atoms <= given.atoms:
-        chosen = (list(plan.structures) * (n // count + 1))[:n]
-        begun = perf_counter()
-        evaluator(chosen)
-        seconds = perf_counter() - begun
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        if given.device != "cpu":
-            memory = torch.cuda.max_memory_allocated() / 2**20
-        lines.append(
-            [str(n), str(n * atoms), f"{seconds:.2f}", f"{1e3 * seconds / (n * atoms):.2f}"]
-        )
-        lines[-1].append(f"{memory:.0f}")
-        n *= 2
-    return shown + markdown(["cells", "atoms", "s", "ms an atom", "peak memory (MiB)"], lines)
+    found = measure_scaling(given.atoms, given.rounds, given.threads, given.device)
+    draw_scaling(found, given.figure)
+    return shown + scaling_table(found)
 
 
 def main() -> None:

@@ -1,9 +1,11 @@
-"""Slurm, a MongoDB wire server, and a site of each manager on them, all of this test run only."""
+"""Slurm, a MongoDB wire server, a stand-in for VASP, and a site of each manager, all of this run only."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from pymatgen.core import Lattice, Structure
 from phonotune.flows.local import run_flow
 from phonotune.flows.pipeline import PhonotuneMaker
 from phonotune.flows.profile_files import Site, write_profile
+from phonotune.jobs.protocol import Custody, LabelProtocol
 from phonotune.models.relax import RelaxSettings
 from phonotune.physics.elastic import ElasticSettings
 from phonotune.physics.phonon.displacements import PhononSettings
@@ -27,17 +30,22 @@ from phonotune.schemas.comparison import ComparisonDocument
 from phonotune.store import ResultStore, open_store
 
 SERVERS = Path(__file__).parents[1] / "servers"
+EMULATORS = Path(__file__).parents[1] / "emulators"
 BIN = Path(sys.executable).parent
+VASP = f"{sys.executable} {EMULATORS / 'vasp.py'}"
+"""VASP with the energies of EMT."""
 MAKER = PhonotuneMaker(
     foundation="mini",
-    labeller="emt",
+    labeller="vasp",
+    vasp=LabelProtocol(kspacing=0.5),
+    custody=Custody(polling_seconds=0.1, monitor_every=10),
     strategies=["lora"],
     overrides=["max_epochs=2"],
     rattle=RattleSettings(n_cells=2, volumes=(0.0, 2.5), min_length=4.0, small=()),
     relaxation=RelaxSettings(max_steps=5),
     select=SelectSettings(budget=3, n_valid=1),
     phonon=PhononSettings(supercell_matrix=((2, 0, 0), (0, 2, 0), (0, 0, 2))),
-    elastic=ElasticSettings(strains=(-0.005, 0.005)),
+    elastic=ElasticSettings(strains=(0.005,)),
     well=WellSettings(n_amplitudes=5),
 )
 
@@ -124,12 +132,21 @@ def mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def potcars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of POTCAR headers, as PMG_VASP_PSP_DIR names it."""
+    folder = tmp_path_factory.mktemp("potcars")
+    subprocess.run([sys.executable, EMULATORS / "potcars.py", folder], check=True)
+    return folder
+
+
 @pytest.fixture
 def site(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     mongo: tuple[str, int],
     slurm: Path,
+    potcars: Path,
     environment: pytest.MonkeyPatch,
 ) -> Path:
     """Folder with the profile and the files of a manager, whose database is set up and empty."""
@@ -137,7 +154,7 @@ def site(
     manager, database = request.param, f"phonotune_{os.getpid()}_{time.monotonic_ns()}"
     write_profile(manager, tmp_path, Site(host=host, port=port, database=database))
     environment.setenv("FW_CONFIG_FILE", str(tmp_path / "FW_config.yaml"))
-    (tmp_path / "FW_config.yaml").write_text("QUEUE_UPDATE_INTERVAL: 1\n")
+    (tmp_path / "FW_config.yaml").write_text("QUEUE_UPDATE_INTERVAL: 1\nRAPIDFIRE_SLEEP_SECS: 2\n")
     environment.setenv("JFREMOTE_PROJECTS_FOLDER", str(tmp_path / "projects"))
     environment.setenv("JFREMOTE_PROJECT", "phonotune")
     # whoever imported jobflow-remote before has read the environment of then
@@ -145,9 +162,13 @@ def site(
     environment.setattr(jobflow_remote.SETTINGS, "projects_folder", str(tmp_path / "projects"))
     environment.setattr(jobflow_remote.SETTINGS, "project", "phonotune")
     if manager == "fireworks":
+        for file in tmp_path.glob("*/my_qadapter.yaml"):
+            file.write_text(file.read_text().replace("--sleep 60", "--sleep 2"))
+        give_vasp(tmp_path / "cpu" / "my_qadapter.yaml", potcars)
         launchpad = str(tmp_path / "my_launchpad.yaml")
         PROCESSES.run("lpad", "-l", launchpad, "reset", "--password", time.strftime("%Y-%m-%d"))
     else:
+        give_vasp(tmp_path / "projects" / "phonotune.yaml", potcars)
         quicken(tmp_path / "projects" / "phonotune.yaml")
         PROCESSES.run("jf", "admin", "reset", "-y")
     return tmp_path
@@ -155,15 +176,38 @@ def site(
 
 @pytest.fixture(scope="session")
 def quiet(
-    crystal: Structure, tmp_path_factory: pytest.TempPathFactory, environment: pytest.MonkeyPatch
+    crystal: Structure,
+    potcars: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    environment: pytest.MonkeyPatch,
 ) -> ComparisonDocument:
     """What the flow gives when it runs here, undisturbed."""
+    from atomate2.vasp.run import run_vasp
+    from pymatgen.core import SETTINGS
+
     folder = tmp_path_factory.mktemp("quiet")
     store = open_store(folder / "store")
-    assert run_flow(MAKER.make(crystal), store, root_dir=folder).failed == []
+    run = functools.partial(run_vasp, vasp_cmd=VASP, vasp_gamma_cmd=VASP)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("atomate2.vasp.jobs.base.run_vasp", run)
+        patch.setitem(SETTINGS, "PMG_VASP_PSP_DIR", str(potcars))
+        assert run_flow(MAKER.make(crystal), store, root_dir=folder).failed == []
     (comparison,) = ResultStore(store).query(kind="comparison")
     assert isinstance(comparison, ComparisonDocument)
     return comparison
+
+
+def give_vasp(file: Path, potcars: Path) -> None:
+    """Name VASP and its POTCARs where the site's file has a place for them: on the worker of DFT alone."""
+    text = file.read_text()
+    if file.name == "my_qadapter.yaml":
+        place = '# export ATOMATE2_VASP_CMD="srun vasp_std"'
+        given = f'export ATOMATE2_VASP_CMD="{VASP}"\n  export PMG_VASP_PSP_DIR={potcars}'
+    else:
+        place = """export: {ATOMATE2_VASP_CMD: '"srun vasp_std"'}"""
+        given = f"""export: {{ATOMATE2_VASP_CMD: '"{VASP}"', PMG_VASP_PSP_DIR: {potcars}}}"""
+    assert place in text
+    file.write_text(text.replace(place, given))
 
 
 def quicken(project: Path) -> None:

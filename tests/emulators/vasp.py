@@ -4,7 +4,8 @@
 Energies, forces and stress come from any ASE calculator; vasprun.xml, OUTCAR, CONTCAR and OSZICAR are such
 that custodian's validators, pymatgen and emmet's TaskDoc read them. Environment:
 
-* ``VASP_EMULATOR_CALCULATOR``: ``module:function`` or ``module:function:argument``; default is ASE's EMT.
+* ``VASP_EMULATOR_CALCULATOR``: ``module:function`` or ``module:function:argument``; default is ASE's EMT,
+  shifted by EMT_ZERO.
 * ``VASP_EMULATOR_MODE``: ``ok`` or one of MODES; or JSON from the volume of the cell (Å^3, two decimals) to
   a mode, so that each frame of a flow has its own.
 * ``VASP_EMULATOR_SECONDS``: how long ``slow`` sleeps.
@@ -44,6 +45,11 @@ MODES = {
     "nan": "forces printed as asterisks",
 }
 CONVERGED_STEPS = 8
+EMT = "ase.calculators.emt:EMT"
+EMT_ZERO = -4.0
+"""Added to the energies of EMT, eV an atom: they count from the bulk metals, those of VASP from free atoms, and
+custodian stops a run with a positive energy.
+"""
 
 
 @dataclass
@@ -172,7 +178,8 @@ def read_incar(path: Path) -> dict[str, str]:
 
 def calculate(run: Run) -> None:
     """Compute the ionic steps; NSW > 0 relaxes ions, and the cell with ISIF 3."""
-    chosen = os.environ.get("VASP_EMULATOR_CALCULATOR", "ase.calculators.emt:EMT")
+    chosen = os.environ.get("VASP_EMULATOR_CALCULATOR", EMT)
+    zero = EMT_ZERO * len(run.atoms) if chosen == EMT else 0.0
     module, name, *arguments = chosen.split(":")
     atoms = run.atoms.copy()
     if run.mode == "moved":
@@ -180,7 +187,7 @@ def calculate(run: Run) -> None:
     atoms.calc = getattr(importlib.import_module(module), name)(*arguments)
     most = int(run.number("NSW"))
     if most == 0:
-        run.steps.append(step_of(atoms))
+        run.steps.append(step_of(atoms, zero))
         return
     from ase.filters import FrechetCellFilter
     from ase.optimize import BFGS
@@ -188,14 +195,14 @@ def calculate(run: Run) -> None:
     target = FrechetCellFilter(atoms) if run.number("ISIF") == 3 else atoms
     optimizer = BFGS(target, logfile=None)
     for _ in optimizer.irun(fmax=abs(run.number("EDIFFG")), steps=most):
-        run.steps.append(step_of(atoms))
+        run.steps.append(step_of(atoms, zero))
 
 
-def step_of(atoms: Atoms) -> Step:
-    """Evaluate the calculator of ``atoms``."""
+def step_of(atoms: Atoms, zero: float) -> Step:
+    """Evaluate the calculator of ``atoms``; ``zero`` (eV) is added to the energy."""
     return Step(
         atoms.copy(),
-        float(atoms.get_potential_energy()),
+        float(atoms.get_potential_energy()) + zero,
         np.array(atoms.get_forces()),
         np.array(atoms.get_stress(voigt=False)),
     )

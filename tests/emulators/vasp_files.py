@@ -54,6 +54,9 @@ DEFAULTS = {
 }
 """What VASP uses for a key that INCAR does not set."""
 KILOBAR = 0.1 * GPa
+OSZICAR_HEADER = (
+    "       N       E                     dE             d eps       ncg     rms          rms(c)\n"
+)
 
 
 def vasprun(run: Run) -> str:
@@ -225,9 +228,10 @@ def contcar(run: Run) -> str:
 
 
 def oszicar(run: Run) -> str:
-    """Return the text of OSZICAR."""
+    """Return the text of OSZICAR; VASP prints the header before every ionic step."""
     text = ""
     for number, step in enumerate(run.steps):
+        text += OSZICAR_HEADER
         for n, energy in enumerate(run.electronic(step.energy)):
             text += (
                 f"DAV: {n + 1:3d} {energy:20.12E} {0.0:12.5E} {0.0:12.5E} {100:5d} {1e-6:10.3E}\n"

@@ -1,5 +1,6 @@
 """What `profile init` writes is what both managers accept."""
 
+import re
 import stat
 
 import pytest
@@ -12,6 +13,7 @@ from phonotune.errors import ConfigError, InputError
 from phonotune.flows.profile_files import Site, write_profile
 from phonotune.flows.queues import jobflow_store
 from phonotune.flows.routing import ROLES, Profile, read_profile
+from phonotune.settings import PhonotuneSettings
 
 SITE = Site(host="db.example.org", port=27018, cpu="standard", gpu="accelerated", ntasks=64)
 
@@ -49,6 +51,18 @@ def test_fireworks_reads_its_launchpad_and_the_scripts_of_its_queues(tmp_path):
     for worker, script in scripts.items():
         assert f"rlaunch -c {tmp_path / worker} rapidfire" in script
         assert f"export JOBFLOW_CONFIG_FILE={tmp_path}/jobflow.yaml" in script
+
+
+@pytest.mark.parametrize("worker", ["light", "cpu", "gpu"])
+def test_a_process_of_a_fireworks_worker_takes_no_job_shortly_before_its_walltime(tmp_path, worker):
+    write_profile("fireworks", tmp_path, SITE)
+    adapter = CommonAdapter.from_file(str(tmp_path / worker / "my_qadapter.yaml"))
+    (command,) = re.findall(r"^rlaunch .*$", adapter.get_script_str("/launch"), re.MULTILINE)
+    (timeout,) = re.findall(r" rapidfire --timeout (\d+) --max_loops 5 --sleep 60$", command)
+    hours, minutes, seconds = map(int, adapter["walltime"].split(":"))
+    walltime = 3600 * hours + 60 * minutes + seconds
+    margin = PhonotuneSettings.model_fields["walltime_margin"].default
+    assert 2 * margin <= walltime - int(timeout) < walltime / 2
 
 
 def test_the_store_of_fireworks_workers_has_a_place_for_arrays(tmp_path):

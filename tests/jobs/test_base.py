@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from jobflow import CURRENT_JOB, Flow, JobStore, Maker, job, run_locally
+from jobflow import CURRENT_JOB, Flow, JobStore, Maker, Response, job, run_locally
 from jobflow.core.reference import OutputReference
 from maggma.stores import MemoryStore
 
-from phonotune.errors import WalltimeError
+from phonotune.errors import StoreError, WalltimeError
 from phonotune.flows.local import run_flow
 from phonotune.jobs import base
-from phonotune.jobs.base import Role, role_job
+from phonotune.jobs.base import Role, checked, role_job
 from phonotune.models import lease
 from phonotune.schemas.base import Document
+from phonotune.schemas.blob import Blob
 
 NUMBER = 41
 
@@ -58,6 +59,36 @@ class StepMaker(Maker):
         if self.steps:
             raise WalltimeError("Stopped.", self.steps.pop(0))
         return Sum(number=number + 1 + more)
+
+
+class Heap(Document):
+    """A text, and an array beside it."""
+
+    kind: str = "heap"
+    text: str = ""
+    data: Blob | None = None
+
+
+@dataclass
+class HeapMaker(Maker):
+    """Returns a text of so many bytes, and a Blob of so many characters, alone or in a Response."""
+
+    name: str = "heap"
+    role: Role = "light"
+    text: int = 0
+    payload: int = 0
+    in_response: bool = False
+
+    @role_job(lambda maker: maker.role, Heap)
+    def make(self) -> Heap | Response[Heap]:
+        made = Heap(text="x" * self.text, data=Blob("A" * self.payload, "0"))
+        return Response(output=made) if self.in_response else made
+
+
+@job(data=[Blob])
+@checked
+def heap_of_a_function(text: int) -> Heap:
+    return Heap(text="x" * text)
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +169,38 @@ def test_outside_of_a_job_the_end_of_the_walltime_is_an_error() -> None:
     CURRENT_JOB.reset()
     with pytest.raises(WalltimeError, match="Stopped"):
         StepMaker.make.original(StepMaker(), 1)
+
+
+@pytest.mark.parametrize(
+    ("made", "what"),
+    [
+        (HeapMaker(text=9_000_000), "'heap' becomes a stored document of 9.0 MB"),
+        (HeapMaker(text=9_000_000, in_response=True), "'heap' becomes a stored document"),
+        (HeapMaker(text=9_000_000, role="gpu_eval"), "'heap' becomes a stored document"),
+        (HeapMaker(payload=9_000_000), "'heap' becomes a stored blob data of 9.0 MB"),
+    ],
+)
+def test_a_document_that_no_database_keeps_fails_its_job_and_is_not_stored(
+    store, made: HeapMaker, what: str
+) -> None:
+    with pytest.raises(StoreError, match=f"The output of {what}"):
+        run_locally(made.make(), store=store, log=False, raise_immediately=True)
+    assert store.count() == 0
+    assert store.additional_stores["data"].count() == 0
+
+
+def test_the_output_of_a_function_is_checked_beneath_the_decorator_of_jobflow(store) -> None:
+    small, large = heap_of_a_function(10), heap_of_a_function(9_000_000)
+    run_locally(small, store=store, log=False, raise_immediately=True)
+    assert rows(store, "heap_of_a_function")[0]["output"]["text"] == "x" * 10
+    with pytest.raises(StoreError, match="'heap_of_a_function' becomes a stored document"):
+        run_locally(large, store=store, log=False, raise_immediately=True)
+
+
+def test_a_document_with_a_full_blob_is_stored(store) -> None:
+    made = HeapMaker(payload=8_000_000).make()
+    run_locally(made, store=store, log=False, raise_immediately=True)
+    assert store.count() == store.additional_stores["data"].count() == 1
 
 
 def test_a_generator_leaves_the_roles_of_its_children_alone(store) -> None:

@@ -6,6 +6,7 @@ a wire server on WiredTiger; GPL-2.0, so it is only ever started as a program).
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
@@ -36,7 +38,7 @@ def find_program() -> str | None:
 
 
 class MongoServer:
-    """A server on a free port of this machine, with its data in a folder.
+    """A server on a free port of this machine, with its data in a folder; SecantusDB behind a gate.
 
     Parameters
     ----------
@@ -60,6 +62,8 @@ class MongoServer:
         self.durable = durable
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        self._gate: Any = None
+        self._inner = 0
 
     @property
     def uri(self) -> str:
@@ -69,6 +73,10 @@ class MongoServer:
     def start(self, wait: bool = True) -> None:
         """Start it, and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if not self._is_mongod and self._gate is None:
+            self._inner = _free_port()
+            self._gate = _gate(self.port, self._inner)
+            self._gate.open()
         with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
                 self._command(), stdout=log, stderr=subprocess.STDOUT, cwd=self.folder.parent
@@ -83,6 +91,13 @@ class MongoServer:
     def stop(self) -> None:
         """Stop it in order."""
         self._end(signal.SIGTERM)
+        if self._gate is not None:
+            self._gate.close()
+            self._gate = None
+
+    @property
+    def _is_mongod(self) -> bool:
+        return Path(self.program).name == "mongod"
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:
@@ -97,11 +112,11 @@ class MongoServer:
 
     def _command(self) -> Sequence[str]:
         where = str(self.folder)
-        if Path(self.program).name == "mongod":
+        if self._is_mongod:
             options = ["--bind_ip", "127.0.0.1", "--dbpath", where, "--port", str(self.port)]
         else:
-            options = ["--host", "127.0.0.1", "--storage-path", where, "--port", str(self.port)]
-            options += ["--cache-size", "256M", "--log-level", "WARNING"]
+            options = ["--host", "127.0.0.1", "--storage-path", where, "--port", str(self._inner)]
+            options += ["--cache-size", "256M", "--log-level", "WARNING", "--standalone"]
             options += ["--sync-on-commit"] if self.durable else []
         return [self.program, *options, *(["--auth"] if self.auth else [])]
 
@@ -133,6 +148,18 @@ def answers(uri: str) -> bool:
 def given_uri() -> str | None:
     """Return the address of a server that somebody else runs, or None."""
     return os.environ.get(URI_VARIABLE) or None
+
+
+def _gate(port: int, target: int) -> Any:
+    """Return a closed Gate; the tests are no package."""
+    spec = importlib.util.spec_from_file_location(
+        "servers_serial", Path(__file__).with_name("serial.py")
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Gate(port, target)
 
 
 def _free_port() -> int:

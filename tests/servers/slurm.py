@@ -19,6 +19,8 @@ from pathlib import Path
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 DAEMONS = ("slurmd", "slurmctld", "munged")
 SECONDS_TO_START = 20.0
+READY = {"idle", "mixed", "allocated"}
+"""States of a node that works; one that goes on with an old folder may start with jobs of then."""
 
 CONFIGURATION = """\
 ClusterName=phonotune
@@ -67,11 +69,12 @@ def missing() -> str | None:
 
 
 def up(folder: Path) -> None:
-    """Start the daemons and wait until the node is idle."""
+    """Start the daemons and wait until the node is ready; a folder that is there already goes on."""
     folder = folder.resolve()
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     key, gpu = folder / "munge.key", folder / "gpu0"
+    key.unlink(missing_ok=True)
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
     if not gpu.exists():
@@ -93,7 +96,7 @@ def up(folder: Path) -> None:
     _start("munged", "--force", *munged)
     _start("slurmctld", "-f", str(configuration))
     _start("slurmd", "-f", str(configuration), "-N", "localhost")
-    _wait_until_idle(configuration)
+    _wait_until_ready(configuration)
 
 
 def down(folder: Path) -> None:
@@ -104,7 +107,7 @@ def down(folder: Path) -> None:
             _stop(int(file.read_text()))
 
 
-def _wait_until_idle(configuration: Path) -> None:
+def _wait_until_ready(configuration: Path) -> None:
     end = time.monotonic() + SECONDS_TO_START
     while time.monotonic() < end:
         answer = subprocess.run(
@@ -114,10 +117,10 @@ def _wait_until_idle(configuration: Path) -> None:
             text=True,
             check=False,
         )
-        if set(answer.stdout.split()) == {"idle"}:
+        if set(answer.stdout.split()) <= READY and answer.stdout:
             return
         time.sleep(0.3)
-    raise RuntimeError(f"Slurm's node is not idle after {SECONDS_TO_START} s: {answer.stdout}")
+    raise RuntimeError(f"Slurm's node is not ready after {SECONDS_TO_START} s: {answer.stdout}")
 
 
 def _program(name: str) -> str | None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final, NamedTuple, get_args
 
 from phonotune.errors import ConfigError, InputError, unknown_name
 from phonotune.flows.queues import Manager
@@ -71,7 +71,11 @@ _QADAPTER: Final = """\
 # `qlaunch -c {folder} rapidfire --nlaunches infinite -m 10` keeps at most ten jobs in the queue.
 _fw_name: CommonAdapter
 _fw_q_type: SLURM
-rocket_launch: rlaunch -c {folder} rapidfire
+# After --timeout seconds the process takes no further job, so that it ends before the walltime does.
+# The margin of {margin} s is the time that the longest {longest} may take; keep it above
+# PHONOTUNE_WALLTIME_MARGIN (120). Change --timeout with the walltime. After five idle minutes (--max_loops) it
+# ends, too: it would hold its place in the queue while it waits for jobs of other workers.
+rocket_launch: rlaunch -c {folder} rapidfire --timeout {timeout} --max_loops 5 --sleep 60
 nodes: 1
 ntasks: {ntasks}
 walltime: '{walltime}'
@@ -120,6 +124,42 @@ jobstore:
   additional_stores:
     data: {{type: GridFSStore, {mongo}, collection_name: blobs, compression: true}}
 """
+
+
+class _Shift(NamedTuple):
+    """How long a process of a FireWorks worker takes jobs.
+
+    Attributes
+    ----------
+    hours
+        Walltime of its queue job, h.
+    margin
+        The end of the walltime in which it takes no further job, s.
+    longest
+        What that margin is for.
+    """
+
+    hours: int
+    margin: int
+    longest: str
+
+    @property
+    def walltime(self) -> str:
+        """Walltime as Slurm reads it."""
+        return f"{self.hours}:00:00"
+
+    @property
+    def timeout(self) -> int:
+        """Seconds after which the process takes no further job."""
+        return self.hours * 3600 - self.margin
+
+
+_SHIFTS: Final = {
+    "dft": _Shift(12, 7200, "label"),
+    "gpu_train": _Shift(24, 600, "step of a training or batch of an evaluation"),
+    "light": _Shift(12, 600, "light job"),
+}
+"""By the first of these roles that a worker takes."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +246,7 @@ def _fireworks(root: Path, site: Site) -> dict[str, str]:
     files = {"jobflow.yaml": _JOBFLOW.format(mongo=site.mongo), "my_launchpad.yaml": launchpad}
     for worker, roles in Profile().workers().items():
         on_gpu = worker == "gpu"
+        shift = next(shift for role, shift in _SHIFTS.items() if role in roles)
         files[f"{worker}/my_launchpad.yaml"] = launchpad
         files[f"{worker}/my_fworker.yaml"] = _FWORKER.format(
             worker=worker, categories=", ".join(_categories(worker))
@@ -216,7 +257,10 @@ def _fireworks(root: Path, site: Site) -> dict[str, str]:
             worker=worker,
             python=Path(sys.executable).parent,
             ntasks=site.ntasks if "dft" in roles else 1,
-            walltime="24:00:00" if on_gpu else "12:00:00",
+            walltime=shift.walltime,
+            timeout=shift.timeout,
+            margin=shift.margin,
+            longest=shift.longest,
             partition=site.gpu if on_gpu else site.cpu,
             gres="gpu:1" if on_gpu else "null",
         )

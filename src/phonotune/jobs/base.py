@@ -1,4 +1,4 @@
-"""The one decorator of every job: blobs by class, an output schema, a role, a GPU, a further walltime."""
+"""The one decorator of every job: blobs by class, schema and size of the output, a role, a GPU, walltimes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from monty.json import MontyDecoder, MontyEncoder
 from phonotune.errors import WalltimeError
 from phonotune.schemas.base import Document
 from phonotune.schemas.blob import Blob
+from phonotune.store import check_size
 
 Role = Literal["light", "dft", "gpu_eval", "gpu_train", "cpu_heavy"]
 """What a job needs of a worker; ``flows.routing`` maps it to a queue."""
@@ -31,6 +32,7 @@ _NOTES: Final = "phonotune_repeat"
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 M = TypeVar("M", bound=Maker)
 
 
@@ -51,7 +53,8 @@ def role_job(
     """Make a Maker's method a jobflow job that returns ``schema`` and knows its role.
 
     A job on a GPU leases one while it runs (:func:`phonotune.models.lease.lease`), and goes on in a
-    job like itself after the end of its walltime (:func:`repeat`).
+    job like itself after the end of its walltime (:func:`repeat`). A Document that no database would
+    keep fails the job before jobflow stores it (:func:`checked`).
 
     Parameters
     ----------
@@ -63,18 +66,20 @@ def role_job(
     """
 
     def decorate(method: Callable[Concatenate[M, P], Any]) -> Callable[Concatenate[M, P], Job]:
+        run = checked(method)
+
         def role_of(maker: M) -> Role:
             return role(maker) if callable(role) else role
 
         @wraps(method)
         def work(self: M, *args: P.args, **kwargs: P.kwargs) -> Any:
             if role_of(self) not in ON_GPU:
-                return method(self, *args, **kwargs)
+                return run(self, *args, **kwargs)
             from phonotune.models.lease import lease
 
             try:
                 with lease(self.name):
-                    return method(self, *args, **kwargs)
+                    return run(self, *args, **kwargs)
             except WalltimeError as error:
                 return repeat(self, error)
 
@@ -94,6 +99,31 @@ def role_job(
         return make  # type: ignore[return-value]
 
     return decorate
+
+
+def checked(function: Callable[Q, Any]) -> Callable[Q, Any]:
+    """Let a job's function raise where it returns a Document that no database would keep.
+
+    :func:`role_job` does so; a function with jobflow's own decorator takes it beneath: ``@job(data=[Blob])``,
+    then ``@checked``. What replaces the job is checked when it runs.
+
+    Raises
+    ------
+    StoreError
+        The Document, or a Blob of it, is over 8 MB, or holds NaN or bytes; the message says where.
+    """
+
+    @wraps(function)
+    def run(*args: Q.args, **kwargs: Q.kwargs) -> Any:
+        result = function(*args, **kwargs)
+        output = result.output if isinstance(result, Response) else result
+        if isinstance(output, Document):
+            current: Job | None = CURRENT_JOB.job
+            name = function.__name__ if current is None else current.name
+            check_size(output, f"The output of {name!r}")
+        return result
+
+    return run
 
 
 def repeat(maker: Maker, error: WalltimeError) -> Response[Any]:

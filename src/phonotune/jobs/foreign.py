@@ -12,7 +12,7 @@ from pydantic import Field
 
 from phonotune.data.checks import check_frame
 from phonotune.errors import ConfigError, FramesError, LabelError
-from phonotune.jobs.base import tag
+from phonotune.jobs.base import checked, tag
 from phonotune.jobs.foreign_steps import StressUnit, TaskStep, read_task
 from phonotune.schemas.base import Part
 from phonotune.schemas.blob import Blob
@@ -79,6 +79,7 @@ class TaskFramesMaker(Maker):
 
 
 @job(data=[Blob], output_schema=LabelledSet)
+@checked
 def frames_from_tasks(
     documents: Sequence[Any], settings: TaskSettings, groups: Sequence[str] | None = None
 ) -> LabelledSet:

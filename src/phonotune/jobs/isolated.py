@@ -10,7 +10,7 @@ from jobflow import Maker, Response, job
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import ConfigError
-from phonotune.jobs.base import replace_by, role_job, tag
+from phonotune.jobs.base import checked, replace_by, role_job, tag
 from phonotune.jobs.label import LabelMaker, check_vasp_run, read_task_document
 from phonotune.schemas.isolated import IsolatedAtomDocument
 
@@ -57,6 +57,7 @@ class IsolatedAtomMaker(Maker):
 
 
 @job(output_schema=IsolatedAtomDocument)
+@checked
 def atom_document(maker: IsolatedAtomMaker, element: str, output: Any) -> IsolatedAtomDocument:
     """Read the energy of an atom.
 

@@ -15,7 +15,7 @@ from pymatgen.phonon.bandstructure import PhononBandStructureSymmLine
 from pymatgen.phonon.dos import CompletePhononDos, PhononDos
 
 from phonotune.errors import InputError
-from phonotune.jobs.base import Role, tag
+from phonotune.jobs.base import Role, checked, tag
 from phonotune.jobs.phonon import PhononMaker
 from phonotune.jobs.property import Model
 from phonotune.models.relax import RelaxSettings
@@ -155,6 +155,7 @@ class PhononFlowMaker(Maker):
 
 
 @job(data=[Blob], output_schema=PhononDocument)
+@checked
 def phonons_as_asked(
     maker: PhononMaker,
     structure: Structure,

@@ -13,7 +13,7 @@ from pymatgen.core import Structure
 
 from phonotune.errors import ConfigError
 from phonotune.jobs.analysis import evaluate_and_analyse
-from phonotune.jobs.base import Role, replace_by, role_job, tag
+from phonotune.jobs.base import Role, checked, replace_by, role_job, tag
 from phonotune.jobs.label import LabelMaker
 from phonotune.models.relax import RelaxSettings, relax_batch
 from phonotune.ports import Answers, Evaluation, Evaluator
@@ -135,6 +135,7 @@ class PropertyMaker(Maker, ABC):
 
 
 @job(data=[Blob])
+@checked
 def analyse_labels(
     maker: PropertyMaker, structure: Structure, labels: LabelledSet, inputs: dict[str, Any]
 ) -> PropertyDocument:

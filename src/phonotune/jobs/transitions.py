@@ -9,7 +9,7 @@ from jobflow import Maker, OnMissing, Response, job
 from pymatgen.core import Structure
 
 from phonotune.errors import ConfigError
-from phonotune.jobs.base import replace_by, role_job, tag
+from phonotune.jobs.base import checked, replace_by, role_job, tag
 from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.property import Model, answers_of, model_evaluator
 from phonotune.physics.transitions.branches import TransitionSettings
@@ -88,6 +88,7 @@ class TransitionMaker(Maker):
 
 
 @job(data=[Blob])
+@checked
 def label_phases(
     maker: LabelMaker, document: TransitionDocument, labels: LabelledSet | None
 ) -> TransitionDocument:

@@ -1,5 +1,6 @@
 """FireWorks and jobflow-remote, on a database in memory: what counts is the store, and nothing runs twice."""
 
+from datetime import UTC, datetime, timedelta
 from threading import Thread
 
 import pytest
@@ -318,3 +319,17 @@ def test_a_worker_that_the_project_lacks_is_refused_before_anything_is_removed(r
     with pytest.raises(ConfigError, match="worker 'gpu', which project 'test' does not have"):
         submit(build(), "jobflow-remote")
     assert states(remote) == ["cancelled"] * 3
+
+
+def test_a_firework_that_a_worker_took_and_never_started_is_lost(fireworks, monkeypatch):
+    monkeypatch.setattr("fireworks.fw_config.PING_TIME_SECS", 1)
+    submit(build(), "fireworks")
+    launchpad = fireworks.launchpad
+    assert launchpad._get_a_fw_to_run({}) is not None  # and the worker dies
+    assert retry_failed("fireworks", lost_after=2.0).done == []  # it may still live
+    long_ago = datetime.now(UTC) - timedelta(seconds=3)
+    taken = {"state": "RESERVED", "launches": []}
+    launchpad.fireworks.update_one(taken, {"$set": {"updated_on": long_ago}})
+    assert launchpad.detect_lostruns(expiration_secs=2)[1] == []  # FireWorks does not see it
+    (again,) = retry_failed("fireworks", lost_after=2.0).done
+    assert {job.id: job.state for job in fireworks.find()}[again] == "ready"

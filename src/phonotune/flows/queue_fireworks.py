@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +49,10 @@ _NOT_CANCELLED: Final = {
     "RESERVED": "a worker is just starting it; it comes to its end, and nothing follows it",
     "COMPLETED": "it is done",
 }
+_HALF_TAKEN: Final = {"state": "RESERVED", "launches": []}
+"""A worker has taken such a firework and not yet written its launch into it; if it dies then, FireWorks has
+no command that finds it.
+"""
 _UUID: Final = "spec._tasks.job.uuid"
 _FIELDS: Final = {
     "fw_id": 1,
@@ -183,6 +188,9 @@ class FireworksQueue(Queue):
     def _retry(self, job: QueuedJob) -> str | None:
         if job.state == "running":
             self._fizzle(int(job.id))
+        if job.state == "queued":
+            half_taken = {"fw_id": int(job.id), **_HALF_TAKEN}
+            self.launchpad.fireworks.update_one(half_taken, {"$set": {"state": "FIZZLED"}})
         row = self.launchpad.fireworks.find_one({"fw_id": int(job.id)}, {"state": 1})
         if row and row["state"] != "FIZZLED":
             return still(_STATES.get(row["state"], "unknown"))
@@ -193,7 +201,7 @@ class FireworksQueue(Queue):
             self.launchpad.mark_fizzled(launch["launch_id"])
 
     def lost(self, seconds: float) -> list[QueuedJob]:
-        """Return running fireworks whose worker has not pinged for a time (seconds).
+        """Return fireworks whose worker has not pinged, or not written its launch, for a time (seconds).
 
         Raises
         ------
@@ -207,6 +215,9 @@ class FireworksQueue(Queue):
                 f"life only every {shortest / 2:g} s. Give at least {shortest:g} s."
             )
         _, fw_ids, _ = self.launchpad.detect_lostruns(expiration_secs=seconds)
+        before = datetime.now(UTC) - timedelta(seconds=seconds)
+        taken = {**_HALF_TAKEN, "updated_on": {"$lte": before}}
+        fw_ids += [row["fw_id"] for row in self.launchpad.fireworks.find(taken, {"fw_id": 1})]
         return [job for job in self.find() if int(job.id) in set(fw_ids)]
 
     def cancel(self, jobs: Sequence[QueuedJob]) -> dict[str, str | None]:

@@ -16,7 +16,7 @@ from phonotune.physics.deviations import (
     phonon_deviations,
     well_deviations,
 )
-from phonotune.physics.phonon.residual import side_by_side
+from phonotune.physics.phonon.residual import corrected, plain_fit, residual_variant
 from phonotune.schemas.base import PropertyDocument, Source
 from phonotune.schemas.comparison import (
     ComparisonDocument,
@@ -119,17 +119,23 @@ def compare(reference: PropertySet, models: Sequence[PropertySet]) -> Comparison
 
 
 def _rows(models: Sequence[PropertySet]) -> list[PropertySet]:
+    """Return a row a model, one more for its ΔΦ, and one plain fit: all models have the same frames."""
     rows: list[PropertySet] = []
     fits: list[PropertySet] = []
     for model in models:
-        if model.phonon is None or model.phonon.residual is None:
+        phonon = model.phonon
+        if phonon is None or phonon.residual is None:
             rows.append(model)
             continue
-        alone, corrected, fit = side_by_side(model.phonon)
-        rows.append(replace(model, phonon=alone))
-        rows.append(PropertySet(source=corrected.source, phonon=corrected))
-        fits = fits or [PropertySet(source=fit.source, phonon=fit)]
+        rows.append(replace(model, phonon=residual_variant(phonon, "model")))
+        rows.append(_phonons_alone(corrected(phonon)))
+        if not fits:
+            fits.append(_phonons_alone(plain_fit(phonon)))
     return rows + fits
+
+
+def _phonons_alone(phonon: PhononDocument) -> PropertySet:
+    return PropertySet(source=phonon.source, phonon=phonon)
 
 
 def headline(properties: PropertySet) -> Properties:

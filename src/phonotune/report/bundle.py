@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from pymatgen.core import Structure
 
-from phonotune.physics.phonon.residual import CORRECTED, SYMFC, side_by_side
+from phonotune.physics.phonon.residual import CORRECTED, SYMFC, corrected, residual_variant
 from phonotune.schemas.base import Document, PropertyDocument, Source, structure_hash
 from phonotune.schemas.comparison import ComparisonDocument
 from phonotune.schemas.dataset import DatasetDocument, Frame, LabelledSet
@@ -226,7 +226,10 @@ def _latest(documents: Sequence[_P]) -> tuple[_P, ...]:
 
 def _shown(document: PhononDocument) -> list[PhononDocument]:
     """Return what figures show of phonons with residual force constants: few enough lines to read."""
-    return side_by_side(document)[: 1 if document.source.role == UNTUNED else 2]
+    if document.residual is None:
+        return [document]
+    alone = residual_variant(document, "model")
+    return [alone] if document.source.role == UNTUNED else [alone, corrected(document)]
 
 
 def _identity(document: PropertyDocument) -> tuple[object, ...]:

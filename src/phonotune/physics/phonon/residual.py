@@ -355,18 +355,19 @@ def residual_variant(document: PhononDocument, variant: Variant) -> PhononDocume
     return analyse_force_constants(phonon, document.unitcell, settings, document.source, born)
 
 
-def side_by_side(document: PhononDocument) -> list[PhononDocument]:
-    """Return the model alone, model + ΔΦ and the plain symfc fit, each named by its source's role.
+def corrected(document: PhononDocument) -> PhononDocument:
+    """Return phonons with residual force constants, named so by the role of their source."""
+    source = document.source.model_copy(update={"role": document.source.role + CORRECTED})
+    return document.model_copy(update={"source": source})
 
-    A document without residual force constants comes back alone, as it is.
+
+def plain_fit(document: PhononDocument) -> PhononDocument:
+    """Return the plain symfc fit of the labelled frames, a source of its own.
+
+    Raises
+    ------
+    InputError
+        The document holds no residual force constants.
     """
-    if document.residual is None:
-        return [document]
-    source = document.source
-    corrected = source.model_copy(update={"role": source.role + CORRECTED})
-    fitted = Source(role=SYMFC, evaluator="labelled frames")
-    return [
-        residual_variant(document, "model"),
-        document.model_copy(update={"source": corrected}),
-        residual_variant(document, "symfc").model_copy(update={"source": fitted}),
-    ]
+    source = Source(role=SYMFC, evaluator="labelled frames")
+    return residual_variant(document, "symfc").model_copy(update={"source": source})

@@ -33,7 +33,7 @@ from phonotune.flows.status import retry_failed
 from phonotune.flows.submit import submit
 from phonotune.schemas.base import structure_hash
 
-PAUSE = (5.0, 25.0)
+PAUSE = (3.0, 15.0)
 """Seconds between two kills, drawn evenly."""
 EVERY = 8.0
 """Seconds between two rounds of a person's part."""

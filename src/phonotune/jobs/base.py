@@ -101,11 +101,31 @@ def role_job(
     return decorate
 
 
+def document_job(
+    schema: type[Document] | None = None,
+) -> Callable[[Callable[Q, Any]], Callable[Q, Job]]:
+    """Make a function a jobflow job that returns a Document: what jobs of Makers are made of at run time.
+
+    Its Blobs are moved and its size is looked at as in :func:`role_job`; the role is tagged by whoever
+    makes the job.
+
+    Parameters
+    ----------
+    schema
+        Document class of the output; None where the function serves several.
+    """
+
+    def decorate(function: Callable[Q, Any]) -> Callable[Q, Job]:
+        made: Callable[Q, Job] = job(checked(function), data=[Blob], output_schema=schema)
+        return made
+
+    return decorate
+
+
 def checked(function: Callable[Q, Any]) -> Callable[Q, Any]:
     """Let a job's function raise where it returns a Document that no database would keep.
 
-    :func:`role_job` does so; a function with jobflow's own decorator takes it beneath: ``@job(data=[Blob])``,
-    then ``@checked``. What replaces the job is checked when it runs.
+    :func:`role_job` and :func:`document_job` do so. What replaces the job is checked when it runs.
 
     Raises
     ------

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from jobflow import Job, Maker, OnMissing, job
+from jobflow import Job, Maker, OnMissing
 from pydantic import Field
 
 from phonotune.data.checks import check_frame
 from phonotune.errors import ConfigError, FramesError, LabelError
-from phonotune.jobs.base import checked, tag
+from phonotune.jobs.base import document_job, tag
 from phonotune.jobs.foreign_steps import StressUnit, TaskStep, read_task
 from phonotune.schemas.base import Part
-from phonotune.schemas.blob import Blob
 from phonotune.schemas.dataset import Frame, LabelledSet, RejectedFrame, pack_frame_blobs
 from phonotune.units import ElectronVoltPerAngstrom
 
@@ -78,8 +77,7 @@ class TaskFramesMaker(Maker):
         return tag(made, "light", self.name)
 
 
-@job(data=[Blob], output_schema=LabelledSet)
-@checked
+@document_job(LabelledSet)
 def frames_from_tasks(
     documents: Sequence[Any], settings: TaskSettings, groups: Sequence[str] | None = None
 ) -> LabelledSet:

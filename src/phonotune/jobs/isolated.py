@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ase.data import atomic_numbers, ground_state_magnetic_moments
-from jobflow import Maker, Response, job
+from jobflow import Maker, Response
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import ConfigError
-from phonotune.jobs.base import checked, replace_by, role_job, tag
+from phonotune.jobs.base import document_job, replace_by, role_job, tag
 from phonotune.jobs.label import LabelMaker, check_vasp_run, read_task_document
 from phonotune.schemas.isolated import IsolatedAtomDocument
 
@@ -56,8 +56,7 @@ class IsolatedAtomMaker(Maker):
         return replace(self.label, vasp=vasp)
 
 
-@job(output_schema=IsolatedAtomDocument)
-@checked
+@document_job(IsolatedAtomDocument)
 def atom_document(maker: IsolatedAtomMaker, element: str, output: Any) -> IsolatedAtomDocument:
     """Read the energy of an atom.
 

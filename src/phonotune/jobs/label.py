@@ -15,7 +15,7 @@ from pymatgen.core import Structure
 from phonotune.data.vasp import KILOBAR
 from phonotune.data.vasp_settings import settings_of, settings_text
 from phonotune.errors import LabelError
-from phonotune.jobs.base import checked, replace_by, role_job, tag
+from phonotune.jobs.base import document_job, replace_by, role_job, tag
 from phonotune.jobs.labellers import Labeller, find_labeller, vasp_labeller
 from phonotune.jobs.protocol import Custody, LabelProtocol
 from phonotune.jobs.verification import (
@@ -27,7 +27,6 @@ from phonotune.jobs.verification import (
 )
 from phonotune.ports import Evaluation, FloatArray
 from phonotune.schemas.base import hash_json
-from phonotune.schemas.blob import Blob
 from phonotune.schemas.dataset import (
     Candidate,
     Frame,
@@ -175,8 +174,7 @@ class LabelReader:
         )
 
 
-@job(data=[Blob], output_schema=LabelledSet)
-@checked
+@document_job(LabelledSet)
 def collect_labels(
     maker: LabelMaker, structures: StructureSet, outputs: list[Any | None]
 ) -> LabelledSet:

@@ -15,7 +15,7 @@ from pymatgen.phonon.bandstructure import PhononBandStructureSymmLine
 from pymatgen.phonon.dos import CompletePhononDos, PhononDos
 
 from phonotune.errors import InputError
-from phonotune.jobs.base import Role, checked, tag
+from phonotune.jobs.base import Role, document_job, tag
 from phonotune.jobs.phonon import PhononMaker
 from phonotune.jobs.property import Model
 from phonotune.models.relax import RelaxSettings
@@ -24,7 +24,6 @@ from phonotune.physics.phonon.cells import primitive_cell
 from phonotune.physics.phonon.displacements import born_of
 from phonotune.physics.phonon.files import PARAMS_FILE, full_force_constants, write_phonopy_files
 from phonotune.physics.supercell import as_matrix, formula_units
-from phonotune.schemas.blob import Blob
 from phonotune.schemas.phonon import BornCharges, PhononDocument
 from phonotune.schemas.training import TrainingDocument
 
@@ -154,8 +153,7 @@ class PhononFlowMaker(Maker):
         return
 
 
-@job(data=[Blob], output_schema=PhononDocument)
-@checked
+@document_job(PhononDocument)
 def phonons_as_asked(
     maker: PhononMaker,
     structure: Structure,

@@ -8,17 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
-from jobflow import Maker, Response, job
+from jobflow import Maker, Response
 from pymatgen.core import Structure
 
 from phonotune.errors import ConfigError
 from phonotune.jobs.analysis import evaluate_and_analyse
-from phonotune.jobs.base import Role, checked, replace_by, role_job, tag
+from phonotune.jobs.base import Role, document_job, replace_by, role_job, tag
 from phonotune.jobs.label import LabelMaker
 from phonotune.models.relax import RelaxSettings, relax_batch
 from phonotune.ports import Answers, Evaluation, Evaluator
 from phonotune.schemas.base import PropertyDocument, Source, structure_hash
-from phonotune.schemas.blob import Blob
 from phonotune.schemas.dataset import Candidate, LabelledSet
 from phonotune.schemas.training import ModelRecord, TrainingDocument
 
@@ -134,8 +133,7 @@ class PropertyMaker(Maker, ABC):
         )
 
 
-@job(data=[Blob])
-@checked
+@document_job()
 def analyse_labels(
     maker: PropertyMaker, structure: Structure, labels: LabelledSet, inputs: dict[str, Any]
 ) -> PropertyDocument:

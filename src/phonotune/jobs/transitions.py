@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from jobflow import Maker, OnMissing, Response, job
+from jobflow import Maker, OnMissing, Response
 from pymatgen.core import Structure
 
 from phonotune.errors import ConfigError
-from phonotune.jobs.base import checked, replace_by, role_job, tag
+from phonotune.jobs.base import document_job, replace_by, role_job, tag
 from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.property import Model, answers_of, model_evaluator
 from phonotune.physics.transitions.branches import TransitionSettings
 from phonotune.physics.transitions.labels import with_labels
-from phonotune.schemas.blob import Blob
 from phonotune.schemas.dataset import Candidate, LabelledSet
 from phonotune.schemas.transition import TransitionDocument
 
@@ -87,8 +86,7 @@ class TransitionMaker(Maker):
         return response
 
 
-@job(data=[Blob])
-@checked
+@document_job()
 def label_phases(
     maker: LabelMaker, document: TransitionDocument, labels: LabelledSet | None
 ) -> TransitionDocument:

@@ -122,10 +122,10 @@ def test_small_rattles_train_beside_the_relaxations(finished):
     store, *_ = finished
     (selected,) = [d for d in ResultStore(store).query(kind="structures") if d.scores]
     assert len(selected.groups) <= SelectSettings().budget
-    assert [selected.groups[i] for i in selected.fixed] == ["small rattle", "small rattle #2"]
+    assert [selected.groups[i] for i in selected.fixed] == ["small rattle", "small rattle"]
     (dataset,) = ResultStore(store).query(kind="dataset")
     groups = {frame.group for frame in dataset.train_frames()}
-    assert {"small rattle", "small rattle #2"} < groups
+    assert "small rattle" in groups
 
 
 @pytest.mark.parametrize(

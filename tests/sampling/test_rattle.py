@@ -162,6 +162,25 @@ def test_small_rattles_move_every_atom_equally_far_in_the_undeformed_cell(
     assert "every atom displaced by 0.03 Å" in candidates[1].reason
 
 
+def test_mirrored_small_rattles_are_opposite_and_of_one_group(
+    supercell: Structure, rng: np.random.Generator
+) -> None:
+    settings = RattleSettings(small=(0.02, 0.02, 0.03))
+    candidates = small_rattles(supercell, settings, rng, mirrored=True)
+    assert [c.group for c in candidates] == ["small rattle", "small rattle", "small rattle #3"]
+    first, second, third = (_displacements(supercell, c.structure) for c in candidates)
+    np.testing.assert_allclose(second, -first, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(third, axis=1), 0.03, atol=1e-10)
+    assert candidates[1].reason.endswith("opposite to the one before")
+
+
+@pytest.mark.parametrize("lengths", [(0.02, 0.03), (0.02,), ()])
+def test_mirrored_small_rattles_need_lengths_in_pairs(lengths: tuple[float, ...]) -> None:
+    assert not RattleSettings(small=lengths).goes_in_pairs
+    with pytest.raises(ConfigError, match=r"need lengths in pairs, found small = "):
+        RattleSettings(small=lengths, mirrored=True)
+
+
 def test_directions_of_small_rattles_are_uniform(
     rocksalt: Structure, rng: np.random.Generator
 ) -> None:

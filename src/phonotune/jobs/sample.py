@@ -17,6 +17,7 @@ from phonotune.physics.cubic import cubic_supercell_matrix
 from phonotune.physics.phonon.cells import as_identity, primitive_cell
 from phonotune.physics.phonon.displacements import PhononSettings, plan_displacements
 from phonotune.physics.phonon.rattle import ThermalDisplacements
+from phonotune.physics.residual.mirrored import pairs_suffice
 from phonotune.physics.supercell import make_supercell, supercell_matrix
 from phonotune.ports import FloatArray
 from phonotune.sampling.pool import Pool
@@ -73,9 +74,12 @@ class RattleMaker(Maker):
         own = self.phonon.supercell_matrix or supercell_matrix(
             structure, self.phonon.min_length, self.phonon.max_atoms
         )
-        small = small_rattles(make_supercell(structure, own), self.settings, rng)
+        undeformed = make_supercell(structure, own)
+        mirrored = self.mirrors(undeformed)
+        small = small_rattles(undeformed, self.settings, rng, mirrored)
         recipe = (
-            f"supercell {matrix} of {len(cell)} atoms, small rattles in {own}, seed {self.seed}, "
+            f"supercell {matrix} of {len(cell)} atoms, small rattles in {own}"
+            f"{', mirrored' if mirrored else ''}, seed {self.seed}, "
             f"{self.settings.model_dump_json()}"
         )
         return StructureSet.from_candidates([*candidates, *small], recipe)
@@ -84,6 +88,13 @@ class RattleMaker(Maker):
     def needs_model(self) -> bool:
         """Whether the method rattles along the phonons of a model."""
         return self.settings.method == "phonon"
+
+    def mirrors(self, undeformed: Structure) -> bool:
+        """Return whether every second small rattle is the mirror image of the one before it."""
+        if self.settings.mirrored is not None:
+            return self.settings.mirrored
+        n = len(self.settings.small)
+        return self.settings.goes_in_pairs and pairs_suffice(undeformed, n, self.phonon.symprec)
 
     def supercell(self, structure: Structure) -> tuple[Structure, Matrix3]:
         """Return the cell that is repeated and the matrix that repeats it."""
@@ -138,7 +149,7 @@ class TrajectoryMaker(Maker):
         return TrajectoryDocument(
             model_id=source.model_id or source.evaluator,
             relaxations=[_summary(group, relaxation) for group, relaxation in pairs],
-            fixed=[c.group for c in still],
+            fixed=list(dict.fromkeys(c.group for c in still)),
             data=first,
             more=tuple(more),
         )

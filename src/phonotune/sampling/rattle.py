@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 import numpy as np
 from ase.data import covalent_radii
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pymatgen.core import Lattice, Structure
 from scipy.linalg import polar
 
-from phonotune.errors import InputError, unknown_name
+from phonotune.errors import ConfigError, InputError, unknown_name
 from phonotune.sampling.displace import DISPLACERS, Displacer, equal_lengths, find_displacer
 from phonotune.schemas.base import Part
 from phonotune.schemas.dataset import Candidate
@@ -63,6 +63,12 @@ class RattleSettings(Part):
         description="displacement of every atom in each small rattle of the undeformed supercell; "
         "these are labelled as they are",
     )
+    mirrored: bool | None = Field(
+        default=None,
+        description="every second small rattle is the one before it with opposite displacements, so "
+        "that cubic anharmonicity cancels in the force constants; None: where symmetry leaves few "
+        "enough force constants, and the lengths go in pairs",
+    )
     min_distance: Dimensionless = Field(
         default=0.6,
         ge=0,
@@ -93,6 +99,20 @@ class RattleSettings(Part):
     def shortest_vector(self) -> float | None:
         """Shortest supercell vector, Å; None for the primitive cell."""
         return self.min_length or SHORTEST_VECTORS.get(self.supercell)
+
+    @property
+    def goes_in_pairs(self) -> bool:
+        """Whether every second small rattle is as long as the one before it."""
+        return len(self.small) > 1 and self.small[:-1:2] == self.small[1::2]
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        if self.mirrored and not self.goes_in_pairs:
+            raise ConfigError(
+                f"mirrored small rattles need lengths in pairs, found small = {list(self.small)}. "
+                "Give each length twice, e.g. [0.025, 0.025], or leave mirrored out."
+            )
+        return self
 
 
 def rattle(
@@ -141,7 +161,7 @@ def rattle(
         name = _group(volume, settings.strain)
         seen[name] += 1
         group = name if seen[name] == 1 else f"{name} #{seen[name]}"
-        structure, moved = _draw_apart(supercell, volume, settings, displacer, rng)
+        (structure,), moved = _draw_apart(supercell, volume, settings, displacer, rng)
         reason = (
             f"{name}, lengths and angles within ±{settings.strain:g} %, "
             if settings.strain
@@ -154,7 +174,10 @@ def rattle(
 
 
 def small_rattles(
-    supercell: Structure, settings: RattleSettings, rng: np.random.Generator
+    supercell: Structure,
+    settings: RattleSettings,
+    rng: np.random.Generator,
+    mirrored: bool = False,
 ) -> list[Candidate]:
     """Displace every atom of the undeformed supercell by a small length, for residual force constants.
 
@@ -166,24 +189,33 @@ def small_rattles(
         One length, Å, a rattle in ``settings.small``; directions are uniform on the sphere.
     rng
         Source of every random number.
+    mirrored
+        Every second one has the displacements of the one before it, in opposite direction.
 
     Returns
     -------
     list of Candidate
-        Labelled as they are (``fixed``), in the groups ``"small rattle"``, ``"small rattle #2"``, ...
+        Labelled as they are (``fixed``), in the groups ``"small rattle"``, ``"small rattle #2"``, ...;
+        a mirrored one is of the group of its twin, so that no split tears them apart.
 
     Raises
     ------
     InputError
         No draw, in 50, kept all atoms apart.
     """
-    candidates = []
+    candidates: list[Candidate] = []
     still = settings.model_copy(update={"strain": 0.0})
-    for number, length in enumerate(settings.small, start=1):
-        structure, _ = _draw_apart(supercell, 0.0, still, equal_lengths(length), rng)
-        group = "small rattle" if number == 1 else f"small rattle #{number}"
+    wanted = settings.small
+    while len(candidates) < len(wanted):
+        length, twice = wanted[len(candidates)], mirrored and len(candidates) + 1 < len(wanted)
+        drawn, _ = _draw_apart(supercell, 0.0, still, equal_lengths(length), rng, twice)
+        group = f"small rattle #{len(candidates) + 1}" if candidates else "small rattle"
         reason = f"undeformed cell, every atom displaced by {length:g} Å"
-        candidates.append(Candidate(structure, group, reason, fixed=True))
+        reasons = (reason, f"{reason}, opposite to the one before")
+        candidates += [
+            Candidate(structure, group, why, fixed=True)
+            for structure, why in zip(drawn, reasons, strict=False)
+        ]
     return candidates
 
 
@@ -216,20 +248,35 @@ def _draw_apart(
     settings: RattleSettings,
     displacer: Displacer,
     rng: np.random.Generator,
-) -> tuple[Structure, float]:
-    """Draw until all atoms are apart; return the structure and the mean displacement, Å."""
+    mirrored: bool = False,
+) -> tuple[list[Structure], float]:
+    """Draw until all atoms are apart; return the structure and the mean displacement, Å.
+
+    With ``mirrored`` a second structure has the opposite displacements.
+    """
     closest = (0.0, "")
     for _ in range(MAX_DRAWS):
         structure, moved = _draw(supercell, volume, settings.strain, displacer, rng)
-        ratio, pair = closest_pair(structure)
+        drawn = [structure, _opposite(supercell, structure)] if mirrored else [structure]
+        ratio, pair = min(closest_pair(one) for one in drawn)
         if ratio >= settings.min_distance:
-            return structure, moved
+            return drawn, moved
         closest = max(closest, (ratio, pair))
     raise InputError(
         f"No rattled cell of {supercell.composition.reduced_formula} at volume {volume:+g} % keeps "
         f"its atoms apart: in {MAX_DRAWS} draws the best had {closest[1]}, {closest[0]:.2f} of the "
         f"sum of covalent radii; {settings.min_distance:g} is needed. Lower amplitude (or "
         "temperature), strain or min_distance."
+    )
+
+
+def _opposite(supercell: Structure, displaced: Structure) -> Structure:
+    """Return the supercell with the displacements of another of its kind, in opposite direction."""
+    return Structure(
+        displaced.lattice,
+        displaced.species,
+        2.0 * supercell.cart_coords - displaced.cart_coords,
+        coords_are_cartesian=True,
     )
 
 

@@ -83,6 +83,7 @@ class ResidualSummary(Part):
 
     settings: dict[str, Any] = Field(description="resolved settings of the fit")
     n_frames: int = Field(description="labelled frames of the supercell")
+    n_pairs: int = Field(default=0, description="pairs of them with opposite displacements")
     n_others: int = Field(description="frames left out: of another cell, or without forces")
     n_data: int = Field(description="force components")
     n_parameters: int = Field(description="independent force constants of the supercell")

@@ -286,3 +286,33 @@ def test_the_document_survives_its_way_through_json(fixed: PhononDocument) -> No
     text = MontyEncoder().encode(fixed)
     assert MontyDecoder().decode(text).residual == fixed.residual
     assert len(text) - len(fixed.data.payload) < 50_000
+
+
+def test_cubic_anharmonicity_cancels_between_mirrored_frames(
+    rock_plan: PhononPlan, rocksalt: Structure, source: Source, harmonic_phonons: PhononDocument
+) -> None:
+    """A reference with forces of second order: two mirrored frames are exact, two others are not."""
+    supercell = make_supercell(rocksalt, rock_plan.matrix)
+    independent = rattles(supercell, HARMONIC, 2)
+
+    def moves(frame: Frame) -> np.ndarray:
+        return np.asarray(frame.structure.cart_coords - supercell.cart_coords)
+
+    def cubic(frame: Frame) -> Frame:
+        return replace(frame, forces=frame.forces + 40.0 * moves(frame) ** 2)
+
+    def wrong(frames: list[Frame]) -> float:
+        document = corrected(rock_plan, [cubic(f) for f in frames], MODEL, source)
+        assert document.residual.n_pairs == (frames is pair)
+        found, wanted = (d.data.arrays()["mesh_frequencies"] for d in (document, harmonic_phonons))
+        return float(np.abs(found - wanted).mean())
+
+    opposite = Structure(
+        supercell.lattice,
+        supercell.species,
+        supercell.cart_coords - moves(independent[0]),
+        coords_are_cartesian=True,
+    )
+    pair = [independent[0], Frame(opposite, forces=HARMONIC([opposite])[0].forces)]
+    assert wrong(pair) < 1e-4
+    assert wrong(independent) > 1e-2

@@ -34,6 +34,7 @@ from phonotune.physics.residual.matching import (
     match_frames,
     require_matches,
 )
+from phonotune.physics.residual.mirrored import OddParts
 from phonotune.physics.residual.ridge import RidgeFit, fit_ridge, least_squares
 from phonotune.ports import Answers, FloatArray, IntArray
 from phonotune.schemas.base import Source
@@ -121,11 +122,14 @@ class ResidualFit:
         The fit of ΔΦ, coefficients in the basis.
     plain
         shape (n_prim, n_super, 3, 3), eV/Å^2, the plain symfc fit of the labels themselves.
+    n_pairs
+        Pairs of mirrored frames among the labelled ones.
     """
 
     basis: ForceConstantBasis
     ridge: RidgeFit
     plain: FloatArray
+    n_pairs: int
 
     def force_constants(self, phonon: Phonopy, coefficients: FloatArray) -> FloatArray:
         """Return coefficients as compact force constants, shape (n_prim, n_super, 3, 3), eV/Å^2."""
@@ -154,10 +158,11 @@ def fit_residual(
 ) -> ResidualFit:
     """Fit ΔΦ to reference minus model forces, and Φ to the reference forces alone.
 
-    Forces at the sites themselves, of model or reference, that symmetry allows are fitted along and
-    not kept. The strength of the ridge is found by leaving out frame after frame; with one frame, by
-    leaving out every eighth image of the primitive cell (every third atom where nothing repeats): the
-    other images know the same force constants.
+    Of mirrored frames the odd part is fitted. Forces at the sites themselves, of model or reference,
+    that symmetry allows are fitted along and not kept. The strength of the ridge is found by leaving
+    out frame after frame (or pair after pair); with one, by leaving out every eighth image of the
+    primitive cell (every third atom where nothing repeats): the other images know the same force
+    constants.
 
     Parameters
     ----------
@@ -177,20 +182,24 @@ def fit_residual(
     free = flat.free_design(frames.displacements)
     plain = least_squares(flat.constrained(free), frames.forces.ravel())
     basis = flat.decaying(settings.decay_length)
+    parts = OddParts.find(frames.displacements)
+    n, rows = len(frames), 3 * basis.n_atoms
+    allowed = np.broadcast_to(found := _allowed_forces(phonon), (n, *found.shape))
     ridge = fit_ridge(
-        basis.constrained(free),
-        (frames.forces - model_forces).ravel(),
-        np.repeat(_blocks(len(frames), basis), 3),
-        np.repeat(frames.weights(settings.harmonic_amplitude), 3 * basis.n_atoms),
-        np.tile(_allowed_forces(phonon), (len(frames), 1)),
+        basis.constrained(np.concatenate(parts.fold(free.reshape(n, rows, -1)))),
+        parts.fold(frames.forces - model_forces).ravel(),
+        np.repeat(_blocks(len(parts), basis), 3),
+        np.repeat(parts.weights(frames.displacements, settings.harmonic_amplitude), rows),
+        np.concatenate(parts.fold(allowed)),
     )
-    return ResidualFit(basis, ridge, flat.expand(plain, phonon.primitive.p2s_map))
+    plain_constants = flat.expand(plain, phonon.primitive.p2s_map)
+    return ResidualFit(basis, ridge, plain_constants, int(parts.is_pair.sum()))
 
 
-def _blocks(n_frames: int, basis: ForceConstantBasis) -> IntArray:
-    """Return which block each atom of each frame is left out with, shape (n_frames * n_super,)."""
-    if n_frames > 1:
-        return np.repeat(np.arange(n_frames), basis.n_atoms)
+def _blocks(n_parts: int, basis: ForceConstantBasis) -> IntArray:
+    """Return which block each atom of each frame or pair is left out with, shape (n_parts * n_super,)."""
+    if n_parts > 1:
+        return np.repeat(np.arange(n_parts), basis.n_atoms)
     images = basis.images
     if images.max() == 0:
         return np.arange(basis.n_atoms) % _FEWEST_BLOCKS
@@ -275,6 +284,7 @@ def _with_variants(
     summary = ResidualSummary(
         settings=plan.settings.model_dump(mode="json"),
         n_frames=len(plan.frames),
+        n_pairs=fit.n_pairs,
         n_others=plan.frames.n_others,
         n_data=plan.frames.forces.size,
         n_parameters=fit.basis.n_parameters,

@@ -40,7 +40,7 @@ class ForceConstantBasis:
 
     @classmethod
     def find(
-        cls, supercell: Structure, operations: dict[str, Any], symprec: float
+        cls, supercell: Structure, operations: dict[str, Any] | None, symprec: float
     ) -> ForceConstantBasis:
         """Return the orthonormal basis: the squares of coefficients are those of force constants.
 
@@ -49,16 +49,11 @@ class ForceConstantBasis:
         supercell
             The undisplaced supercell, order of sites kept.
         operations
-            Its space group as phonopy has it: rotations, translations.
+            Its space group as phonopy has it: rotations, translations; None: to be found.
         symprec
             Tolerance that the operations were found with, Å.
         """
-        atoms = SymfcAtoms(
-            cell=supercell.lattice.matrix,
-            scaled_positions=supercell.frac_coords,
-            numbers=np.array(supercell.atomic_numbers),
-        )
-        finder = Symfc(atoms, spacegroup_operations=operations, symprec=symprec)
+        finder = Symfc(symfc_atoms(supercell), spacegroup_operations=operations, symprec=symprec)
         found: Any = finder.compute_basis_set(orders=[2]).basis_set[2]
         compression = found.compact_compression_matrix.tocsr()
         first, n = np.array(found.p2s_map), len(supercell)
@@ -159,6 +154,15 @@ class ForceConstantBasis:
             translation, first = np.argwhere(images == site)[0]
             constants[row, self._translations[translation]] = own[first]
         return constants
+
+
+def symfc_atoms(structure: Structure) -> SymfcAtoms:
+    """Return a structure as symfc takes it."""
+    return SymfcAtoms(
+        cell=structure.lattice.matrix,
+        scaled_positions=structure.frac_coords,
+        numbers=np.array(structure.atomic_numbers),
+    )
 
 
 def _row_space(matrix: FloatArray) -> FloatArray:

@@ -40,8 +40,8 @@ class ResidualSettings(Part):
     harmonic_amplitude: Angstrom = Field(
         default=0.015,
         gt=0,
-        description="root mean square displacement at which a frame counts half; beyond, its weight "
-        "falls with the fourth power, as the variance of what is not harmonic rises",
+        description="root mean square displacement at which a frame alone counts half; beyond, its "
+        "weight falls with the fourth power, as the variance of what is not harmonic rises",
     )
     n_draws: int = Field(
         default=32, ge=2, description="force constants drawn for the uncertainty of frequencies"
@@ -72,16 +72,6 @@ class MatchedFrames:
 
     def __len__(self) -> int:
         return len(self.structures)
-
-    def weights(self, harmonic_amplitude: float) -> FloatArray:
-        """Return the weight of each frame, shape (n_frames,): 1 / (1 + (amplitude / given)⁴).
-
-        What a harmonic model cannot fit is second order in the displacements: its variance is of
-        fourth order. Below the given amplitude (Å, root mean square) noise of the labels dominates.
-        """
-        still = self.displacements - self.displacements.mean(axis=1, keepdims=True)
-        amplitude = np.sqrt(np.mean(np.sum(still**2, axis=2), axis=1))
-        return np.asarray(1.0 / (1.0 + (amplitude / harmonic_amplitude) ** 4))
 
 
 def match_frames(

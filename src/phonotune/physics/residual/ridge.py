@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from scipy.linalg import orth
 
 from phonotune.ports import FloatArray, IntArray
 
@@ -77,7 +78,7 @@ def fit_ridge(
         shape (n_data, n_free), what is fitted without a penalty.
     """
     root = np.sqrt(weights / weights.mean())[:, None]
-    fixed = np.linalg.qr(root * free)[0]
+    fixed = orth(root * free)
     target = root[:, 0] * data
     rest, scaled = (a - fixed @ (fixed.T @ a) for a in (target, root * design))
     left, singular, right = _decompose(scaled)

@@ -1,0 +1,137 @@
+"""Mirrored frames: two cells with opposite displacements, whose forces say what is harmonic.
+
+Forces are a series in the displacements, F(u) = F₀ - Φu + O(u²) + O(u³). In half the difference of
+F(u) and F(-u) all even orders cancel: F₀, and the cubic anharmonicity, which is most of what spoils a
+harmonic fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from pymatgen.core import Structure
+from scipy.spatial.distance import cdist
+from symfc import Symfc
+
+from phonotune.physics.residual.basis import ForceConstantBasis, symfc_atoms
+from phonotune.ports import FloatArray, IntArray
+
+_TOLERANCE: Final = 1e-4
+"""Å: displacements are opposite when no atom deviates by more; files keep about 1e-7."""
+_ENOUGH: Final = 2.0
+"""Forces of the first of each pair, in numbers of independent force constants: from here on a second
+frame says more by taking the cubic part off than by a direction of its own."""
+_ANHARMONIC_LENGTH: Final = 0.5
+"""Å: each order of the series is smaller than the one before by about displacement / length."""
+
+
+@dataclass(frozen=True, eq=False)
+class OddParts:
+    """Frames with every mirrored pair folded into its odd part; a frame alone stays as it is.
+
+    Attributes
+    ----------
+    first
+        shape (n_parts,), index of the frame, or of the first of a pair.
+    second
+        shape (n_parts,), index of the second of a pair; that of the first where it is alone.
+    """
+
+    first: IntArray
+    second: IntArray
+
+    @classmethod
+    def find(cls, displacements: FloatArray) -> OddParts:
+        """Pair the frames whose displacements are opposite.
+
+        Parameters
+        ----------
+        displacements
+            shape (n_frames, n_atoms, 3), Å. A shift of a whole frame does not matter.
+        """
+        still = displacements - displacements.mean(axis=1, keepdims=True)
+        flat = still.reshape(len(still), -1)
+        apart = cdist(flat, -flat, "chebyshev")
+        first, second, left = [], [], list(range(len(flat)))
+        while left:
+            frame = left.pop(0)
+            partner = min(left, key=lambda other: apart[frame, other], default=frame)
+            if partner != frame and apart[frame, partner] <= _TOLERANCE:
+                left.remove(partner)
+            else:
+                partner = frame
+            first.append(frame)
+            second.append(partner)
+        return cls(np.array(first, dtype=np.int64), np.array(second, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @property
+    def is_pair(self) -> FloatArray:
+        """Which of the parts are pairs, shape (n_parts,)."""
+        return np.asarray(self.first != self.second)
+
+    def fold(self, values: FloatArray) -> FloatArray:
+        """Return half the difference of each pair, and what is alone as it is.
+
+        Parameters
+        ----------
+        values
+            shape (n_frames, ...).
+
+        Returns
+        -------
+        shape (n_parts, ...).
+        """
+        pair = self.is_pair.reshape(-1, *[1] * (values.ndim - 1))
+        ones = values[self.first]
+        return np.asarray(np.where(pair, 0.5 * (ones - values[self.second]), ones))
+
+    def weights(self, displacements: FloatArray, harmonic_amplitude: float) -> FloatArray:
+        """Return the weight of each part, shape (n_parts,): an inverse variance.
+
+        In units of the noise of a label, a frame alone has the variance 1 + (u/h)⁴ at the root mean
+        square displacement u, since what no harmonic model can fit is of second order; h is the given
+        amplitude. A pair has half the noise, and a third order that is smaller than the second by
+        u / 0.5 Å.
+
+        Parameters
+        ----------
+        displacements
+            shape (n_frames, n_atoms, 3), Å.
+        harmonic_amplitude
+            Å.
+        """
+        odd = self.fold(displacements)
+        odd = odd - odd.mean(axis=1, keepdims=True)
+        amplitude = np.sqrt(np.mean(np.sum(odd**2, axis=2), axis=1))
+        second_order = (amplitude / harmonic_amplitude) ** 4
+        third_order = second_order * (amplitude / _ANHARMONIC_LENGTH) ** 2
+        variance = np.where(self.is_pair, 0.5 + third_order, 1.0 + second_order)
+        return np.asarray(1.0 / variance)
+
+
+def pairs_suffice(supercell: Structure, n_frames: int, symprec: float) -> bool:
+    """Return whether mirrored pairs serve the force constants of a supercell better than single frames.
+
+    They do where half of the frames alone have at least twice as many forces as symmetry leaves force
+    constants; where symmetry is low, every direction is needed first.
+
+    Parameters
+    ----------
+    supercell
+        The undisplaced supercell.
+    n_frames
+        Frames that will be labelled.
+    symprec
+        Tolerance of the symmetry, Å.
+    """
+    allowed = 3 * len(supercell) * (n_frames // 2) / _ENOUGH
+    finder = Symfc(symfc_atoms(supercell), symprec=symprec)
+    # a quick lower estimate first: without symmetry a basis of many atoms takes gigabytes
+    if finder.estimate_basis_size(orders=[2])[2] > allowed:
+        return False
+    return ForceConstantBasis.find(supercell, None, symprec).n_parameters <= allowed

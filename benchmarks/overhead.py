@@ -33,7 +33,7 @@ from phonotune.flows.local import run_flow
 from phonotune.flows.pipeline import PhonotuneMaker
 from phonotune.models import evaluate
 from phonotune.sampling.select import SelectSettings
-from phonotune.store import BLOB_STORE
+from phonotune.store import BLOB_STORE, ensure_indexes
 
 STRATEGIES = ["lora", "equitrain", "delta", "freeze", "multihead"]
 DATABASE = "phonotune_overhead"
@@ -106,8 +106,8 @@ def server_module() -> Any:
     return module
 
 
-def crystal() -> Structure:
-    cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.02), ["Al"], [[0, 0, 0]])
+def crystal(element: str = "Al", edge: float = 4.02) -> Structure:
+    cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(edge), [element], [[0, 0, 0]])
     return cell.get_primitive_structure()
 
 
@@ -122,7 +122,7 @@ def maker(epochs: int) -> PhonotuneMaker:
 
 
 def warm_up(folder: Path) -> None:
-    """Import and compile what a run needs: not a cost of each material."""
+    """Import and compile what a run needs, with another crystal: not a cost of each material."""
     from phonotune.store import open_store
 
     small = PhonotuneMaker(
@@ -132,7 +132,7 @@ def warm_up(folder: Path) -> None:
         overrides=["max_epochs=1"],
         select=SelectSettings(budget=2, n_valid=1),
     )
-    run_flow(small.make(crystal()), open_store(folder / "store"), root_dir=folder)
+    run_flow(small.make(crystal("Cu", 3.61)), open_store(folder / "store"), root_dir=folder)
 
 
 def measure(uri: str, epochs: int, folder: Path) -> None:
@@ -141,6 +141,7 @@ def measure(uri: str, epochs: int, folder: Path) -> None:
     store.connect()
     database = docs._collection.database
     database.client.drop_database(DATABASE)
+    ensure_indexes(store)  # as `phonotune run` does once
     clock = Clock()
     clock.watch(evaluate.ModelEvaluator, "__call__", "evaluation")
     clock.watch(finetuning, "finetune", "training")

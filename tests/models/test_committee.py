@@ -4,8 +4,8 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import InputError
-from phonotune.models.adapter import Adapter, load_members, load_model, model_record
-from phonotune.models.committee import CommitteeEvaluator, load_evaluator
+from phonotune.models.adapter import Adapter, find_model, load_members, load_model, model_record
+from phonotune.models.committee import CommitteeEvaluator, load_evaluator, shared_evaluator
 from phonotune.models.evaluate import ModelEvaluator
 from phonotune.models.foundation import find_foundation
 from phonotune.models.terms import Term, weight_blocks
@@ -68,3 +68,10 @@ def test_members_know_the_same_elements(record):
     committee = load_evaluator(record, "cpu")
     assert committee.elements == committee.members[0].elements
     assert committee.source("delta", "mini", record.model_id).model_id == record.model_id
+
+
+def test_a_model_is_shared_by_all_that_ask_for_it_with_the_same_precision():
+    record = find_model("mini")
+    shared = shared_evaluator(record, "cpu")
+    assert shared_evaluator(find_model("mini"), "cpu") is shared
+    assert shared_evaluator(record, "cpu", "float32") is not shared

@@ -165,10 +165,10 @@ def model_evaluator(model: Model) -> tuple[Evaluator, Source]:
         If the foundation model cannot be had.
     """
     from phonotune.models.adapter import find_model
-    from phonotune.models.committee import load_evaluator
+    from phonotune.models.committee import shared_evaluator
 
     record = model.model if isinstance(model, TrainingDocument) else find_model(model)
-    evaluator = load_evaluator(record)
+    evaluator = shared_evaluator(record)
     role = record.strategy or "untuned"
     return evaluator, evaluator.source(role, record.foundation.name, record.model_id)
 

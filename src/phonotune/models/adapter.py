@@ -122,8 +122,12 @@ def merge(model: torch.nn.Module, adapter: Adapter) -> torch.nn.Module:
     InputError
         The adapter belongs to a model of another shape.
     """
-    merged = copy.deepcopy(model)
-    parameters = dict(merged.named_parameters())
+    return _merge_into(copy.deepcopy(model), adapter)
+
+
+def _merge_into(model: torch.nn.Module, adapter: Adapter) -> torch.nn.Module:
+    """Add the adapter to the weights of a model of one's own, and return it."""
+    parameters = dict(model.named_parameters())
     for term in adapter.terms:
         found = parameters.get(term.block.parameter)
         if found is None or int(term.block.positions().max()) >= found.numel():
@@ -135,10 +139,10 @@ def merge(model: torch.nn.Module, adapter: Adapter) -> torch.nn.Module:
         k: v.detach().to(next(iter(parameters.values()))) for k, v in adapter.tensors.items()
     }
     with torch.no_grad():
-        for name, weight in EffectiveWeights(merged, adapter.terms)(tensors).items():
+        for name, weight in EffectiveWeights(model, adapter.terms)(tensors).items():
             parameters[name].copy_(weight)
-        shift_energies(merged, adapter.energy_shifts)
-    return merged
+        shift_energies(model, adapter.energy_shifts)
+    return model
 
 
 def model_record(
@@ -263,6 +267,7 @@ def load_model(model: ModelRecord | str | Path, dtype: str = "float64") -> torch
 def load_members(model: ModelRecord | str | Path, dtype: str = "float64") -> list[torch.nn.Module]:
     """Load every member of a model as :func:`load_model` does; a model that is no committee has one."""
     record = find_model(model)
-    foundation = load_foundation(record.foundation, dtype)
     adapters = read_adapters(record)
-    return [merge(foundation, adapter) for adapter in adapters] if adapters else [foundation]
+    if not adapters:
+        return [load_foundation(record.foundation, dtype)]
+    return [_merge_into(load_foundation(record.foundation, dtype), own) for own in adapters]

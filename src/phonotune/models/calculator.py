@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, cast
@@ -20,7 +18,7 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import FoundationError, StructureError
 from phonotune.models.adapter import find_model, model_record
-from phonotune.models.committee import AnyEvaluator, load_evaluator
+from phonotune.models.committee import shared_evaluator
 from phonotune.ports import Evaluator
 from phonotune.schemas.blob import join_blobs
 from phonotune.schemas.training import ModelRecord
@@ -111,7 +109,7 @@ def load_calculator(
             f"Model {record.foundation.name!r} has sha256 {record.foundation.sha256[:12]} here, "
             f"{str(sha256)[:12]} is asked for. Use the file that the flow was made with."
         )
-    return EvaluatorCalculator(_evaluator(_Model(record.model_id, record), device, dtype))
+    return EvaluatorCalculator(shared_evaluator(record, device, dtype))
 
 
 def _find(model: ModelRecord | str | Path, store: ModelSource | None) -> ModelRecord:
@@ -132,19 +130,6 @@ def _find(model: ModelRecord | str | Path, store: ModelSource | None) -> ModelRe
             f"{named.model_id[:12]}. The store is damaged; train again or load an archive."
         )
     return record
-
-
-@dataclass(frozen=True)
-class _Model:
-    """A record that is hashed and compared by its model_id alone."""
-
-    model_id: str
-    record: ModelRecord = field(compare=False)
-
-
-@lru_cache(maxsize=8)
-def _evaluator(model: _Model, device: str, dtype: str) -> AnyEvaluator:
-    return load_evaluator(model.record, device, dtype)
 
 
 def _crystal(atoms: Atoms) -> Structure:

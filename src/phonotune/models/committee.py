@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from phonotune.models.adapter import load_members
-from phonotune.models.evaluate import ModelEvaluator
+from phonotune.models.batching import find_atoms_per_batch
+from phonotune.models.evaluate import ModelEvaluator, choose_device
 from phonotune.ports import Evaluation, FloatArray, Spread
 from phonotune.schemas.base import Source
 from phonotune.schemas.training import ModelRecord
@@ -74,6 +78,32 @@ def load_evaluator(
     return as_evaluator(
         [ModelEvaluator(member, device, dtype) for member in load_members(model, dtype)]
     )
+
+
+def shared_evaluator(
+    record: ModelRecord, device: str = "auto", dtype: str = "float64"
+) -> AnyEvaluator:
+    """Return the evaluator of a model as :func:`load_evaluator` does, the same to all that ask for it.
+
+    A process keeps the last few models: the properties of a model are jobs one after the other.
+    """
+    where = choose_device(device)
+    if str(where) == "cuda":
+        where = torch.device("cuda", torch.cuda.current_device())
+    return _shared(_ById(record.model_id, record), where, dtype, find_atoms_per_batch(where))
+
+
+@dataclass(frozen=True)
+class _ById:
+    """A record that is hashed and compared by its model_id alone."""
+
+    model_id: str
+    record: ModelRecord = field(compare=False)
+
+
+@lru_cache(maxsize=4)
+def _shared(model: _ById, device: torch.device, dtype: str, atoms_per_batch: int) -> AnyEvaluator:
+    return load_evaluator(model.record, str(device), dtype)
 
 
 def as_evaluator(members: Sequence[ModelEvaluator]) -> AnyEvaluator:

@@ -157,7 +157,7 @@ class _Cell:
         self.max_forces: list[float] = []
         self.stop_reason: StopReason | None = None
         self._settings = settings
-        self._species = structure.species
+        self._species = structure.species_and_occu
         self._start = np.array(structure.lattice.matrix)
         self._undeformed = np.array(structure.cart_coords)
         self._deformation = np.eye(3)

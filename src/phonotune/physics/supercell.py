@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from itertools import product
 from math import gcd, lcm
 from typing import Any, Final
@@ -15,6 +16,7 @@ from pymatgen.core import Element, Lattice, Structure
 from pymatgen.util.coord import lattice_points_in_supercell
 
 from phonotune.errors import ConfigError, InputError, StructureError
+from phonotune.physics.exact import Exact, exact_structure
 from phonotune.ports import FloatArray, IntArray
 from phonotune.schemas.base import Matrix3
 
@@ -81,6 +83,12 @@ def supercell_matrix(
     max_atoms
         Most atoms in the supercell; a structure that is larger by itself is not repeated.
     """
+    return _smallest(exact_structure(structure), min_length, max_atoms)
+
+
+@lru_cache(maxsize=32)
+def _smallest(exact: Exact[Structure], min_length: float, max_atoms: int) -> Matrix3:
+    structure = exact.value
     candidates = _candidates(structure, min_length, max_atoms)
     cells = candidates @ structure.lattice.matrix
     images = np.linalg.norm(np.einsum("nk,ckx->cnx", _NEIGHBOURS, cells), axis=2).min(axis=1)
@@ -176,7 +184,7 @@ def displaced(structure: Structure, displacements: FloatArray) -> Structure:
     """
     return Structure(
         structure.lattice,
-        structure.species,
+        structure.species_and_occu,
         structure.cart_coords + displacements,
         coords_are_cartesian=True,
     )

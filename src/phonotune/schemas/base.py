@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -37,6 +37,11 @@ _TRACKED = (
 
 def package_versions() -> dict[str, str]:
     """Return the versions of the packages that numbers depend on."""
+    return dict(_package_versions())
+
+
+@lru_cache(maxsize=1)
+def _package_versions() -> dict[str, str]:
     found = {}
     for name in _TRACKED:
         try:

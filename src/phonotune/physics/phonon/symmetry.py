@@ -8,6 +8,7 @@ classes are overridden; where a later phonopy does not call them, it is slower a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from phonopy.structure.cells import compute_all_sg_permutations
 from phonopy.structure.symmetry import Symmetry
 from scipy.spatial import cKDTree
 
+from phonotune.physics.exact import Exact
 from phonotune.ports import FloatArray, IntArray
 
 
@@ -56,9 +58,17 @@ class QuickPhonopy(Phonopy):  # type: ignore[misc]
     """phonopy's Phonopy with the search above for its supercell."""
 
     def _search_symmetry(self) -> None:
-        self._symmetry = SupercellSymmetry(
-            self._supercell, self._symprec, self._is_symmetry, s2p_map=self._primitive.s2p_map
-        )
+        cell, s2p_map = self._supercell, self._primitive.s2p_map
+        arrays = (cell.cell, cell.scaled_positions, cell.numbers, cell.magnetic_moments, s2p_map)
+        exact = Exact.of((cell, s2p_map), *arrays)
+        self._symmetry = _symmetry_of(exact, self._symprec, self._is_symmetry)
+
+
+@lru_cache(maxsize=8)
+def _symmetry_of(exact: Exact[Any], symprec: float, is_symmetry: bool) -> SupercellSymmetry:
+    """Return the symmetry of a supercell, searched for once: every model's phonons ask for the same."""
+    cell, s2p_map = exact.value
+    return SupercellSymmetry(cell, symprec, is_symmetry, s2p_map=s2p_map)
 
 
 def compose_permutations(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from pymatgen.core import Structure
 from symfc import Symfc
 from symfc.utils.utils import SymfcAtoms
 
+from phonotune.physics.exact import Exact, exact_structure
 from phonotune.ports import FloatArray, IntArray
 
 
@@ -53,7 +55,20 @@ class ForceConstantBasis:
         symprec
             Tolerance that the operations were found with, Å.
         """
-        finder = Symfc(symfc_atoms(supercell), spacegroup_operations=operations, symprec=symprec)
+        names = ("rotations", "translations")
+        arrays = [None if operations is None else operations[name] for name in names]
+        return _basis(exact_structure(supercell), Exact.of(operations, *arrays), symprec)
+
+    @classmethod
+    def _find(
+        cls, supercell: Structure, operations: dict[str, Any] | None, symprec: float
+    ) -> ForceConstantBasis:
+        atoms = SymfcAtoms(
+            cell=supercell.lattice.matrix,
+            scaled_positions=supercell.frac_coords,
+            numbers=np.array(supercell.atomic_numbers),
+        )
+        finder = Symfc(atoms, spacegroup_operations=operations, symprec=symprec)
         found: Any = finder.compute_basis_set(orders=[2]).basis_set[2]
         compression = found.compact_compression_matrix.tocsr()
         first, n = np.array(found.p2s_map), len(supercell)
@@ -156,13 +171,12 @@ class ForceConstantBasis:
         return constants
 
 
-def symfc_atoms(structure: Structure) -> SymfcAtoms:
-    """Return a structure as symfc takes it."""
-    return SymfcAtoms(
-        cell=structure.lattice.matrix,
-        scaled_positions=structure.frac_coords,
-        numbers=np.array(structure.atomic_numbers),
-    )
+@lru_cache(maxsize=2)
+def _basis(
+    supercell: Exact[Structure], operations: Exact[dict[str, Any] | None], symprec: float
+) -> ForceConstantBasis:
+    """Return a basis that is found once: every model of a crystal asks for the same."""
+    return ForceConstantBasis._find(supercell.value, operations.value, symprec)
 
 
 def _row_space(matrix: FloatArray) -> FloatArray:

@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 from pymatgen.core import Structure
 from scipy.spatial.distance import cdist
-from symfc import Symfc
 
-from phonotune.physics.residual.basis import ForceConstantBasis, symfc_atoms
+from phonotune.physics.residual.basis import ForceConstantBasis
+from phonotune.physics.symmetry import count_operations
 from phonotune.ports import FloatArray, IntArray
 
 _TOLERANCE: Final = 1e-4
@@ -129,9 +129,9 @@ def pairs_suffice(supercell: Structure, n_frames: int, symprec: float) -> bool:
     symprec
         Tolerance of the symmetry, Å.
     """
-    allowed = 3 * len(supercell) * (n_frames // 2) / _ENOUGH
-    finder = Symfc(symfc_atoms(supercell), symprec=symprec)
-    # a quick lower estimate first: without symmetry a basis of many atoms takes gigabytes
-    if finder.estimate_basis_size(orders=[2])[2] > allowed:
+    components = 3 * len(supercell)
+    allowed = components * (n_frames // 2) / _ENOUGH
+    # fewest there can be, first: without symmetry the basis of many atoms takes gigabytes
+    if components**2 / (2 * count_operations(supercell, symprec)) > allowed:
         return False
     return ForceConstantBasis.find(supercell, None, symprec).n_parameters <= allowed

@@ -95,7 +95,7 @@ def check_store(store: Path | None) -> Finding:
 
     from phonotune.jobs.doctor import Finding
     from phonotune.schemas.blob import Blob
-    from phonotune.store import BLOB_STORE, describe, open_store
+    from phonotune.store import BLOB_STORE, describe, open_store, remove_outputs
 
     opened = open_store(store)
     key = f"doctor-{uuid4()}"
@@ -105,7 +105,7 @@ def check_store(store: Path | None) -> Finding:
         opened.update({"uuid": key, "index": 1, "output": output}, save={BLOB_STORE: ["data"]})
         found = opened.get_output(key, load=True)
     finally:
-        opened.remove_docs({"uuid": key})
+        remove_outputs(opened, [key])
     state: State = "ok" if found["data"]["sha256"] == blob.sha256 else "fail"
     return Finding("store", state, f"{describe(opened.docs_store)}: written, read back, removed")
 

@@ -17,7 +17,7 @@ from phonotune.jobs.base import Role, tag
 from phonotune.jobs.doctor import Finding, State, examine_worker
 from phonotune.schemas.base import package_versions
 from phonotune.schemas.blob import Blob
-from phonotune.store import describe
+from phonotune.store import describe, remove_outputs
 
 PROBE: Final = (1.0, 2.0, 3.0)
 SKEW: Final = 5.0
@@ -72,7 +72,7 @@ def examine_workers(
             }
         finally:
             left = queue.remove(list(sent.values()))
-            store.remove_docs({"uuid": {"$in": list(sent.values())}})
+            remove_outputs(store, list(sent.values()))
     findings = [
         Finding(f"{name}: {f.what}", f.state, f.text)
         for name, judged in answers.items()

@@ -4,6 +4,7 @@ from phonotune.store.archive import load_archive, save_archive
 from phonotune.store.check import check_store
 from phonotune.store.credentials import describe, masked
 from phonotune.store.criteria import Wanted
+from phonotune.store.deletion import remove_outputs
 from phonotune.store.indexes import ensure_indexes
 from phonotune.store.results import KINDS, Entry, ResultStore
 from phonotune.store.sizes import check_size, largest_document
@@ -23,5 +24,6 @@ __all__ = [
     "load_archive",
     "masked",
     "open_store",
+    "remove_outputs",
     "save_archive",
 ]

@@ -8,12 +8,12 @@ from uuid import uuid4
 
 from jobflow import JobStore
 from maggma.core import Store
-from pymongo.errors import PyMongoError
 
 from phonotune.errors import StoreError
+from phonotune.store.buckets import remove_blobs
 from phonotune.store.credentials import describe
 from phonotune.store.indexes import ensure_indexes
-from phonotune.store.stores import BLOB_STORE, close, connect, open_store, refusal
+from phonotune.store.stores import BLOB_STORE, STORE_ERRORS, close, connect, open_store, refusal
 
 
 def check_store(store: JobStore | Path | str | None = None) -> JobStore:
@@ -61,8 +61,8 @@ def _round_trip(store: Store, document: dict[str, Any], where: str) -> None:
         try:
             found = list(store.query(name))
         finally:
-            store.remove_docs(name)
-    except (OSError, RuntimeError, ValueError, PyMongoError) as error:
+            remove_blobs(store, name)
+    except STORE_ERRORS as error:
         raise refusal(error, store, where, "written") from None
     if not found or any(found[0].get(key) != value for key, value in document.items()):
         raise StoreError(

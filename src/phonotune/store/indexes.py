@@ -8,6 +8,7 @@ from jobflow import JobStore
 from maggma.stores import MongoStore
 from pymongo.errors import PyMongoError
 
+from phonotune.store.buckets import index_of
 from phonotune.store.stores import is_embedded, refusal
 
 METRICS: Final = (
@@ -69,7 +70,7 @@ def ensure_indexes(store: JobStore) -> list[str]:
         except PyMongoError as error:
             raise refusal(error, docs, "indexes", "indexed") from None
     for blobs in store.additional_stores.values():
-        if not is_embedded(blobs):
+        if not is_embedded(index_of(blobs)):
             for key in BLOB_INDEXES:
                 blobs.ensure_index(key)
     return made

@@ -11,15 +11,19 @@ from typing import Any, Final
 import yaml
 from jobflow import JobStore
 from maggma.core import Store
-from maggma.stores import MemoryStore, MontyStore
+from maggma.stores import MemoryStore, MontyStore, S3Store
 from pymongo.errors import PyMongoError
 
 from phonotune.errors import StoreError
 from phonotune.settings import get_settings
+from phonotune.store.buckets import BUCKET_ERRORS, BUCKET_EXAMPLE, be_impatient
 from phonotune.store.credentials import describe, masked, secrets_of
 
 BLOB_STORE: Final[str] = "data"
 """Name of the additional store that holds the Blobs."""
+
+STORE_ERRORS: Final[tuple[type[Exception], ...]] = (OSError, RuntimeError, ValueError, PyMongoError, *BUCKET_ERRORS)
+"""What the clients of databases and buckets raise."""
 
 SERVER_PATIENCE: Final = 4.0
 """Seconds until a server that does not answer counts as not there, unless the yaml says otherwise."""
@@ -149,7 +153,7 @@ def connect(store: JobStore, where: str) -> JobStore:
             _be_impatient(part)
             part.connect()
             part.query_one({part.key: "phonotune connection check"}, [part.key])
-    except (OSError, RuntimeError, ValueError, PyMongoError) as error:
+    except STORE_ERRORS as error:
         close(store)
         raise refusal(error, part, where) from None
     return store
@@ -158,12 +162,16 @@ def connect(store: JobStore, where: str) -> JobStore:
 def close(store: JobStore) -> None:
     """Close those parts of a store that are connected."""
     for part in parts_of(store):
-        if getattr(part, "_coll", None) is not None and not is_embedded(part):
+        bucket = isinstance(part, S3Store) and part.s3 is not None
+        if bucket or (getattr(part, "_coll", None) is not None and not is_embedded(part)):
             part.close()
 
 
 def _be_impatient(store: Store) -> None:
     """Give up on a server after SERVER_PATIENCE instead of pymongo's 30 s."""
+    if isinstance(store, S3Store):
+        be_impatient(store, SERVER_PATIENCE)
+        store = store.index
     options = getattr(store, "mongoclient_kwargs", None)
     if options is not None:
         patience = {"serverSelectionTimeoutMS": int(1000 * SERVER_PATIENCE)}
@@ -203,5 +211,6 @@ def refusal(error: Exception, store: Store, where: str, doing: str = "read") -> 
         what = f"{name} of {where!r} is no address of a database ({text})."
     else:
         what = f"{name} of {where!r} cannot be {doing} ({text})."
-    advice = "" if is_embedded(store) else f" The file looks like: {EXAMPLE}."
+    example = BUCKET_EXAMPLE if isinstance(store, S3Store) else EXAMPLE
+    advice = "" if is_embedded(store) else f" The file looks like: {example}."
     return StoreError(f"The store {masked(what)}{advice}")

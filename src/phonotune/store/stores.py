@@ -22,7 +22,13 @@ from phonotune.store.credentials import describe, masked, secrets_of
 BLOB_STORE: Final[str] = "data"
 """Name of the additional store that holds the Blobs."""
 
-STORE_ERRORS: Final[tuple[type[Exception], ...]] = (OSError, RuntimeError, ValueError, PyMongoError, *BUCKET_ERRORS)
+STORE_ERRORS: Final[tuple[type[Exception], ...]] = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    PyMongoError,
+    *BUCKET_ERRORS,
+)
 """What the clients of databases and buckets raise."""
 
 SERVER_PATIENCE: Final = 4.0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
+from maggma.stores import MongoStore
 
 from phonotune.store.criteria import Criteria, Wanted, with_kinds
 from phonotune.store.documents import (
@@ -16,14 +17,21 @@ from phonotune.store.documents import (
     fields_of,
     mappings_of,
 )
+from phonotune.store.stores import is_embedded
 
 if TYPE_CHECKING:
     from phonotune.store.results import ResultStore
 
 Row = dict[str, Any]
+Values = list[Any]
+"""Of one Document, in the order of :func:`_columns`."""
+
 _AT_ONCE: Final = 8000
-"""Rows that are Python objects at the same time."""
+"""Documents that are Python objects at the same time."""
 _SCALARS: Final = (str, int, float, bool)
+_JOB: Final = ("uuid", "completed_at")
+_KIND: Final = len(_JOB)
+"""Where the kind stands among the values."""
 
 
 def tabulate(results: ResultStore, wanted: Wanted, limit: int | None = None) -> pd.DataFrame:
@@ -38,15 +46,23 @@ def tabulate(results: ResultStore, wanted: Wanted, limit: int | None = None) -> 
     limit
         Only the newest ones.
     """
-    rows = results.rows(wanted.criteria(), limit) if limit else _projected(results, wanted)
+    docs = results.store.docs_store
+    if limit:
+        values = _from_rows(results.rows(wanted.criteria(), limit))
+    elif isinstance(docs, MongoStore) and not is_embedded(docs):
+        values = _from_server(docs, wanted)
+    else:
+        values = _from_rows(_projected(results, wanted))
     texts: dict[str, str] = {}
     frames = []
-    while batch := list(islice(rows, _AT_ONCE)):
-        by_kind: dict[str, list[Row]] = {}
-        for row in batch:
-            by_kind.setdefault(_kind_of(row), []).append(row)
+    while batch := list(islice(values, _AT_ONCE)):
+        by_kind: dict[str, list[Values]] = {}
+        for found in batch:
+            by_kind.setdefault(found[_KIND], []).append(found)
         frames += [
-            _frame_of_kind(by_kind[kind], texts) for kind in document_types() if kind in by_kind
+            _frame_of_kind(kind, by_kind[kind], texts)
+            for kind in document_types()
+            if kind in by_kind
         ]
     if not frames:
         return pd.DataFrame()
@@ -54,33 +70,62 @@ def tabulate(results: ResultStore, wanted: Wanted, limit: int | None = None) -> 
     return table.sort_values(["completed_at", "uuid"], ignore_index=True)
 
 
-def _frame_of_kind(rows: Sequence[Row], texts: dict[str, str]) -> pd.DataFrame:
-    """Return the table of rows of one kind, column by column; equal texts are kept once, in `texts`."""
-    outputs = [row["output"] for row in rows]
-    kind = outputs[0]["kind"]
-    parts: dict[str, list[Row]] = {"": outputs}
-    columns: dict[str, list[Any]] = {
-        name: _shared([row.get(name) for row in rows], texts) for name in ("uuid", "completed_at")
-    }
-    for name in fields_of(kind):
-        prefix, _, last = name.rpartition(".")
-        columns[name] = _shared([part.get(last) for part in _parts(prefix, parts)], texts)
-    for name in mappings_of(kind):
-        for index, content in enumerate(_parts(name, parts)):
-            for own, value in scalars_of(content).items():
-                columns.setdefault(f"{name}.{own}", [None] * len(rows))[index] = value
+def _from_server(docs: MongoStore, wanted: Wanted) -> Iterator[Values]:
+    """Yield the values of Documents, which the server picks: a list is quick to send and to read."""
+    for criteria in wanted.criteria():
+        branches = [
+            {
+                "case": {"$eq": [f"${PREFIX}kind", kind]},
+                "then": [f"${name}" for name in _columns(kind)],
+            }
+            for kind in document_types()
+        ]
+        picked = {"_id": 0, "values": {"$switch": {"branches": branches, "default": None}}}
+        stages = [{"$match": with_kinds(criteria)}, {"$project": picked}]
+        for row in docs._collection.aggregate(stages):
+            if row["values"] is not None:
+                yield row["values"]
+
+
+def _from_rows(rows: Iterable[Row]) -> Iterator[Values]:
+    """Yield the values of stored rows."""
+    paths = {kind: [name.split(".") for name in _columns(kind)] for kind in document_types()}
+    for row in rows:
+        if (kind := _kind_of(row)) in paths:
+            yield [_at(row, path) for path in paths[kind]]
+
+
+def _columns(kind: str) -> list[str]:
+    """Return the dotted names, within a stored row, of what a table shows of a kind."""
+    names = dict.fromkeys(["kind", *fields_of(kind), *mappings_of(kind)])
+    return [*_JOB, *(PREFIX + name for name in names)]
+
+
+def _at(row: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        row = row.get(name) if isinstance(row, dict) else None
+    return row
+
+
+def _frame_of_kind(kind: str, rows: Sequence[Values], texts: dict[str, str]) -> pd.DataFrame:
+    """Return the table of Documents of one kind; equal texts are kept once, in `texts`."""
+    columns: dict[str, list[Any]] = {}
+    mappings = {PREFIX + name for name in mappings_of(kind)}
+    for name, values in zip(_columns(kind), zip(*rows, strict=True), strict=True):
+        short = name.removeprefix(PREFIX)
+        if name not in mappings:
+            columns[short] = _shared(values, texts)
+            continue
+        for index, content in enumerate(values):
+            for own, value in scalars_of(content or {}).items():
+                columns.setdefault(f"{short}.{own}", [None] * len(rows))[index] = value
     return pd.DataFrame(columns).dropna(axis="columns", how="all")
 
 
-def _parts(prefix: str, known: dict[str, list[Row]]) -> list[Row]:
-    """Return the part of that dotted name of every output, empty where there is none."""
-    if prefix not in known:
-        above, _, last = prefix.rpartition(".")
-        known[prefix] = [part.get(last) or {} for part in _parts(above, known)]
-    return known[prefix]
-
-
-def _shared(values: list[Any], texts: dict[str, str]) -> list[Any]:
+def _shared(values: Sequence[Any], texts: dict[str, str]) -> list[Any]:
+    """Return a column with equal texts as one object."""
+    if str not in set(map(type, values)):
+        return list(values)
     return [texts.setdefault(v, v) if isinstance(v, str) else v for v in values]
 
 

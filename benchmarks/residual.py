@@ -1,13 +1,13 @@
 """Residual force constants: zone errors of model, model + ΔΦ and the plain symfc fit of the same frames.
 
-    python benchmarks/residual.py [--cases nacl untuned tuned] [--crystals NAME ...] [--seeds 0 1 2]
-        [--frames 1 2 4 10] [--out runs/residual.jsonl]
+    python benchmarks/residual.py [--cases nacl untuned mirrored tuned] [--crystals NAME ...]
+        [--seeds 0 1 2] [--frames 1 2 4 10] [--out runs/residual.jsonl]
 
 ``nacl``: real VASP frames of 64 atoms against VASP's finite displacements, the first N of ten, ``mini``
-untuned. ``untuned``: one and two small rattles (0.02 and 0.03 Å) labelled by ``teacher``, ``mini`` untuned.
-``tuned``: ``mini`` tuned (lora, defaults) on 16 frames that the pipeline chooses by energy, the two small
-rattles among them, four frames validating. Every result is a line of OUT, and a second call goes on from
-there. One thread.
+untuned. ``untuned``: one and two small rattles (0.025 Å) labelled by ``teacher``, ``mini`` untuned.
+``mirrored``: two that mirror each other. ``tuned``: ``mini`` tuned (lora, defaults) on 16 frames that the
+pipeline chooses by energy, two mirrored small rattles among them, four frames validating. Every result is a
+line of OUT, and a second call goes on from there. One thread.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from phonotune.schemas.training import ModelRecord
 from phonotune.training.config import parse_overrides
 from phonotune.training.finetune import finetune
 
-CRYSTALS: Final = ("BaTiO3", "Si", "MgO", "K3Sb")
-LENGTHS: Final = (0.02, 0.03)
+CRYSTALS: Final = ("BaTiO3", "KNbO3", "NaCl", "MgO", "Si", "K3Sb")
+LENGTHS: Final = (0.025, 0.025)
 """Small rattles, Å."""
 
 
@@ -67,7 +67,9 @@ class Run:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", nargs="+", default=["nacl", "untuned"], choices=tuple(CASES))
+    parser.add_argument(
+        "--cases", nargs="+", default=["nacl", "untuned", "mirrored"], choices=tuple(CASES)
+    )
     parser.add_argument("--crystals", nargs="+", default=list(CRYSTALS), choices=CRYSTALS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--frames", type=int, nargs="+", default=[1, 2, 4, 10], help="of NaCl")
@@ -79,7 +81,7 @@ def arguments() -> argparse.Namespace:
 def runs(given: argparse.Namespace) -> list[Run]:
     folder = str(given.out.parent / f"{given.out.stem}-pools")
     found = [Run("nacl", "NaCl", n, 0, folder) for n in given.frames if "nacl" in given.cases]
-    for case, frames in (("untuned", (1, 2)), ("tuned", (2,))):
+    for case, frames in (("untuned", (1, 2)), ("mirrored", (2,)), ("tuned", (2,))):
         if case in given.cases:
             found += [
                 Run(case, crystal, n, seed, folder)
@@ -97,7 +99,8 @@ def nacl(run: Run) -> Result:
 
 
 def untuned(run: Run) -> Result:
-    frames = rattles(run.crystal, run.seed, Path(run.folder))[: run.frames]
+    mirrored = run.case == "mirrored"
+    frames = rattles(run.crystal, run.seed, Path(run.folder), mirrored)[: run.frames]
     return of_crystal(pools.FOUNDATION, run.crystal, frames)
 
 
@@ -115,6 +118,7 @@ def tuned(run: Run) -> Result:
 CASES: Final[dict[str, Callable[[Run], Result]]] = {
     "nacl": nacl,
     "untuned": untuned,
+    "mirrored": untuned,
     "tuned": tuned,
 }
 
@@ -127,13 +131,14 @@ def fit(run: Run) -> Result:
     return asdict(run) | {"key": run.key, "zone_mae": found["residual"], "seconds": seconds} | found
 
 
-def rattles(crystal: str, seed: int, folder: Path) -> list[Frame]:
+def rattles(crystal: str, seed: int, folder: Path, mirrored: bool) -> list[Frame]:
     cell = pools.crystal(crystal)
     plan = plan_displacements(cell, pools.phonon_settings(crystal))
     candidates = small_rattles(
         make_supercell(cell, plan.matrix),
         RattleSettings(small=LENGTHS),
         np.random.default_rng(seed),
+        mirrored,
     )
     frames = [Frame(c.structure, group=c.group) for c in candidates]
     return pools.labelled(crystal, frames, folder)

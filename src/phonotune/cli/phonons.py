@@ -147,8 +147,9 @@ def residual_tables(document: PhononDocument) -> list[Group]:
     rows = [
         (name, number(r.lowest_frequency, 3), number(r.highest_frequency, 3)) for name, r in ranges
     ]
+    mirrored = f" ({fit.n_pairs} mirrored pairs)" if fit.n_pairs else ""
     caption = (
-        f"{fit.n_frames} labelled frames of this supercell, {fit.n_others} others; "
+        f"{fit.n_frames} labelled frames of this supercell{mirrored}, {fit.n_others} others; "
         f"{fit.n_parameters} force constants of {fit.n_data} force components. Forces that the fit "
         f"did not see: {number(1000 * fit.error_before, 2)} meV/Å off without ΔΦ, "
         f"{number(1000 * fit.error_after, 2)} with it. Standard deviation of the frequencies by the "

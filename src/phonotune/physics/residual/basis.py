@@ -171,7 +171,7 @@ class ForceConstantBasis:
         return constants
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _basis(
     supercell: Exact[Structure], operations: Exact[dict[str, Any] | None], symprec: float
 ) -> ForceConstantBasis:

@@ -29,7 +29,7 @@ from phonotune.sampling.pool import Pool
 from phonotune.sampling.rattle import RattleSettings
 from phonotune.sampling.select import METHODS, SelectSettings, choose
 from phonotune.sampling.select_energy import spread_by_energy
-from phonotune.schemas.base import Source
+from phonotune.schemas.base import Source, hash_json
 from phonotune.schemas.dataset import Frame, TrajectoryDocument
 from phonotune.schemas.phonon import PhononDocument
 from phonotune.schemas.training import ModelRecord
@@ -132,7 +132,8 @@ def _order(
     rng = np.random.default_rng(seed)
     if METHODS[settings.method][1] is None:
         return [c.index for c in choose(rest, n, settings, rng)]
-    path = stem.with_name(f"{stem.name}-{settings.method}{'-small' if rest.fixed else ''}.json")
+    known = hash_json([settings.model_dump(mode="json"), len(rest.fixed)])[:8]
+    path = stem.with_name(f"{stem.name}-{settings.method}-{known}.json")
     if not path.exists():
         full = trajectory_pool(document, settings, FOUNDATION)
         bare = full if rest.fixed else _without_fixed(full)

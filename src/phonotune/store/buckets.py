@@ -30,8 +30,8 @@ def be_impatient(store: S3Store, seconds: float) -> None:
     store.s3_resource_kwargs = {"config": patience} | store.s3_resource_kwargs
 
 
-def remove_blobs(store: Store, criteria: dict[str, Any]) -> None:
-    """Remove Blobs from an additional store; of a bucket the objects, too, not only their index."""
+def remove_wholly(store: Store, criteria: dict[str, Any]) -> None:
+    """Remove what matches from a part of a job store; of a bucket the objects, too, not only their index."""
     if isinstance(store, S3Store):
         store.remove_docs(criteria, remove_s3_object=True)
     else:

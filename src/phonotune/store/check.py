@@ -10,7 +10,7 @@ from jobflow import JobStore
 from maggma.core import Store
 
 from phonotune.errors import StoreError
-from phonotune.store.buckets import remove_blobs
+from phonotune.store.buckets import remove_wholly
 from phonotune.store.credentials import describe
 from phonotune.store.indexes import ensure_indexes
 from phonotune.store.stores import BLOB_STORE, STORE_ERRORS, close, connect, open_store, refusal
@@ -61,7 +61,7 @@ def _round_trip(store: Store, document: dict[str, Any], where: str) -> None:
         try:
             found = list(store.query(name))
         finally:
-            remove_blobs(store, name)
+            remove_wholly(store, name)
     except STORE_ERRORS as error:
         raise refusal(error, store, where, "written") from None
     if not found or any(found[0].get(key) != value for key, value in document.items()):

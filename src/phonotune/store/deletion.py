@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from phonotune.errors import InputError
 from phonotune.store.blobs import references
-from phonotune.store.buckets import remove_blobs
+from phonotune.store.buckets import remove_wholly
 from phonotune.store.criteria import Criteria, Wanted
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def remove_outputs(store: JobStore, uuids: Sequence[str]) -> None:
     """Remove what jobs stored, whoever refers to it: for probes, of which no result comes."""
     named = {"$in": list(uuids)}
     for blobs in store.additional_stores.values():
-        remove_blobs(blobs, {"job_uuid": named})
+        remove_wholly(blobs, {"job_uuid": named})
     store.docs_store.remove_docs({"uuid": named})
 
 
@@ -157,7 +157,7 @@ def _finish_earlier(store: JobStore) -> None:
 def _finish(store: JobStore, rows: Sequence[Row]) -> None:
     for row in rows:
         for blobs in store.additional_stores.values():
-            remove_blobs(blobs, {"job_uuid": row["uuid"], "job_index": row["index"]})
+            remove_wholly(blobs, {"job_uuid": row["uuid"], "job_index": row["index"]})
         criteria: Criteria = {"uuid": row["uuid"], "index": row["index"]}
         store.docs_store.remove_docs(criteria)
 

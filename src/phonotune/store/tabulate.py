@@ -72,15 +72,15 @@ def tabulate(results: ResultStore, wanted: Wanted, limit: int | None = None) -> 
 
 def _from_server(docs: MongoStore, wanted: Wanted) -> Iterator[Values]:
     """Yield the values of Documents, which the server picks: a list is quick to send and to read."""
+    branches = [
+        {
+            "case": {"$eq": [f"${PREFIX}kind", kind]},
+            "then": [f"${name}" for name in _columns(kind)],
+        }
+        for kind in document_types()
+    ]
+    picked = {"_id": 0, "values": {"$switch": {"branches": branches, "default": None}}}
     for criteria in wanted.criteria():
-        branches = [
-            {
-                "case": {"$eq": [f"${PREFIX}kind", kind]},
-                "then": [f"${name}" for name in _columns(kind)],
-            }
-            for kind in document_types()
-        ]
-        picked = {"_id": 0, "values": {"$switch": {"branches": branches, "default": None}}}
         stages = [{"$match": with_kinds(criteria)}, {"$project": picked}]
         for row in docs._collection.aggregate(stages):
             if row["values"] is not None:

@@ -16,7 +16,6 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.jobs.sample import RattleMaker, TrajectoryMaker, trajectory_pool
 from phonotune.models.committee import load_evaluator
-from phonotune.models.relax import RelaxSettings, relax_batch
 from phonotune.models.remember import RememberingEvaluator
 from phonotune.physics.compare import PropertySet, compare
 from phonotune.physics.phonon.displacements import (
@@ -24,6 +23,7 @@ from phonotune.physics.phonon.displacements import (
     analyse_forces,
     plan_displacements,
 )
+from phonotune.physics.relax import RelaxSettings, relax_batch
 from phonotune.ports import Evaluator
 from phonotune.sampling.pool import Pool
 from phonotune.sampling.rattle import RattleSettings

@@ -34,7 +34,7 @@ VALID: Final = 2
 """The last frames validate."""
 CONFIG: Final = """\
 vasp: {kspacing: 0.6, potcars: {Na: Na}}
-custody: {polling_seconds: 1.0}
+monitoring: {polling_seconds: 1.0}
 """
 """A mesh of 2x2x2 and one electron on Na: half a minute a label instead of half an hour."""
 

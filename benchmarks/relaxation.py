@@ -28,7 +28,7 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.models.calculator import EvaluatorCalculator
 from phonotune.models.committee import load_evaluator
-from phonotune.models.relax import RelaxSettings, relax_batch
+from phonotune.physics.relax import RelaxSettings, relax_batch
 from phonotune.ports import Evaluator
 from phonotune.sampling.rattle import RattleSettings, rattle
 

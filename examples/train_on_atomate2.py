@@ -16,7 +16,7 @@ from jobflow import Flow, run_locally
 from pymatgen.core import Lattice, Structure
 
 from phonotune import DatasetMaker, FineTuneConfig, FineTuneMaker, ResultStore
-from phonotune.jobs.foreign import TaskFramesMaker
+from phonotune.jobs.task_frames import TaskFramesMaker
 from phonotune.store import open_store
 from phonotune.training.finetune import write_model_directory
 

@@ -18,13 +18,13 @@ from pymatgen.core import Structure
 from phonotune import ElasticMaker, PhononMaker
 from phonotune.flows.local import run_flow
 from phonotune.models.committee import load_evaluator
-from phonotune.models.relax import RelaxSettings, relax_batch
 from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
 from phonotune.physics.phonon.displacements import (
     PhononSettings,
     analyse_forces,
     plan_displacements,
 )
+from phonotune.physics.relax import RelaxSettings, relax_batch
 
 RELAX = RelaxSettings(fmax=1e-4)
 PHONON = PhononSettings(supercell_matrix=((2, 0, 0), (0, 2, 0), (0, 0, 2)))

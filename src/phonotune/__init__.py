@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from phonotune.jobs.dataset import DatasetMaker
     from phonotune.jobs.elastic import ElasticMaker
     from phonotune.jobs.finetune import FineTuneMaker
-    from phonotune.jobs.foreign import TaskFramesMaker
     from phonotune.jobs.label import LabelMaker
     from phonotune.jobs.phonon import PhononMaker
     from phonotune.jobs.phonon_flow import PhononFlowMaker
     from phonotune.jobs.quasi_harmonic import QuasiHarmonicMaker
     from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
+    from phonotune.jobs.task_frames import TaskFramesMaker
     from phonotune.jobs.transitions import TransitionMaker
     from phonotune.jobs.wells import DoubleWellMaker
     from phonotune.models.calculator import load_calculator

@@ -16,16 +16,16 @@ from phonotune.jobs.compare import CompareMaker
 from phonotune.jobs.dataset import DatasetMaker
 from phonotune.jobs.elastic import ElasticMaker
 from phonotune.jobs.finetune import FineTuneMaker
-from phonotune.jobs.foreign import TaskFramesMaker, TaskSettings
 from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.phonon import PhononMaker
 from phonotune.jobs.phonon_flow import PhononFlowMaker
 from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
+from phonotune.jobs.task_frames import TaskFramesMaker, TaskSettings
 from phonotune.jobs.transitions import TransitionMaker
 from phonotune.jobs.wells import DoubleWellMaker
 from phonotune.models.committee import load_evaluator
-from phonotune.models.relax import RelaxSettings
 from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.transitions.branches import TransitionSettings
 from phonotune.sampling.rattle import RattleSettings
 from phonotune.sampling.select import SelectSettings

@@ -26,13 +26,13 @@ from phonotune.data.importers import import_frames
 from phonotune.errors import ConfigError, FramesError, LabelError
 from phonotune.jobs.dataset import DatasetMaker
 from phonotune.jobs.finetune import FineTuneMaker
-from phonotune.jobs.foreign import (
+from phonotune.jobs.task_documents import read_task
+from phonotune.jobs.task_frames import (
     TaskFramesMaker,
     TaskSettings,
     frames_from_tasks,
     read_task_frames,
 )
-from phonotune.jobs.foreign_steps import read_task
 from phonotune.schemas.dataset import Frame
 from phonotune.training.config import parse_overrides
 

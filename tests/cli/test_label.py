@@ -20,7 +20,7 @@ from phonotune.data.extxyz import read_frames, write_frames
 from phonotune.data.importers import import_frames
 from phonotune.data.mixing import check_one_protocol
 from phonotune.data.vasp_settings import settings_text
-from phonotune.jobs.protocol import LabelProtocol
+from phonotune.jobs.vasp.protocol import LabelProtocol
 from phonotune.schemas.dataset import Frame
 
 TESTS = Path(__file__).parents[1]
@@ -272,7 +272,9 @@ def test_vasp_labels_through_atomate2_and_says_what_failed(frames: Path, tmp_pat
     potcars = TESTS / "emulators" / "potcars.py"
     subprocess.run([sys.executable, potcars, tmp_path / "potcars"], check=True)
     config = tmp_path / "config.yaml"
-    config.write_text("vasp: {kspacing: 0.5}\ncustody: {polling_seconds: 0.05, monitor_every: 4}\n")
+    config.write_text(
+        "vasp: {kspacing: 0.5}\nmonitoring: {polling_seconds: 0.05, monitor_every: 4}\n"
+    )
     asked = read_frames(frames, need=())[:3]
     for index, frame in enumerate(asked):
         frame.structure.scale_lattice(frame.structure.volume * (1 + 0.01 * index))

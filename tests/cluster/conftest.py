@@ -19,10 +19,10 @@ from pymatgen.core import Lattice, Structure
 from phonotune.flows.local import run_flow
 from phonotune.flows.pipeline import PhonotuneMaker
 from phonotune.flows.profile_files import Site, write_profile
-from phonotune.jobs.protocol import Custody, LabelProtocol
-from phonotune.models.relax import RelaxSettings
+from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
 from phonotune.physics.elastic import ElasticSettings
 from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.wells.double_well import WellSettings
 from phonotune.sampling.rattle import RattleSettings
 from phonotune.sampling.select import SelectSettings
@@ -38,7 +38,7 @@ MAKER = PhonotuneMaker(
     foundation="mini",
     labeller="vasp",
     vasp=LabelProtocol(kspacing=0.5),
-    custody=Custody(polling_seconds=0.1, monitor_every=10),
+    monitoring=VaspMonitoring(polling_seconds=0.1, monitor_every=10),
     strategies=["lora"],
     overrides=["max_epochs=2"],
     rattle=RattleSettings(n_cells=2, volumes=(0.0, 2.5), min_length=4.0, small=()),

@@ -10,7 +10,7 @@ from pymatgen.core import Lattice, Structure
 from phonotune.models.adapter import load_model, merge, read_adapters
 from phonotune.models.architecture import build_mace, fresh_like
 from phonotune.models.evaluate import ModelEvaluator, torch_dtype
-from phonotune.models.terms import EffectiveWeights, weight_blocks
+from phonotune.models.weight_updates import EffectiveWeights, weight_blocks
 from phonotune.schemas.dataset import DatasetDocument, Frame, pack_frames
 from phonotune.schemas.training import FoundationRecord
 from phonotune.training.batches import FrameSet

@@ -18,7 +18,7 @@ from phonotune.jobs.elastic import ElasticMaker
 from phonotune.models.adapter import Adapter, load_model, model_record
 from phonotune.models.committee import CommitteeEvaluator
 from phonotune.models.foundation import find_foundation
-from phonotune.models.terms import Term, weight_blocks
+from phonotune.models.weight_updates import WeightUpdate, weight_blocks
 from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
 from phonotune.physics.spread import spread_arrays
 from phonotune.ports import Evaluation
@@ -59,10 +59,10 @@ def record() -> ModelRecord:
         for b in weight_blocks(load_model("mini"), [11, 17])
         if b.parameter == "interactions.0.linear_up.weight"
     )
-    (name,) = Term(block=block).shapes()
+    (name,) = WeightUpdate(block=block).shapes()
     noise = [np.random.default_rng(seed).normal(scale=0.05, size=block.shape) for seed in (0, 1)]
     contents = [
-        Adapter((Term(block=block),), {name: torch.as_tensor(values)}).to_bytes()
+        Adapter((WeightUpdate(block=block),), {name: torch.as_tensor(values)}).to_bytes()
         for values in noise
     ]
     return model_record(find_foundation("mini"), "delta", contents, "d", {})

@@ -16,7 +16,7 @@ from phonotune.errors import StoreError, WalltimeError
 from phonotune.flows.local import run_flow
 from phonotune.jobs import base
 from phonotune.jobs.base import Role, checked, role_job
-from phonotune.models import lease
+from phonotune.models import gpu_lock
 from phonotune.schemas.base import Document
 from phonotune.schemas.blob import Blob
 
@@ -50,12 +50,12 @@ class StepMaker(Maker):
     steps: ClassVar[list[int]] = []
     """Progress of each walltime that is still to come; then the job ends."""
     ran: ClassVar[list[int]] = []
-    leased: ClassVar[list[lease.Gpu | None]] = []
+    leased: ClassVar[list[gpu_lock.Gpu | None]] = []
 
     @role_job(lambda maker: maker.role, Sum)
     def make(self, number: int, more: int = 0) -> Sum:
         self.ran.append(number)
-        self.leased.append(lease._leased.get())
+        self.leased.append(gpu_lock._leased.get())
         if self.steps:
             raise WalltimeError("Stopped.", self.steps.pop(0))
         return Sum(number=number + 1 + more)
@@ -218,11 +218,11 @@ def test_a_generator_leaves_the_roles_of_its_children_alone(store) -> None:
 def test_a_job_on_a_gpu_holds_one_while_it_works(
     role: Role, leases: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gpu = lease.Gpu(0, "a")
-    monkeypatch.setattr(lease, "find_gpus", lambda: [gpu])
+    gpu = gpu_lock.Gpu(0, "a")
+    monkeypatch.setattr(gpu_lock, "find_gpus", lambda: [gpu])
     StepMaker.make.original(StepMaker(role=role, name="mine"), 1)
     assert StepMaker.leased == [gpu if leases else None]
-    assert lease._leased.get() is None
+    assert gpu_lock._leased.get() is None
     files = list((tmp_path / "leases").glob("*"))
     assert len(files) == leases
     assert all(json.loads(file.read_text())["job"] == "mine" for file in files)

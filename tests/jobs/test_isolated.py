@@ -10,11 +10,11 @@ from phonotune.flows.identity import stable_flow
 from phonotune.flows.local import run_flow
 from phonotune.jobs.isolated import IsolatedAtomMaker, hund_moment, isolated_atom
 from phonotune.jobs.label import LabelMaker
-from phonotune.jobs.protocol import Custody, LabelProtocol
+from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
 from phonotune.store import open_store
 
-QUICK = Custody(polling_seconds=0.05, monitor_every=4)
-MAKER = IsolatedAtomMaker(label=LabelMaker(vasp=LabelProtocol(encut=600), custody=QUICK))
+QUICK = VaspMonitoring(polling_seconds=0.05, monitor_every=4)
+MAKER = IsolatedAtomMaker(label=LabelMaker(vasp=LabelProtocol(encut=600), monitoring=QUICK))
 
 
 @pytest.mark.filterwarnings("ignore:POTCAR data with symbol:UserWarning")

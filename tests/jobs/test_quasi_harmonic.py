@@ -19,7 +19,6 @@ from phonotune.flows.local import run_flow
 from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.quasi_harmonic import relax_by
 from phonotune.models.committee import load_evaluator
-from phonotune.models.relax import RelaxSettings
 from phonotune.physics.expansion.quasi_harmonic import (
     QuasiHarmonicPlan,
     QuasiHarmonicSettings,
@@ -28,6 +27,7 @@ from phonotune.physics.expansion.quasi_harmonic import (
 )
 from phonotune.physics.phonon.displacements import PhononSettings
 from phonotune.physics.phonon.volumes import phonons_at_volumes
+from phonotune.physics.relax import RelaxSettings
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
 from phonotune.schemas.phonon import BornCharges

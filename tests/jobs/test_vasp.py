@@ -12,11 +12,11 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.flows.identity import stable_flow
 from phonotune.flows.local import run_flow
-from phonotune.jobs.custody import FatalMessage, FrozenRun
 from phonotune.jobs.dataset import DatasetMaker
 from phonotune.jobs.finetune import FineTuneMaker
 from phonotune.jobs.label import LabelMaker, relaxed_structure
-from phonotune.jobs.protocol import Custody, LabelProtocol
+from phonotune.jobs.vasp.error_handlers import FatalMessage, FrozenRun
+from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
 from phonotune.schemas.dataset import Candidate, LabelledSet, StructureSet
 from phonotune.store import ResultStore, open_store
 from phonotune.training.config import parse_overrides
@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:No POTCAR file with matching TITEL:UserWarning"),
 ]
 
-QUICK = Custody(polling_seconds=0.05, monitor_every=4)
+QUICK = VaspMonitoring(polling_seconds=0.05, monitor_every=4)
 EMT_ZERO = -4.0  # of the emulator, eV an atom
 PROTOCOL = LabelProtocol(kspacing=0.5, magnetic_moments={"Cu": 0.25, "Au": 1.5})
 REASONS = {
@@ -81,7 +81,7 @@ def modes_of(structures: list[Structure], modes: dict[int, str]) -> str:
 def run_labels(folder, structures, **settings):
     """Label; return summary, LabelledSet (None if there is none) and store."""
     store = open_store(folder / "store")
-    maker = LabelMaker(**{"vasp": PROTOCOL, "custody": QUICK} | settings)
+    maker = LabelMaker(**{"vasp": PROTOCOL, "monitoring": QUICK} | settings)
     flow = Flow([maker.make(structure_set(structures))])
     summary = run_flow(flow, store, root_dir=folder)
     (made, _), *_ = list(stable_flow(flow).iterflow())
@@ -184,8 +184,8 @@ def test_any_static_maker_of_atomate2_labels_too(vasp, tmp_path, monkeypatch):
 def test_a_frozen_run_is_ended(vasp, tmp_path, monkeypatch):
     monkeypatch.setenv("VASP_EMULATOR_MODE", "slow")
     monkeypatch.setenv("VASP_EMULATOR_SECONDS", "60")
-    custody = Custody(polling_seconds=0.1, monitor_every=1, frozen_seconds=2.5)
-    summary, labels, _ = run_labels(tmp_path, frames(1), custody=custody)
+    monitoring = VaspMonitoring(polling_seconds=0.1, monitor_every=1, frozen_seconds=2.5)
+    summary, labels, _ = run_labels(tmp_path, frames(1), monitoring=monitoring)
     assert labels is None
     assert "VASP wrote nothing for 2.5 s" in summary.failed[0].error
 
@@ -211,7 +211,7 @@ def test_twenty_frames_with_five_faults_give_a_dataset_of_fifteen_that_trains(
     faults = {2: "crash", 7: "crash", 11: "crash", 13: "unconverged", 17: "wrong-algo"}
     monkeypatch.setenv("VASP_EMULATOR_MODE", modes_of(structures, faults))
     store = open_store(tmp_path / "store")
-    labels = LabelMaker(vasp=PROTOCOL, custody=QUICK).make(structure_set(structures))
+    labels = LabelMaker(vasp=PROTOCOL, monitoring=QUICK).make(structure_set(structures))
     dataset = DatasetMaker().make(labels.output)
     config = parse_overrides("freeze", ["max_epochs=1"])
     training = FineTuneMaker(foundation="mini", config=config).make(dataset.output)

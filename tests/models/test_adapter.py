@@ -18,7 +18,7 @@ from phonotune.models.adapter import (
 from phonotune.models.evaluate import ModelEvaluator
 from phonotune.models.foundation import find_foundation
 from phonotune.models.graphs import GraphSpec, build_graph, collate
-from phonotune.models.terms import EffectiveWeights, Term, low_rank, weight_blocks
+from phonotune.models.weight_updates import EffectiveWeights, WeightUpdate, low_rank, weight_blocks
 from phonotune.schemas.blob import join_blobs
 from phonotune.schemas.training import FoundationRecord
 
@@ -140,7 +140,9 @@ def test_atomic_energies_of_other_elements_stay(tiny_mace):
 
 
 def test_an_adapter_of_another_model_is_refused(tiny_mace):
-    term = Term(block=weight_blocks(tiny_mace, MGO)[0].model_copy(update={"parameter": "gone"}))
+    term = WeightUpdate(
+        block=weight_blocks(tiny_mace, MGO)[0].model_copy(update={"parameter": "gone"})
+    )
     adapter = Adapter((term,), {n: torch.zeros(s) for n, s in term.shapes().items()})
     with pytest.raises(InputError, match="gone"):
         merge(tiny_mace, adapter)

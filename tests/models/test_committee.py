@@ -8,7 +8,7 @@ from phonotune.models.adapter import Adapter, find_model, load_members, load_mod
 from phonotune.models.committee import CommitteeEvaluator, load_evaluator, shared_evaluator
 from phonotune.models.evaluate import ModelEvaluator
 from phonotune.models.foundation import find_foundation
-from phonotune.models.terms import Term, weight_blocks
+from phonotune.models.weight_updates import WeightUpdate, weight_blocks
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ def record():
         for b in weight_blocks(foundation, [11, 17])
         if b.parameter == "interactions.0.linear_up.weight"
     )
-    (name,) = Term(block=block).shapes()
+    (name,) = WeightUpdate(block=block).shapes()
     noise = [np.random.default_rng(seed).normal(scale=0.05, size=block.shape) for seed in range(3)]
     tensors = [{name: torch.as_tensor(values)} for values in noise]
-    contents = [Adapter((Term(block=block),), t).to_bytes() for t in tensors]
+    contents = [Adapter((WeightUpdate(block=block),), t).to_bytes() for t in tensors]
     return model_record(find_foundation("mini"), "delta", contents, "d", {})
 
 

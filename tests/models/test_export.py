@@ -15,7 +15,7 @@ from phonotune.models.evaluate import ModelEvaluator
 from phonotune.models.export import export_model
 from phonotune.models.foundation import find_foundation, load_foundation
 from phonotune.models.graphs import GraphSpec, build_graph, collate, fresh
-from phonotune.models.terms import low_rank, weight_blocks
+from phonotune.models.weight_updates import low_rank, weight_blocks
 
 SALT = [11, 17]
 CLOSE = 1e-10

@@ -9,8 +9,8 @@ from pymatgen.core import Lattice, Structure
 from phonotune.errors import WalltimeError
 from phonotune.models import remember
 from phonotune.models.committee import CommitteeEvaluator
-from phonotune.models.relax import RelaxSettings, relax_batch
 from phonotune.models.resume import resuming
+from phonotune.physics.relax import RelaxSettings, relax_batch
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
 from phonotune.settings import get_settings

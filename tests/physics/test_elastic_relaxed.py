@@ -12,8 +12,8 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.models.calculator import load_calculator
 from phonotune.models.committee import AnyEvaluator, load_evaluator
-from phonotune.models.relax import RelaxSettings, relax_batch
 from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
+from phonotune.physics.relax import RelaxSettings, relax_batch
 from phonotune.schemas.base import Source
 from phonotune.schemas.elastic import ElasticDocument
 from phonotune.units import EV_PER_CUBIC_ANGSTROM_IN_GPA

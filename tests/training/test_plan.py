@@ -1,7 +1,7 @@
 import pytest
 
 from phonotune.errors import ConfigError
-from phonotune.models.terms import Term, weight_blocks
+from phonotune.models.weight_updates import WeightUpdate, weight_blocks
 from phonotune.training.config import parse_overrides
 from phonotune.training.plan import plan_terms
 from phonotune.training.strategies import find_strategy
@@ -51,7 +51,7 @@ def test_an_empty_plan_is_refused(foundation):
 
 def test_changing_a_block_twice_is_refused(foundation):
     blocks = weight_blocks(foundation, SALT)
-    term = Term(block=blocks[0])
+    term = WeightUpdate(block=blocks[0])
     with pytest.raises(ConfigError, match="twice"):
         plan_terms(blocks, [term, term])
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phonotune.cli.console import session
-from phonotune.cli.managing import MaybeManager, ProfileFile
+from phonotune.cli.manager_options import MaybeManager, ProfileFile
 from phonotune.cli.options import AsJson, Debug, Store
 from phonotune.cli.tables import new_table
 from phonotune.errors import ConfigError

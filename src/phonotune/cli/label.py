@@ -44,7 +44,7 @@ def label(
         typer.Option(
             "--config",
             metavar="FILE",
-            help="YAML as for `run`; its fields vasp and custody set VASP's protocol.",
+            help="YAML as for `run`; its fields vasp and monitoring set VASP's protocol.",
             show_default=False,
         ),
     ] = None,
@@ -236,6 +236,6 @@ def _maker(labeller: str, config: Path | None, frames: Sequence[Frame]) -> Label
 
     chosen = build_maker(config, {"labeller": labeller})
     check_labeller(labeller, (frame.structure for frame in frames), chosen.vasp)
-    maker = LabelMaker(labeller=labeller, vasp=chosen.vasp, custody=chosen.custody)
+    maker = LabelMaker(labeller=labeller, vasp=chosen.vasp, monitoring=chosen.monitoring)
     maker.resolve()
     return maker

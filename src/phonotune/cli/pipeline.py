@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from phonotune.cli.console import Session
     from phonotune.flows.local import FailedJob, Progress
     from phonotune.flows.pipeline import PhonotuneMaker
-    from phonotune.jobs.protocol import LabelProtocol
+    from phonotune.jobs.vasp.protocol import LabelProtocol
     from phonotune.schemas.base import Document
 
 REPORT: Final = "report.html"

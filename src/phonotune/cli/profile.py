@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from phonotune.cli.console import session
-from phonotune.cli.managing import Manager
+from phonotune.cli.manager_options import Manager
 from phonotune.cli.options import AsJson, Debug, flowing
 
 app = typer.Typer(

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phonotune.cli.console import session
-from phonotune.cli.managing import Manager, OnlyFormula, ProfileFile, status_payload, status_table
+from phonotune.cli.manager_options import (
+    Manager,
+    OnlyFormula,
+    ProfileFile,
+    status_payload,
+    status_table,
+)
 from phonotune.cli.options import AsJson, Debug
 from phonotune.errors import ConfigError
 

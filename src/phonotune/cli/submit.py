@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from phonotune.cli.console import session
-from phonotune.cli.managing import Manager, ProfileFile
+from phonotune.cli.manager_options import Manager, ProfileFile
 from phonotune.cli.options import (
     AsJson,
     ConfigFile,

@@ -14,7 +14,7 @@ from monty.json import MontyDecoder
 from phonotune.errors import LabelError
 from phonotune.flows.local import run_flow
 from phonotune.jobs.label import LabelMaker, read_vasp_run
-from phonotune.jobs.verification import VaspRun, usual_titles
+from phonotune.jobs.vasp.verification import VaspRun, usual_titles
 from phonotune.schemas.dataset import Frame
 from phonotune.store import BLOB_STORE
 

@@ -17,13 +17,13 @@ from phonotune.jobs.finetune import FineTuneMaker
 from phonotune.jobs.label import LabelMaker, relaxed_structure
 from phonotune.jobs.phonon import PhononMaker
 from phonotune.jobs.property import Model
-from phonotune.jobs.protocol import Custody, LabelProtocol
 from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
+from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
 from phonotune.jobs.wells import DoubleWellMaker
 from phonotune.models.adapter import find_model
-from phonotune.models.relax import RelaxSettings
 from phonotune.physics.elastic import ElasticSettings
 from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.residual.matching import ResidualSettings
 from phonotune.physics.wells.double_well import WellSettings
 from phonotune.sampling.displace import check_packages
@@ -57,7 +57,7 @@ class PhonotuneMaker(Maker):
         How frames are labelled; None uses the labeller's own static maker.
     vasp
         Label protocol of the labeller ``vasp``.
-    custody
+    monitoring
         How VASP is watched.
     relax_first
         Relax cell and ions with the labeller before anything else.
@@ -79,7 +79,7 @@ class PhonotuneMaker(Maker):
     overrides: list[str] = field(default_factory=list)
     label_maker: LabelMaker | None = None
     vasp: LabelProtocol = field(default_factory=LabelProtocol)
-    custody: Custody = field(default_factory=Custody)
+    monitoring: VaspMonitoring = field(default_factory=VaspMonitoring)
     relax_first: bool = True
     rattle: RattleSettings = field(default_factory=RattleSettings)
     relaxation: RelaxSettings = field(default_factory=RelaxSettings)
@@ -109,7 +109,7 @@ class PhonotuneMaker(Maker):
         """
         check_packages(self.rattle)
         label = self.label_maker or LabelMaker(
-            labeller=self.labeller, vasp=self.vasp, custody=self.custody
+            labeller=self.labeller, vasp=self.vasp, monitoring=self.monitoring
         )
         start, crystal = self._relaxed(structure, label)
         foundation = find_model(self.foundation)

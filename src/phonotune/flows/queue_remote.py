@@ -10,7 +10,6 @@ from jobflow import Flow, JobStore
 from pymongo.errors import PyMongoError
 
 from phonotune.errors import ConfigError, StoreError
-from phonotune.flows.claims import COLLECTION, Claims
 from phonotune.flows.queues import (
     Manager,
     Queue,
@@ -23,6 +22,7 @@ from phonotune.flows.queues import (
     still,
 )
 from phonotune.flows.routing import ROLES, Profile
+from phonotune.flows.submission_lock import COLLECTION, Claims
 from phonotune.store import check_store
 
 _STATES: Final[dict[str, State]] = {

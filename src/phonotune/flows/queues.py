@@ -13,8 +13,8 @@ import pymongo
 from jobflow import Flow, JobStore
 
 from phonotune.errors import ConfigError, StoreError, unknown_name
-from phonotune.flows.claims import Claims
 from phonotune.flows.routing import Profile
+from phonotune.flows.submission_lock import Claims
 
 Manager = Literal["fireworks", "jobflow-remote"]
 State = Literal[
@@ -83,7 +83,7 @@ class Queue(ABC):
 
     @abstractmethod
     def claims(self) -> Claims:
-        """Return the collection in which submissions claim jobs (:mod:`phonotune.flows.claims`)."""
+        """Return the collection in which submissions claim jobs (:mod:`phonotune.flows.submission_lock`)."""
 
     @abstractmethod
     def check(self) -> None:

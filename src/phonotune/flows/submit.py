@@ -18,11 +18,11 @@ from monty.json import MontyDecoder, MontyEncoder
 from pymongo.errors import PyMongoError
 
 from phonotune.errors import ConfigError, PhonotuneError, StoreError
-from phonotune.flows.claims import claimed
 from phonotune.flows.identity import stable_flow
-from phonotune.flows.planning import Plan, check_apart, plan
 from phonotune.flows.queues import Manager, Queue, open_queue
 from phonotune.flows.routing import Profile, label_jobs, read_profile, route
+from phonotune.flows.submission_lock import claimed
+from phonotune.flows.submission_plan import Plan, check_apart, plan
 from phonotune.schemas.blob import MAX_BLOB_BYTES
 
 

@@ -17,8 +17,8 @@ from phonotune.data.vasp_settings import settings_of, settings_text
 from phonotune.errors import LabelError
 from phonotune.jobs.base import document_job, replace_by, role_job, tag
 from phonotune.jobs.labellers import Labeller, find_labeller, vasp_labeller
-from phonotune.jobs.protocol import Custody, LabelProtocol
-from phonotune.jobs.verification import (
+from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
+from phonotune.jobs.vasp.verification import (
     VaspRun,
     convergence_fault,
     differences,
@@ -59,7 +59,7 @@ class LabelMaker(Maker):
         Largest force on an atom with which a frame is a label, eV/Å; None: any. Properties take any.
     vasp
         Protocol of the labeller ``vasp``: what VASP ran is compared with it.
-    custody
+    monitoring
         How VASP is watched; no label depends on it.
     """
 
@@ -69,7 +69,7 @@ class LabelMaker(Maker):
     minimum: float = 0.5
     max_force: float | None = 30.0
     vasp: LabelProtocol = field(default_factory=LabelProtocol)
-    custody: Custody = field(default_factory=Custody)
+    monitoring: VaspMonitoring = field(default_factory=VaspMonitoring)
 
     @role_job("light", LabelledSet)
     def make(self, structures: StructureSet) -> Response[LabelledSet]:
@@ -108,7 +108,7 @@ class LabelMaker(Maker):
         if self.static_maker is not None:
             return Labeller(name=self.labeller, static=self.static_maker, relax=None)
         if self.labeller == "vasp":
-            return vasp_labeller(self.vasp, self.custody)
+            return vasp_labeller(self.vasp, self.monitoring)
         return find_labeller(self.labeller)
 
     def protocol(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from jobflow import Maker
 
 from phonotune.errors import ConfigError, unknown_name
-from phonotune.jobs.protocol import Custody, LabelProtocol
+from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
 
 RELAX_FMAX: Final[float] = 1e-4
 """Force threshold of the initial relaxation by a surrogate labeller, eV/Å."""
@@ -110,7 +110,7 @@ def _gfn1_xtb() -> Labeller:
 
 
 def vasp_labeller(
-    protocol: LabelProtocol | None = None, custody: Custody | None = None
+    protocol: LabelProtocol | None = None, monitoring: VaspMonitoring | None = None
 ) -> Labeller:
     """Return VASP with a label protocol.
 
@@ -118,14 +118,14 @@ def vasp_labeller(
     ----------
     protocol
         What a label depends on; None for the default.
-    custody
+    monitoring
         How a run is watched; None for the default.
     """
     chosen = protocol or LabelProtocol()
     return Labeller(
         name="vasp",
-        static=chosen.maker(custody),
-        relax=chosen.relax_maker(custody),
+        static=chosen.maker(monitoring),
+        relax=chosen.relax_maker(monitoring),
         protocol=chosen,
     )
 

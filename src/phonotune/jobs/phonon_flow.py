@@ -18,11 +18,11 @@ from phonotune.errors import InputError
 from phonotune.jobs.base import Role, document_job, tag
 from phonotune.jobs.phonon import PhononMaker
 from phonotune.jobs.property import Model
-from phonotune.models.relax import RelaxSettings
 from phonotune.physics.interchange import to_pymatgen
 from phonotune.physics.phonon.cells import primitive_cell
 from phonotune.physics.phonon.displacements import born_of
 from phonotune.physics.phonon.files import PARAMS_FILE, full_force_constants, write_phonopy_files
+from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.supercell import as_matrix, formula_units
 from phonotune.schemas.phonon import BornCharges, PhononDocument
 from phonotune.schemas.training import TrainingDocument

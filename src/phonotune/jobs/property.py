@@ -15,7 +15,7 @@ from phonotune.errors import ConfigError
 from phonotune.jobs.analysis import evaluate_and_analyse
 from phonotune.jobs.base import Role, document_job, replace_by, role_job, tag
 from phonotune.jobs.label import LabelMaker
-from phonotune.models.relax import RelaxSettings, relax_batch
+from phonotune.physics.relax import RelaxSettings, relax_batch
 from phonotune.ports import Answers, Evaluation, Evaluator
 from phonotune.schemas.base import PropertyDocument, Source, structure_hash
 from phonotune.schemas.dataset import Candidate, LabelledSet

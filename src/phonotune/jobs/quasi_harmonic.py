@@ -82,7 +82,7 @@ def relax_by(evaluator: Evaluator) -> Relax:
 
     The function that is returned raises PhonotuneError where a crystal does not converge.
     """
-    from phonotune.models.relax import RelaxSettings, relax_batch
+    from phonotune.physics.relax import RelaxSettings, relax_batch
 
     def relax(structures: Sequence[Structure], cell: bool) -> list[Structure]:
         settings = RelaxSettings(relax_cell=cell)

@@ -12,11 +12,11 @@ from pymatgen.core import Structure
 from phonotune.errors import ConfigError
 from phonotune.jobs.base import role_job
 from phonotune.jobs.property import Model, resumed_evaluator
-from phonotune.models.relax import Relaxation, RelaxSettings, relax_batch
 from phonotune.physics.cubic import cubic_supercell_matrix
 from phonotune.physics.phonon.cells import as_identity, primitive_cell
 from phonotune.physics.phonon.displacements import PhononSettings, plan_displacements
 from phonotune.physics.phonon.rattle import ThermalDisplacements
+from phonotune.physics.relax import Relaxation, RelaxSettings, relax_batch
 from phonotune.physics.residual.mirrored import pairs_suffice
 from phonotune.physics.supercell import make_supercell, supercell_matrix
 from phonotune.ports import FloatArray

@@ -21,7 +21,7 @@ from safetensors.torch import load, save
 
 from phonotune.errors import InputError
 from phonotune.models.foundation import find_foundation, foundation_names, load_foundation
-from phonotune.models.terms import EffectiveWeights, Tensors, Term, element_rows
+from phonotune.models.weight_updates import EffectiveWeights, Tensors, WeightUpdate, element_rows
 from phonotune.schemas.base import hash_json
 from phonotune.schemas.blob import Blob, join_blobs
 from phonotune.schemas.training import FoundationRecord, ModelRecord
@@ -45,7 +45,7 @@ class Adapter:
         Shift of the atomic energy (eV) by atomic number, for the elements of the material.
     """
 
-    terms: tuple[Term, ...]
+    terms: tuple[WeightUpdate, ...]
     tensors: Tensors
     energy_shifts: Mapping[int, float] = field(default_factory=dict)
 
@@ -83,13 +83,13 @@ class Adapter:
                 f"The adapter has format {header.get('format')!r}; this version reads {FORMAT!r}. "
                 "Use the phonotune version that wrote it, or train again."
             )
-        terms = tuple(Term.model_validate(term) for term in header["terms"])
+        terms = tuple(WeightUpdate.model_validate(term) for term in header["terms"])
         _check_shapes(terms, tensors)
         shifts = {int(z): float(shift) for z, shift in header["energy_shifts"].items()}
         return cls(terms, tensors, shifts)
 
 
-def _check_shapes(terms: tuple[Term, ...], tensors: Tensors) -> None:
+def _check_shapes(terms: tuple[WeightUpdate, ...], tensors: Tensors) -> None:
     expected = {name: shape for term in terms for name, shape in term.shapes().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if wrong := sorted(

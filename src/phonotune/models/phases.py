@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phonotune.models.relax import Relaxation, RelaxSettings, relax_batch
 from phonotune.models.remember import RememberingEvaluator, never
 from phonotune.physics.phonon.displacements import PhononPlan, analyse_forces, plan_displacements
+from phonotune.physics.relax import Relaxation, RelaxSettings, relax_batch
 from phonotune.physics.supercell import check_structure
 from phonotune.physics.symmetry import standard_primitive
 from phonotune.physics.transitions.branches import (

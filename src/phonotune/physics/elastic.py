@@ -18,7 +18,7 @@ from pymatgen.analysis.elasticity import ComplianceTensor, ElasticTensor, Strain
 from pymatgen.core import Structure, SymmOp
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from phonotune.physics.answers import require_answers
+from phonotune.physics.answer_checks import require_answers
 from phonotune.physics.phonon.displacements import (
     PhononPlan,
     gamma_force_constants,

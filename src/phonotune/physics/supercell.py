@@ -16,7 +16,7 @@ from pymatgen.core import Element, Lattice, Structure
 from pymatgen.util.coord import lattice_points_in_supercell
 
 from phonotune.errors import ConfigError, InputError, StructureError
-from phonotune.physics.exact import Exact, exact_structure
+from phonotune.physics.array_keys import Exact, exact_structure
 from phonotune.ports import FloatArray, IntArray
 from phonotune.schemas.base import Matrix3
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from phonotune.models.adapter import atomic_energies
 from phonotune.models.evaluate import readout_head
 from phonotune.models.graphs import Batch, Graph, GraphSpec, build_graph, collate
-from phonotune.models.terms import element_rows
+from phonotune.models.weight_updates import element_rows
 from phonotune.ports import FloatArray
 from phonotune.schemas.dataset import Frame
 

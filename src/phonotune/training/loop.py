@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from phonotune.errors import TrainingError
-from phonotune.models.terms import EffectiveWeights, Tensors
+from phonotune.models.weight_updates import EffectiveWeights, Tensors
 from phonotune.training.batches import FrameSet, LabelledBatch
 from phonotune.training.interruption import NEVER, Interruption
 from phonotune.training.losses import LossTerm, Tally, total_loss

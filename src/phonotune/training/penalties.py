@@ -14,7 +14,7 @@ import torch
 
 from phonotune.models.evaluate import readout_head
 from phonotune.models.graphs import Batch, GraphSpec, build_graph, collate
-from phonotune.models.terms import EffectiveWeights, Tensors, Term
+from phonotune.models.weight_updates import EffectiveWeights, Tensors, WeightUpdate
 from phonotune.physics.phonon.files import read_force_constants
 from phonotune.ports import FloatArray
 from phonotune.schemas.dataset import Frame
@@ -104,7 +104,7 @@ class HessianColumn:
 class Pull:
     """Half the squared change of the weights: L2-SP (Li, Grandvalet, Davoine, ICML 2018)."""
 
-    terms: Sequence[Term]
+    terms: Sequence[WeightUpdate]
     weight: float
 
     def __call__(self, tensors: Tensors, _: np.random.Generator) -> torch.Tensor:

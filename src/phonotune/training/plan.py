@@ -18,7 +18,7 @@ from phonotune.training.options import Options
 if TYPE_CHECKING:
     import torch
 
-    from phonotune.models.terms import Block, Term
+    from phonotune.models.weight_updates import Block, WeightUpdate
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class TuningPlan:
         The model whose weights the change starts from; None: the foundation, a change of zero.
     """
 
-    terms: tuple[Term, ...]
+    terms: tuple[WeightUpdate, ...]
     total: int
-    replay_head: tuple[Term, ...] = ()
+    replay_head: tuple[WeightUpdate, ...] = ()
     origin: torch.nn.Module | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -88,8 +88,8 @@ class TuningPlan:
 
 def plan_terms(
     blocks: Sequence[Block],
-    terms: Iterable[Term],
-    replay_head: Iterable[Term] = (),
+    terms: Iterable[WeightUpdate],
+    replay_head: Iterable[WeightUpdate] = (),
     origin: torch.nn.Module | None = None,
 ) -> TuningPlan:
     """Check terms and count what they move.
@@ -143,13 +143,13 @@ def full_change(
     ConfigError
         Nothing moves.
     """
-    from phonotune.models.terms import Term, weight_blocks
+    from phonotune.models.weight_updates import WeightUpdate, weight_blocks
 
     blocks = weight_blocks(model, elements)
     return plan_terms(
         blocks,
-        (Term(block=block) for block in blocks if moves(block.parameter)),
-        (Term(block=block) for block in blocks if replay_head(block.parameter)),
+        (WeightUpdate(block=block) for block in blocks if moves(block.parameter)),
+        (WeightUpdate(block=block) for block in blocks if replay_head(block.parameter)),
         origin,
     )
 
@@ -174,5 +174,5 @@ def _spaced(number: int) -> str:
     return f"{number:,}".replace(",", " ")
 
 
-def _count(terms: Iterable[Term]) -> int:
+def _count(terms: Iterable[WeightUpdate]) -> int:
     return sum(prod(shape) for term in terms for shape in term.shapes().values())

@@ -8,7 +8,7 @@ import torch
 from torch.func import functional_call
 
 from phonotune.models.graphs import Batch, fresh
-from phonotune.models.terms import Tensors
+from phonotune.models.weight_updates import Tensors
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from phonotune.errors import TrainingError
 from phonotune.models.evaluate import ModelEvaluator, choose_device, torch_dtype
 from phonotune.models.fast import accelerate
 from phonotune.models.memory import reuse_memory
-from phonotune.models.terms import EffectiveWeights, Tensors
+from phonotune.models.weight_updates import EffectiveWeights, Tensors
 from phonotune.schemas.dataset import Frame
 from phonotune.training.batches import FrameSet
 from phonotune.training.energies import (

@@ -14,7 +14,7 @@ from typing import Final
 import torch
 from safetensors.torch import load, save
 
-from phonotune.models.terms import Tensors, Term
+from phonotune.models.weight_updates import Tensors, WeightUpdate
 from phonotune.training.options import Options
 from phonotune.training.plan import TuningPlan
 from phonotune.training.schedule import best_epoch
@@ -165,7 +165,7 @@ def start_state(
 
 
 def _difference(
-    terms: Iterable[Term], origin: torch.nn.Module, base: torch.nn.Module
+    terms: Iterable[WeightUpdate], origin: torch.nn.Module, base: torch.nn.Module
 ) -> dict[str, torch.Tensor]:
     """Full changes that lead from the foundation to the origin."""
     return {

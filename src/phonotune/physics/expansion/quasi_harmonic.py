@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from pymatgen.core import Structure
 
 from phonotune.errors import ConfigError, PhonotuneError
-from phonotune.physics.answers import require_answers
+from phonotune.physics.answer_checks import require_answers
 from phonotune.physics.expansion.equation_of_state import EquationOfState
 from phonotune.physics.expansion.slack import acoustic_debye_temperature, slack_conductivity
 from phonotune.physics.expansion.thermodynamics import (

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from phonotune.errors import ConfigError, PhonotuneError
-from phonotune.physics.answers import require_answers
+from phonotune.physics.answer_checks import require_answers
 from phonotune.physics.phonon.cells import nac_params, to_phonopy, to_structure
 from phonotune.physics.phonon.displacements import (
     BornCharges,

@@ -16,7 +16,7 @@ from phonopy import Phonopy
 from pydantic import Field
 from pymatgen.core import Structure
 
-from phonotune.physics.answers import require_answers
+from phonotune.physics.answer_checks import require_answers
 from phonotune.physics.phonon.cells import (
     Rows3,
     as_identity,

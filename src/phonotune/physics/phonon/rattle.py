@@ -9,7 +9,7 @@ from phonopy.phonon.random_displacements import RandomDisplacements
 from pymatgen.core import Structure
 
 from phonotune.errors import StructureError
-from phonotune.physics.answers import require_answers
+from phonotune.physics.answer_checks import require_answers
 from phonotune.physics.phonon.cells import to_structure
 from phonotune.physics.phonon.displacements import PhononPlan, fit_force_constants
 

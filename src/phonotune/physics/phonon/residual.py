@@ -15,7 +15,7 @@ from phonopy import Phonopy
 from pymatgen.core import Structure
 
 from phonotune.errors import InputError
-from phonotune.physics.answers import require_answers
+from phonotune.physics.answer_checks import require_answers
 from phonotune.physics.phonon.cells import to_structure
 from phonotune.physics.phonon.displacements import (
     PhononPlan,

@@ -17,7 +17,7 @@ from phonopy.structure.cells import compute_all_sg_permutations
 from phonopy.structure.symmetry import Symmetry
 from scipy.spatial import cKDTree
 
-from phonotune.physics.exact import Exact
+from phonotune.physics.array_keys import Exact
 from phonotune.ports import FloatArray, IntArray
 
 

@@ -12,7 +12,7 @@ from pymatgen.core import Structure
 from symfc import Symfc
 from symfc.utils.utils import SymfcAtoms
 
-from phonotune.physics.exact import Exact, exact_structure
+from phonotune.physics.array_keys import Exact, exact_structure
 from phonotune.ports import FloatArray, IntArray
 
 

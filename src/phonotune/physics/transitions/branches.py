@@ -17,7 +17,7 @@ from pymatgen.core import Lattice, Structure
 from scipy.interpolate import CubicHermiteSpline
 
 from phonotune.errors import InputError
-from phonotune.physics.answers import require_answers
+from phonotune.physics.answer_checks import require_answers
 from phonotune.physics.phonon.displacements import PhononSettings
 from phonotune.physics.phonon.modes import Mode, displacement_pattern
 from phonotune.physics.supercell import (

@@ -13,7 +13,7 @@ from pymatgen.core import Structure
 from scipy import constants
 
 from phonotune.errors import ConfigError, InputError, unknown_name
-from phonotune.physics.answers import require_answers
+from phonotune.physics.answer_checks import require_answers
 from phonotune.physics.little_group import little_group
 from phonotune.physics.phonon.irreps import irrep_label
 from phonotune.physics.phonon.modes import (

@@ -45,14 +45,14 @@ class LoraOptions(Options):
 
 def plan(model: torch.nn.Module, elements: Iterable[int], options: LoraOptions) -> TuningPlan:
     """Move every weight that the elements use, through low-rank factors where these are smaller."""
-    from phonotune.models.terms import Term, low_rank, weight_blocks
+    from phonotune.models.weight_updates import WeightUpdate, low_rank, weight_blocks
 
     blocks = weight_blocks(model, elements)
     scale = 1.0 if options.alpha is None else options.alpha / options.rank
     return plan_terms(
         blocks,
         (
-            Term(block=block)
+            WeightUpdate(block=block)
             if _is_contraction(block.parameter)
             else low_rank(block, options.rank, scale)
             for block in blocks

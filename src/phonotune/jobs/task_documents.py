@@ -27,7 +27,7 @@ from phonotune.data.vasp import KILOBAR
 from phonotune.data.vasp_settings import protocol_of, settings_of, settings_text
 from phonotune.errors import LabelError
 from phonotune.jobs.label import read_vasp_run
-from phonotune.jobs.verification import VaspRun, convergence_fault
+from phonotune.jobs.vasp.verification import VaspRun, convergence_fault
 from phonotune.ports import FloatArray
 from phonotune.schemas.base import hash_json
 

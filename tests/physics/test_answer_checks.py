@@ -5,7 +5,7 @@ import pytest
 from pymatgen.core import Structure
 
 from phonotune.errors import LabelError
-from phonotune.physics.answers import require_answers
+from phonotune.physics.answer_checks import require_answers
 from phonotune.ports import Evaluation
 
 

@@ -7,8 +7,8 @@ from emmet.core.vasp.calculation import CalculationInput
 from pymatgen.io.vasp import Vasprun
 
 from phonotune.jobs.label import read_vasp_run
-from phonotune.jobs.protocol import LabelProtocol
-from phonotune.jobs.verification import (
+from phonotune.jobs.vasp.protocol import LabelProtocol
+from phonotune.jobs.vasp.verification import (
     VaspRun,
     convergence_fault,
     differences,

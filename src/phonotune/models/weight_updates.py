@@ -77,7 +77,7 @@ class Block(Part):
         return index.reshape(-1)
 
 
-class Term(Part):
+class WeightUpdate(Part):
     """The change of one block: a full Δ, or ``scale * A @ B`` of a given rank."""
 
     block: Block
@@ -116,11 +116,11 @@ class Term(Part):
         return self.scale * (tensors[f"{key}.A"] @ tensors[f"{key}.B"]).reshape(-1)
 
 
-def low_rank(block: Block, rank: int, scale: float = 1.0) -> Term:
+def low_rank(block: Block, rank: int, scale: float = 1.0) -> WeightUpdate:
     """Return a low-rank term, or a full Δ if that has no more numbers or the block is no matrix."""
     if block.matrix_shape is None or rank * sum(block.matrix_shape) >= prod(block.matrix_shape):
-        return Term(block=block)
-    return Term(block=block, rank=rank, scale=scale)
+        return WeightUpdate(block=block)
+    return WeightUpdate(block=block, rank=rank, scale=scale)
 
 
 def element_rows(model: torch.nn.Module, elements: Iterable[int]) -> tuple[int, ...]:
@@ -227,7 +227,7 @@ class EffectiveWeights:
     touched parameter stay bit-identical.
     """
 
-    def __init__(self, model: torch.nn.Module, terms: Iterable[Term]) -> None:
+    def __init__(self, model: torch.nn.Module, terms: Iterable[WeightUpdate]) -> None:
         ordered = sorted(terms, key=lambda t: (t.block.parameter, t.block.offset))
         self._groups = [
             (name, list(group))

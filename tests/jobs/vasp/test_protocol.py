@@ -8,10 +8,10 @@ from pydantic import ValidationError
 from pymatgen.core import SETTINGS, Lattice, Structure
 
 from phonotune.errors import ConfigError
-from phonotune.jobs.custody import MIXING
 from phonotune.jobs.label import LabelMaker
-from phonotune.jobs.protocol import PARALLEL, Custody, LabelProtocol
-from phonotune.jobs.verification import FREE
+from phonotune.jobs.vasp.error_handlers import MIXING
+from phonotune.jobs.vasp.protocol import PARALLEL, LabelProtocol, VaspMonitoring
+from phonotune.jobs.vasp.verification import FREE
 
 
 @pytest.fixture
@@ -89,7 +89,10 @@ def test_every_choice_is_in_the_hash(change):
 def test_what_no_label_depends_on_is_not_in_the_hash():
     parallel = {key.lower(): 4 for key in PARALLEL}
     assert LabelProtocol(user_incar_settings=parallel).hash == LabelProtocol().hash
-    assert LabelMaker(custody=Custody(polling_seconds=1)).protocol() == LabelMaker().protocol()
+    assert (
+        LabelMaker(monitoring=VaspMonitoring(polling_seconds=1)).protocol()
+        == LabelMaker().protocol()
+    )
 
 
 def test_the_hash_survives_serialisation():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from phonotune.physics.exact import Exact, exact_structure
+from phonotune.physics.array_keys import Exact, exact_structure
 from phonotune.physics.residual.basis import ForceConstantBasis
 
 

@@ -16,7 +16,7 @@ from phonotune.errors import PhonotuneError
 from phonotune.models.calculator import load_calculator
 from phonotune.models.committee import load_evaluator
 from phonotune.models.evaluate import ModelEvaluator
-from phonotune.models.relax import RelaxSettings, relax_batch
+from phonotune.physics.relax import RelaxSettings, relax_batch
 from phonotune.ports import Evaluation
 
 FMAX = 1e-3

@@ -16,8 +16,8 @@ from time import monotonic
 import pytest
 
 from phonotune.errors import InputError, PhonotuneError
-from phonotune.models import lease as module
-from phonotune.models.lease import Gpu, allowed_gpus, find_gpus, lease
+from phonotune.models import gpu_lock as module
+from phonotune.models.gpu_lock import Gpu, allowed_gpus, find_gpus, lease
 from phonotune.settings import get_settings
 
 ONE = [Gpu(0, "a")]
@@ -25,7 +25,7 @@ TWO = [Gpu(0, "a"), Gpu(1, "b")]
 
 HOLD = """
 import sys
-from phonotune.models.lease import Gpu, lease
+from phonotune.models.gpu_lock import Gpu, lease
 gpus = [Gpu(i, name) for i, name in enumerate(sys.argv[1].split(","))]
 with lease("training", gpus) as gpu:
     print(gpu.name, flush=True)

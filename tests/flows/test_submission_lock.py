@@ -7,8 +7,8 @@ import mongomock_ng
 import pytest
 
 from phonotune.errors import ConfigError, PhonotuneError
-from phonotune.flows import claims as module
-from phonotune.flows.claims import claimed
+from phonotune.flows import submission_lock as module
+from phonotune.flows.submission_lock import claimed
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from pymatgen.core import Structure
 
-from phonotune.jobs.protocol import PARALLEL, LabelProtocol
+from phonotune.jobs.vasp.protocol import PARALLEL, LabelProtocol
 
 STEPS_AND_MIXING: Final = frozenset(
     {"NELM", "NELMIN", "NELMDL", "AMIX", "BMIX", "AMIX_MAG", "BMIX_MAG", "AMIN", "IMIX", "MAXMIX"}

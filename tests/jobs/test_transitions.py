@@ -8,7 +8,7 @@ import pytest
 from jobflow import Flow, Maker, job
 from monty.json import MontyDecoder
 from pymatgen.core import Lattice, Structure
-from tests.models.test_relax import EmtEvaluator
+from tests.physics.test_relax import EmtEvaluator
 
 from phonotune.errors import ConfigError, InputError
 from phonotune.flows.local import run_flow

@@ -11,7 +11,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
-from tests.models.test_relax import EmtEvaluator
+from tests.physics.test_relax import EmtEvaluator
 
 from phonotune.models.calculator import load_calculator
 from phonotune.models.committee import load_evaluator

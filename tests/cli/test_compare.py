@@ -12,8 +12,8 @@ import pytest
 from pymatgen.core import Structure
 
 from phonotune.cli.documents import ELASTIC, PHONONS, write_document
+from phonotune.physics.committee_spread import with_spread
 from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
-from phonotune.physics.spread import with_spread
 from phonotune.schemas.base import Source
 from phonotune.schemas.elastic import ElasticDocument
 from phonotune.schemas.phonon import PhononDocument

@@ -17,7 +17,7 @@ from phonotune.cli.documents import (
     write_document,
 )
 from phonotune.errors import InputError
-from phonotune.physics.spread import spread_arrays, with_spread
+from phonotune.physics.committee_spread import spread_arrays, with_spread
 from phonotune.schemas.phonon import PhononDocument
 
 Make = Callable[..., PhononDocument]

@@ -19,8 +19,8 @@ from phonotune.models.adapter import Adapter, load_model, model_record
 from phonotune.models.committee import CommitteeEvaluator
 from phonotune.models.foundation import find_foundation
 from phonotune.models.weight_updates import WeightUpdate, weight_blocks
+from phonotune.physics.committee_spread import spread_arrays
 from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
-from phonotune.physics.spread import spread_arrays
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
 from phonotune.schemas.elastic import ElasticDocument

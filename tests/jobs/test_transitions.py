@@ -8,7 +8,6 @@ import pytest
 from jobflow import Flow, Maker, job
 from monty.json import MontyDecoder
 from pymatgen.core import Lattice, Structure
-from tests.physics.test_relax import EmtEvaluator
 
 from phonotune.errors import ConfigError, InputError
 from phonotune.flows.local import run_flow
@@ -23,6 +22,7 @@ from phonotune.physics.transitions.labels import with_labels
 from phonotune.schemas.base import Source
 from phonotune.schemas.transition import TransitionDocument
 from phonotune.store import open_store
+from tests.physics.test_relax import EmtEvaluator
 
 SMALL = TransitionSettings(
     max_depth=0, relax_root=False, phonon=PhononSettings(min_length=5.0, mesh_density=10.0)

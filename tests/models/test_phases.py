@@ -11,7 +11,6 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
-from tests.physics.test_relax import EmtEvaluator
 
 from phonotune.models.calculator import load_calculator
 from phonotune.models.committee import load_evaluator
@@ -21,6 +20,7 @@ from phonotune.physics.transitions.branches import TransitionSettings
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
 from phonotune.schemas.transition import TransitionDocument
+from tests.physics.test_relax import EmtEvaluator
 
 SOURCE = Source(role="reference", evaluator="emt")
 SAME_ENERGY = 0.1

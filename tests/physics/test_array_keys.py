@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from phonotune.physics.array_keys import Exact, exact_structure
+from phonotune.physics.array_keys import ArrayKey, structure_key
 from phonotune.physics.residual.basis import ForceConstantBasis
 
 
@@ -15,7 +15,7 @@ def salt() -> Structure:
 
 
 def test_equal_structures_are_one_key() -> None:
-    assert {exact_structure(salt()), exact_structure(salt())} == {exact_structure(salt())}
+    assert {structure_key(salt()), structure_key(salt())} == {structure_key(salt())}
 
 
 @pytest.mark.parametrize(
@@ -28,12 +28,12 @@ def test_equal_structures_are_one_key() -> None:
     ids=["last bit of the cell", "last bit of a position", "element"],
 )
 def test_the_last_bit_and_an_element_make_another_key(other: Structure) -> None:
-    assert exact_structure(other) != exact_structure(salt())
+    assert structure_key(other) != structure_key(salt())
 
 
 def test_shape_and_type_belong_to_the_key() -> None:
     ones = np.ones(4)
-    keys = {Exact.of(0, a) for a in (ones, ones.reshape(2, 2), ones.astype(np.float32), None)}
+    keys = {ArrayKey.of(0, a) for a in (ones, ones.reshape(2, 2), ones.astype(np.float32), None)}
     assert len(keys) == 4
 
 

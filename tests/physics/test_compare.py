@@ -7,6 +7,7 @@ import pytest
 from pymatgen.core import Structure
 
 from phonotune.errors import InputError
+from phonotune.physics.committee_spread import with_spread
 from phonotune.physics.compare import PropertySet, compare
 from phonotune.physics.deviations import dos_error, imaginary_confusion, phase_deviations
 from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
@@ -15,7 +16,6 @@ from phonotune.physics.phonon.displacements import (
     analyse_forces,
     plan_displacements,
 )
-from phonotune.physics.spread import with_spread
 from phonotune.physics.transitions.phases import PhaseMatch
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 
-from phonotune.physics.spread import spread_arrays, with_spread
+from phonotune.physics.committee_spread import spread_arrays, with_spread
 from phonotune.report.bundle import MaterialReport
 from phonotune.report.figures import material_sections
 from phonotune.report.plots import (

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from phonotune.errors import InputError
-from phonotune.physics.spread import with_spread
+from phonotune.physics.committee_spread import with_spread
 from phonotune.report.bundle import MaterialReport, bundle_documents
 from phonotune.report.html import formula_markup, render_report
 

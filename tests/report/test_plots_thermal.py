@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from phonotune.physics.spread import with_spread
+from phonotune.physics.committee_spread import with_spread
 from phonotune.report.plots_thermal import counted_modes, plot_conductivity, plot_quasi_harmonic
 from phonotune.report.style import NARROW, WIDE
 from phonotune.report.svg import figure_svg

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from phonotune.physics.spread import with_spread
+from phonotune.physics.committee_spread import with_spread
 from phonotune.report.bundle import MaterialReport
 from phonotune.report.tables import (
     elastic_table,

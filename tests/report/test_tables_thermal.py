@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from phonotune.physics.spread import with_spread
+from phonotune.physics.committee_spread import with_spread
 from phonotune.report.tables import Table
 from phonotune.report.tables_thermal import conductivity_table, expansion_table
 from tests.report.builders import conductivity_document, quasi_harmonic_document

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from pymatgen.core import Structure
 
 from phonotune.errors import PhonotuneError
-from phonotune.physics.spread import with_spread
+from phonotune.physics.committee_spread import with_spread
 from phonotune.ports import Answers, Evaluator
 from phonotune.schemas.base import PropertyDocument
 

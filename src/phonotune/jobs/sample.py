@@ -12,10 +12,10 @@ from pymatgen.core import Structure
 from phonotune.errors import ConfigError
 from phonotune.jobs.base import role_job
 from phonotune.jobs.property import Model, resumed_evaluator
-from phonotune.physics.cubic import cubic_supercell_matrix
+from phonotune.physics.cubic_supercell import cubic_supercell_matrix
 from phonotune.physics.phonon.cells import as_identity, primitive_cell
 from phonotune.physics.phonon.displacements import PhononSettings, plan_displacements
-from phonotune.physics.phonon.rattle import ThermalDisplacements
+from phonotune.physics.phonon.thermal_displacements import ThermalDisplacements
 from phonotune.physics.relax import Relaxation, RelaxSettings, relax_batch
 from phonotune.physics.residual.mirrored import pairs_suffice
 from phonotune.physics.supercell import make_supercell, supercell_matrix

@@ -1,7 +1,8 @@
-"""Arrays and structures as keys of a cache: equal when every bit of them is."""
+"""Keys of a cache for what has no hash of its own: arrays and structures, equal when every bit is."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -12,35 +13,35 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Exact(Generic[T]):
-    """A value that is hashed and compared by its numbers alone, for :func:`functools.lru_cache`.
+class ArrayKey(Generic[T]):
+    """A value that :func:`functools.lru_cache` hashes and compares by its key alone.
 
     Attributes
     ----------
-    numbers
-        Bytes of every array that the value is made of.
+    key
+        What makes the value what it is, e.g. the bytes of its arrays.
     value
-        What a function works with; it must not be changed.
+        What the cached function works with; it must not be changed.
     """
 
-    numbers: tuple[bytes, ...]
+    key: Hashable
     value: T = field(compare=False)
 
     @classmethod
-    def of(cls, value: T, *arrays: Any) -> Exact[T]:
-        """Return a value with the arrays that make it what it is; None is an array of its own."""
-        return cls(tuple(_bytes(array) for array in arrays), value)
+    def of(cls, value: T, *arrays: Any) -> ArrayKey[T]:
+        """Return a value whose key is type, shape and bytes of its arrays; None counts as one."""
+        key = []
+        for array in arrays:
+            if array is None:
+                key.append(b"none")
+            else:
+                numbers = np.ascontiguousarray(array)
+                key.append(f"{numbers.dtype.str}{numbers.shape}".encode() + numbers.tobytes())
+        return cls(tuple(key), value)
 
 
-def exact_structure(structure: Structure) -> Exact[Structure]:
-    """Return a structure as a key: cell, fractional positions and elements, no site properties."""
-    return Exact.of(
+def structure_key(structure: Structure) -> ArrayKey[Structure]:
+    """Return a structure keyed by cell, fractional positions and elements; site properties do not count."""
+    return ArrayKey.of(
         structure, structure.lattice.matrix, structure.frac_coords, structure.atomic_numbers
     )
-
-
-def _bytes(array: Any) -> bytes:
-    if array is None:
-        return b"none"
-    numbers = np.ascontiguousarray(array)
-    return f"{numbers.dtype.str}{numbers.shape}".encode() + numbers.tobytes()

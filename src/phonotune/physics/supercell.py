@@ -16,7 +16,7 @@ from pymatgen.core import Element, Lattice, Structure
 from pymatgen.util.coord import lattice_points_in_supercell
 
 from phonotune.errors import ConfigError, InputError, StructureError
-from phonotune.physics.array_keys import Exact, exact_structure
+from phonotune.physics.array_keys import ArrayKey, structure_key
 from phonotune.ports import FloatArray, IntArray
 from phonotune.schemas.base import Matrix3
 
@@ -83,12 +83,12 @@ def supercell_matrix(
     max_atoms
         Most atoms in the supercell; a structure that is larger by itself is not repeated.
     """
-    return _smallest(exact_structure(structure), min_length, max_atoms)
+    return _smallest(structure_key(structure), min_length, max_atoms)
 
 
 @lru_cache(maxsize=32)
-def _smallest(exact: Exact[Structure], min_length: float, max_atoms: int) -> Matrix3:
-    structure = exact.value
+def _smallest(key: ArrayKey[Structure], min_length: float, max_atoms: int) -> Matrix3:
+    structure = key.value
     candidates = _candidates(structure, min_length, max_atoms)
     cells = candidates @ structure.lattice.matrix
     images = np.linalg.norm(np.einsum("nk,ckx->cnx", _NEIGHBOURS, cells), axis=2).min(axis=1)

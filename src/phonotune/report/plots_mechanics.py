@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from phonotune.physics.spread import spread_arrays
+from phonotune.physics.committee_spread import spread_arrays
 from phonotune.physics.wells.fit import WellFit
 from phonotune.physics.wells.levels import sampled_potential
 from phonotune.ports import FloatArray

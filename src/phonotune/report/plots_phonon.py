@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from phonotune.errors import InputError
+from phonotune.physics.committee_spread import spread_arrays
 from phonotune.physics.phonon.document import primitive_of
-from phonotune.physics.spread import spread_arrays
 from phonotune.ports import FloatArray
 from phonotune.report.error_bars import shade
 from phonotune.report.style import (

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from phonotune.physics.spread import spread_arrays
+from phonotune.physics.committee_spread import spread_arrays
 from phonotune.ports import FloatArray
 from phonotune.report.error_bars import shade
 from phonotune.report.style import (

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from phonotune.physics.spread import spread_arrays
+from phonotune.physics.committee_spread import spread_arrays
 from phonotune.report.bundle import MaterialReport
 from phonotune.report.plots_mechanics import constant_label, distinct_constants, lowest_energy
 from phonotune.schemas.base import PropertyDocument

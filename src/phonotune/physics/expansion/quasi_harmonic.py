@@ -21,7 +21,6 @@ from phonotune.physics.expansion.thermodynamics import (
     mode_heat_capacities,
     static_minimum,
 )
-from phonotune.physics.ions import free_displacements, keep_symmetry
 from phonotune.physics.phonon.displacements import (
     BornCharges,
     PhononPlan,
@@ -30,6 +29,7 @@ from phonotune.physics.phonon.displacements import (
 )
 from phonotune.physics.phonon.volumes import VolumePhonons, mode_gruneisen, phonons_at_volumes
 from phonotune.physics.supercell import check_structure, formula_units, supercell_matrix
+from phonotune.physics.symmetry import free_displacements, keep_symmetry
 from phonotune.ports import Answers, Evaluation, FloatArray
 from phonotune.schemas.base import Part, Source, structure_hash
 from phonotune.schemas.blob import Blob

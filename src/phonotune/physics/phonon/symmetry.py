@@ -17,7 +17,7 @@ from phonopy.structure.cells import compute_all_sg_permutations
 from phonopy.structure.symmetry import Symmetry
 from scipy.spatial import cKDTree
 
-from phonotune.physics.array_keys import Exact
+from phonotune.physics.array_keys import ArrayKey
 from phonotune.ports import FloatArray, IntArray
 
 
@@ -60,14 +60,14 @@ class QuickPhonopy(Phonopy):  # type: ignore[misc]
     def _search_symmetry(self) -> None:
         cell, s2p_map = self._supercell, self._primitive.s2p_map
         arrays = (cell.cell, cell.scaled_positions, cell.numbers, cell.magnetic_moments, s2p_map)
-        exact = Exact.of((cell, s2p_map), *arrays)
-        self._symmetry = _symmetry_of(exact, self._symprec, self._is_symmetry)
+        key = ArrayKey.of((cell, s2p_map), *arrays)
+        self._symmetry = _symmetry_of(key, self._symprec, self._is_symmetry)
 
 
 @lru_cache(maxsize=8)
-def _symmetry_of(exact: Exact[Any], symprec: float, is_symmetry: bool) -> SupercellSymmetry:
+def _symmetry_of(key: ArrayKey[Any], symprec: float, is_symmetry: bool) -> SupercellSymmetry:
     """Return the symmetry of a supercell, searched for once: every model's phonons ask for the same."""
-    cell, s2p_map = exact.value
+    cell, s2p_map = key.value
     return SupercellSymmetry(cell, symprec, is_symmetry, s2p_map=s2p_map)
 
 

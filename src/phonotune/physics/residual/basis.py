@@ -12,7 +12,7 @@ from pymatgen.core import Structure
 from symfc import Symfc
 from symfc.utils.utils import SymfcAtoms
 
-from phonotune.physics.array_keys import Exact, exact_structure
+from phonotune.physics.array_keys import ArrayKey, structure_key
 from phonotune.ports import FloatArray, IntArray
 
 
@@ -57,7 +57,7 @@ class ForceConstantBasis:
         """
         names = ("rotations", "translations")
         arrays = [None if operations is None else operations[name] for name in names]
-        return _basis(exact_structure(supercell), Exact.of(operations, *arrays), symprec)
+        return _basis(structure_key(supercell), ArrayKey.of(operations, *arrays), symprec)
 
     @classmethod
     def _find(
@@ -173,7 +173,7 @@ class ForceConstantBasis:
 
 @lru_cache(maxsize=1)
 def _basis(
-    supercell: Exact[Structure], operations: Exact[dict[str, Any] | None], symprec: float
+    supercell: ArrayKey[Structure], operations: ArrayKey[dict[str, Any] | None], symprec: float
 ) -> ForceConstantBasis:
     """Return a basis that is found once: every model of a crystal asks for the same."""
     return ForceConstantBasis._find(supercell.value, operations.value, symprec)

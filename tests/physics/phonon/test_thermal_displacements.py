@@ -8,7 +8,7 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import LabelError, StructureError
 from phonotune.physics.phonon.displacements import PhononPlan, PhononSettings, plan_displacements
-from phonotune.physics.phonon.rattle import ThermalDisplacements
+from phonotune.physics.phonon.thermal_displacements import ThermalDisplacements
 from phonotune.ports import Evaluation
 
 SPRING = 2.0

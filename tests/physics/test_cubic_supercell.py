@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from phonotune.physics.cubic import cubic_supercell_matrix, distortion
+from phonotune.physics.cubic_supercell import cubic_supercell_matrix, distortion
 from phonotune.physics.supercell import supercell_matrix
 
 CRYSTALS = {

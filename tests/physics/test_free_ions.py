@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from phonotune.physics.ions import free_displacements, keep_symmetry
+from phonotune.physics.symmetry import free_displacements, keep_symmetry
 
 ROCKSALT = Structure.from_spacegroup(
     "Fm-3m", Lattice.cubic(5.6), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]

@@ -1,4 +1,4 @@
-# make demo: a fresh machine to a report. make test: everything that CI checks.
+# make demo: a fresh machine to a report. make test: lint and the daily tests. make test-all: everything that CI checks.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -14,7 +14,7 @@ else
 CONSTRAINTS := constraints.txt
 endif
 
-.PHONY: install dev demo test lint bench docs clean
+.PHONY: install dev demo test test-slow test-all lint bench docs clean
 
 install: $(VENV)/.installed
 dev: $(VENV)/.dev
@@ -44,9 +44,25 @@ lint: dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# One thread a process and two processes: small tensors gain nothing from more threads.
+# One thread per process and two processes: small tensors gain nothing from more threads. COVERAGE=1 measures branch
+# coverage, which is judged after both tiers: what only a slow test runs is covered too.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+DAILY  := not slow and not slurm
+ifdef COVERAGE
+COVER  := --cov --cov-report=
+JUDGED := --cov --cov-append --cov-report=term --cov-fail-under=95
+endif
+
 test: dev lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=85 $(PYTEST_ARGS)
+	$(PYTEST) --dist worksteal -m '$(DAILY)' $(COVER) $(PYTEST_ARGS)
+
+# The tests of a cluster share one Slurm, so they stay on one of the two processes (loadgroup).
+test-slow: dev
+	$(PYTEST) --dist loadgroup -m 'not ($(DAILY))' $(JUDGED) $(PYTEST_ARGS)
+
+test-all:
+	$(MAKE) test COVERAGE=1
+	$(MAKE) test-slow COVERAGE=1
 
 # Equitrain and mace_run_train get an environment of their own, with the same torch.
 $(PEERS)/.installed: constraints.txt | $(VENV)/.installed

@@ -24,6 +24,7 @@ from phonotune.store import BLOB_STORE, ResultStore
 
 pytestmark = [
     pytest.mark.slurm,
+    pytest.mark.xdist_group("cluster"),
     pytest.mark.filterwarnings("ignore:POTCAR data with symbol:UserWarning"),
     pytest.mark.filterwarnings("ignore:No POTCAR file with matching TITEL:UserWarning"),
     pytest.mark.filterwarnings("ignore:Float overflow:UserWarning"),

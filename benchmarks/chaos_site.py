@@ -18,7 +18,7 @@ from pymatgen.core import Lattice, Structure
 from phonotune.flows.pipeline import PhonotuneMaker
 from phonotune.flows.profile_files import Site, write_profile
 from phonotune.physics.elastic import ElasticSettings
-from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.wells.double_well import WellSettings
 from phonotune.sampling.rattle import RattleSettings

@@ -18,11 +18,8 @@ from phonotune.jobs.sample import RattleMaker, TrajectoryMaker, trajectory_pool
 from phonotune.models.committee import load_evaluator
 from phonotune.models.remember import RememberingEvaluator
 from phonotune.physics.compare import PropertySet, compare
-from phonotune.physics.phonon.displacements import (
-    PhononSettings,
-    analyse_forces,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings, relax_batch
 from phonotune.ports import Evaluator
 from phonotune.sampling.pool import Pool

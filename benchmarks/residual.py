@@ -29,8 +29,9 @@ from resumable import Result, run_all
 from phonotune.data.assemble import assemble_given
 from phonotune.models.committee import load_evaluator
 from phonotune.physics.compare import PropertySet, compare
-from phonotune.physics.phonon.displacements import PhononSettings, plan_displacements
+from phonotune.physics.phonon.displacements import plan_displacements
 from phonotune.physics.phonon.residual import CORRECTED, SYMFC, analyse_residual, plan_residual
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.supercell import make_supercell
 from phonotune.sampling.rattle import RattleSettings, small_rattles
 from phonotune.schemas.dataset import Frame

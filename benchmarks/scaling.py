@@ -21,7 +21,8 @@ import numpy as np
 from common import FOUNDATION, ROOT, markdown
 from pymatgen.core import Lattice, Structure
 
-from phonotune.physics.phonon.displacements import PhononSettings, plan_displacements
+from phonotune.physics.phonon.displacements import plan_displacements
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.report.style import GRID, TUNED, UNTUNED, WIDE, dress, legend_above, new_figure
 
 FIGURE: Final = ROOT / "docs" / "_static" / "scaling.svg"

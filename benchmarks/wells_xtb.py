@@ -16,11 +16,8 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 from xtb import GFN1
 
-from phonotune.physics.phonon.displacements import (
-    PhononSettings,
-    analyse_forces,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.supercell import lattice_translations
 from phonotune.physics.wells.double_well import WellSettings, analyse_well, plan_well
 from phonotune.ports import Evaluation

@@ -20,7 +20,7 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune import PhononMaker
 from phonotune.jobs.phonon_flow import PhononFlowMaker
-from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.phonon.settings import PhononSettings
 
 LOADER = {"@module": "phonotune.models.calculator", "@callable": "load_calculator"}
 

@@ -18,12 +18,9 @@ from phonotune.data.structures import read_structure
 from phonotune.models.adapter import load_model
 from phonotune.models.evaluate import ModelEvaluator
 from phonotune.physics.compare import PropertySet, compare
-from phonotune.physics.phonon.displacements import (
-    PhononSettings,
-    analyse_forces,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
 from phonotune.physics.phonon.files import read_phonopy_yaml
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.report.plots import plot_bands_and_dos, save_png
 from phonotune.schemas.base import Source
 from phonotune.schemas.phonon import PhononDocument

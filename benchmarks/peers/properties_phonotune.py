@@ -19,11 +19,8 @@ from phonotune import ElasticMaker, PhononMaker
 from phonotune.flows.local import run_flow
 from phonotune.models.committee import load_evaluator
 from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
-from phonotune.physics.phonon.displacements import (
-    PhononSettings,
-    analyse_forces,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings, relax_batch
 
 RELAX = RelaxSettings(fmax=1e-4)

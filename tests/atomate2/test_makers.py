@@ -15,8 +15,8 @@ from pymatgen.core import Lattice, Structure
 from phonotune.jobs.elastic import ElasticMaker
 from phonotune.jobs.phonon import PhononMaker
 from phonotune.models.calculator import load_calculator
-from phonotune.physics.phonon.displacements import PhononSettings
 from phonotune.physics.phonon.files import full_force_constants
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
 
 LOADER = {"@module": "phonotune.models.calculator", "@callable": "load_calculator"}

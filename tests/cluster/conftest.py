@@ -21,7 +21,7 @@ from phonotune.flows.pipeline import PhonotuneMaker
 from phonotune.flows.profile_files import Site, write_profile
 from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
 from phonotune.physics.elastic import ElasticSettings
-from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.wells.double_well import WellSettings
 from phonotune.sampling.rattle import RattleSettings

@@ -10,6 +10,7 @@ MOVED = {
     "phonotune.jobs.custody": ("ElectronicConvergence", "FatalMessage", "FrozenRun"),
     "phonotune.jobs.foreign": ("TaskFramesMaker", "TaskSettings", "frames_from_tasks"),
     "phonotune.models.relax": ("RelaxSettings",),
+    "phonotune.physics.phonon.displacements": ("PhononSettings",),
 }
 
 

@@ -9,7 +9,7 @@ from monty.json import MontyDecoder, MontyEncoder
 from phonotune.errors import ConfigError
 from phonotune.flows.local import run_flow
 from phonotune.flows.pipeline import PhonotuneMaker
-from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
 from phonotune.sampling.rattle import RattleSettings
 from phonotune.sampling.select import SelectSettings

@@ -13,7 +13,7 @@ from phonotune import ConductivityMaker
 from phonotune.errors import InputError
 from phonotune.models.committee import load_evaluator
 from phonotune.physics.phonon.conductivity import ConductivitySettings, analyse_third_order
-from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.schemas.base import Source
 from phonotune.schemas.phonon import BornCharges
 from tests.physics.conftest import silicon_potential

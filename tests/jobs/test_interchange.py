@@ -11,15 +11,11 @@ from pymatgen.core import Lattice, Structure
 from phonotune.errors import InputError
 from phonotune.jobs.interchange import from_emmet, to_emmet
 from phonotune.models.committee import load_evaluator
-from phonotune.physics.phonon.displacements import (
-    BornCharges,
-    PhononSettings,
-    analyse_forces,
-    born_of,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
+from phonotune.physics.phonon.document import born_of
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.schemas.base import Source
-from phonotune.schemas.phonon import PhononDocument
+from phonotune.schemas.phonon import BornCharges, PhononDocument
 
 SETTINGS = PhononSettings(
     supercell_matrix=((1, 0, 0), (0, 1, 0), (0, 0, 1)), mesh_density=15.0, max_temperature=300.0

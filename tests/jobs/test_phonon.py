@@ -12,7 +12,7 @@ from phonotune.errors import ConfigError, InputError
 from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.phonon import PhononMaker
 from phonotune.models.committee import load_evaluator
-from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings, relax_batch
 from phonotune.schemas.base import structure_hash
 from phonotune.schemas.phonon import BornCharges, PhononDocument

@@ -25,7 +25,7 @@ from phonotune.physics.expansion.quasi_harmonic import (
     analyse_volumes,
     plan_volumes,
 )
-from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.phonon.volumes import phonons_at_volumes
 from phonotune.physics.relax import RelaxSettings
 from phonotune.ports import Evaluation

@@ -11,7 +11,7 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import ConfigError
 from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
-from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.supercell import make_supercell, supercell_matrix
 from phonotune.sampling.rattle import RattleSettings

@@ -16,7 +16,7 @@ from phonotune.jobs.labellers import find_labeller
 from phonotune.jobs.transitions import TransitionMaker
 from phonotune.models import phases
 from phonotune.models.phases import grow_tree
-from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.transitions.branches import TransitionSettings
 from phonotune.physics.transitions.labels import with_labels
 from phonotune.schemas.base import Source

@@ -15,7 +15,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from phonotune.models.calculator import load_calculator
 from phonotune.models.committee import load_evaluator
 from phonotune.models.phases import checkpoint_path, grow_tree, resume_tree
-from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.transitions.branches import TransitionSettings
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source

@@ -17,11 +17,8 @@ from matscipy.calculators.manybody.explicit_forms.stillinger_weber import (
 from numpy.typing import NDArray
 from pymatgen.core import Lattice, Structure
 
-from phonotune.physics.phonon.displacements import (
-    PhononSettings,
-    analyse_forces,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
 from phonotune.schemas.phonon import PhononDocument

@@ -9,11 +9,8 @@ from pymatgen.core import Structure
 from phonotune.errors import InputError
 from phonotune.physics.committee_spread import deviation, spread_arrays, with_spread
 from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
-from phonotune.physics.phonon.displacements import (
-    PhononSettings,
-    analyse_forces,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.wells.double_well import WellSettings, analyse_well, plan_well
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import PropertyDocument, Source

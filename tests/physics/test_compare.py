@@ -11,11 +11,8 @@ from phonotune.physics.committee_spread import with_spread
 from phonotune.physics.compare import PropertySet, compare
 from phonotune.physics.deviations import dos_error, imaginary_confusion, phase_deviations
 from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
-from phonotune.physics.phonon.displacements import (
-    PhononSettings,
-    analyse_forces,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.transitions.phases import PhaseMatch
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source

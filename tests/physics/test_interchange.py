@@ -5,14 +5,10 @@ import pytest
 from pymatgen.core import Structure
 
 from phonotune.physics.interchange import to_pymatgen
-from phonotune.physics.phonon.displacements import (
-    BornCharges,
-    PhononSettings,
-    analyse_forces,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.schemas.base import Source
-from phonotune.schemas.phonon import PhononDocument
+from phonotune.schemas.phonon import BornCharges, PhononDocument
 from tests.physics.conftest import HARMONIC
 
 

@@ -10,12 +10,9 @@ import pytest
 
 from phonotune.physics.compare import PropertySet, compare
 from phonotune.physics.phonon.cells import to_structure
-from phonotune.physics.phonon.displacements import (
-    PhononSettings,
-    analyse_forces,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
 from phonotune.physics.phonon.files import read_born, read_phonopy_yaml
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
 

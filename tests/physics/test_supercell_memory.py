@@ -7,7 +7,8 @@ import pytest
 from pymatgen.core import Structure
 
 from phonotune.errors import InputError
-from phonotune.physics.phonon.displacements import PhononSettings, plan_displacements
+from phonotune.physics.phonon.displacements import plan_displacements
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.supercell import as_matrix
 from phonotune.physics.supercell_memory import available_memory, check_memory, estimate_memory
 

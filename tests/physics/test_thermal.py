@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import constants
 
-from phonotune.physics.phonon.displacements import phonopy_of
+from phonotune.physics.phonon.document import phonopy_of
 from phonotune.physics.thermal import thermal_curves
 from phonotune.schemas.phonon import PhononDocument
 

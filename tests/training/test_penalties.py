@@ -4,12 +4,9 @@ import torch
 
 from phonotune.models.evaluate import ModelEvaluator
 from phonotune.models.fast import FastMACE, accelerate
-from phonotune.physics.phonon.displacements import (
-    PhononSettings,
-    analyse_forces,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
 from phonotune.physics.phonon.files import read_force_constants, write_phonopy_files
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.schemas.base import Source
 from phonotune.training.config import parse_overrides
 from phonotune.training.losses import huber

@@ -117,8 +117,8 @@ def _reference(path: Path, models: list[PropertySet]) -> PropertySet:
     if path.is_dir() or not path.exists():
         return read_properties(path)
     from phonotune.physics.compare import PropertySet
-    from phonotune.physics.phonon.displacements import PhononSettings
     from phonotune.physics.phonon.files import read_phonopy_yaml
+    from phonotune.physics.phonon.settings import PhononSettings
     from phonotune.schemas.base import Source
 
     phonons = next((model.phonon for model in models if model.phonon is not None), None)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from phonotune.cli.console import Session
     from phonotune.models.committee import AnyEvaluator
-    from phonotune.physics.phonon.displacements import PhononSettings
+    from phonotune.physics.phonon.settings import PhononSettings
     from phonotune.schemas.base import Source
     from phonotune.schemas.phonon import PhononDocument
 

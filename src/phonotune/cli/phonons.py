@@ -99,7 +99,7 @@ def phonons(
         matrix, rows = parse_supercell(supercell), parse_primitive(primitive)
         check_output_folder(output)
         from phonotune.cli.evaluating import compute_phonons, load_task
-        from phonotune.physics.phonon.displacements import PhononSettings
+        from phonotune.physics.phonon.settings import PhononSettings
 
         crystal, evaluator, source = load_task(structure, model)
         settings = PhononSettings(supercell_matrix=matrix, primitive_matrix=rows)

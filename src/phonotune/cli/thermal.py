@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from phonotune.cli.console import Session
     from phonotune.models.committee import AnyEvaluator
-    from phonotune.physics.phonon.displacements import PhononSettings
+    from phonotune.physics.phonon.settings import PhononSettings
     from phonotune.schemas.base import Source
     from phonotune.schemas.phonon import BornCharges
     from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
@@ -144,8 +144,8 @@ def _load(
     structure: Path, model: str, phonons: dict[str, Any], born: Path | None, out: Session
 ) -> Task:
     from phonotune.cli.evaluating import load_task
-    from phonotune.physics.phonon.displacements import PhononSettings
     from phonotune.physics.phonon.files import read_born
+    from phonotune.physics.phonon.settings import PhononSettings
 
     crystal, evaluator, source = load_task(structure, model)
     charges = None if born is None else read_born(born, crystal)

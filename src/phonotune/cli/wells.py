@@ -85,7 +85,7 @@ def double_well(
         check_output_folder(output)
         from phonotune.cli.evaluating import compute_phonons, load_task
         from phonotune.jobs.analysis import evaluate_and_analyse
-        from phonotune.physics.phonon.displacements import PhononSettings
+        from phonotune.physics.phonon.settings import PhononSettings
         from phonotune.physics.wells.double_well import analyse_well, plan_well
         from phonotune.report.plots import plot_well, save_png
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pymatgen.core import Lattice, Structure
 
 from phonotune.flows.pipeline import PhonotuneMaker
-from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.sampling.rattle import RattleSettings
 
 

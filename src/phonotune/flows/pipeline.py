@@ -22,7 +22,7 @@ from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
 from phonotune.jobs.wells import DoubleWellMaker
 from phonotune.models.adapter import find_model
 from phonotune.physics.elastic import ElasticSettings
-from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.residual.matching import ResidualSettings
 from phonotune.physics.wells.double_well import WellSettings

@@ -10,8 +10,9 @@ from emmet.core.phonon import PhononBS, PhononBSDOSDoc, PhononDOS, PhononMethod
 
 from phonotune.errors import InputError
 from phonotune.physics.interchange import to_pymatgen
-from phonotune.physics.phonon.displacements import PhononSettings, born_of
+from phonotune.physics.phonon.document import born_of
 from phonotune.physics.phonon.files import document_of_constants, full_force_constants
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.supercell import as_matrix, formula_units
 from phonotune.schemas.base import Source
 from phonotune.schemas.phonon import BornCharges, PhononDocument

@@ -11,12 +11,9 @@ from pymatgen.core import Structure
 from phonotune.errors import ConfigError
 from phonotune.jobs.base import role_job
 from phonotune.jobs.property import Model, PropertyMaker
-from phonotune.physics.phonon.displacements import (
-    PhononPlan,
-    PhononSettings,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import PhononPlan, plan_displacements
 from phonotune.physics.phonon.residual import ResidualPlan, analyse_residual, plan_residual
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.residual.matching import ResidualSettings
 from phonotune.ports import Answers
 from phonotune.schemas.base import Source

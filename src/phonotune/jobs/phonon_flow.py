@@ -20,7 +20,7 @@ from phonotune.jobs.phonon import PhononMaker
 from phonotune.jobs.property import Model
 from phonotune.physics.interchange import to_pymatgen
 from phonotune.physics.phonon.cells import primitive_cell
-from phonotune.physics.phonon.displacements import born_of
+from phonotune.physics.phonon.document import born_of
 from phonotune.physics.phonon.files import PARAMS_FILE, full_force_constants, write_phonopy_files
 from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.supercell import as_matrix, formula_units

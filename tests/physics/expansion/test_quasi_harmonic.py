@@ -17,7 +17,7 @@ from phonotune.physics.expansion.quasi_harmonic import (
     analyse_volumes,
     plan_volumes,
 )
-from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
 from phonotune.schemas.thermal import QuasiHarmonicDocument

@@ -7,11 +7,8 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import InputError
 from phonotune.physics.phonon.cells import check_born, resolve_primitive, to_phonopy
-from phonotune.physics.phonon.displacements import (
-    PhononSettings,
-    analyse_forces,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.schemas.base import Source
 from phonotune.schemas.phonon import BornCharges
 from tests.physics.conftest import HARMONIC

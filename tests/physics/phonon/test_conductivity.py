@@ -19,7 +19,7 @@ from phonotune.physics.phonon.conductivity import (
     analyse_third_order,
     plan_third_order,
 )
-from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
 from phonotune.schemas.thermal import ConductivityDocument

@@ -7,18 +7,17 @@ from scipy.spatial.transform import Rotation
 
 from phonotune.errors import InputError, LabelError
 from phonotune.physics.phonon.displacements import (
-    BornCharges,
-    PhononSettings,
     analyse_forces,
     gamma_force_constants,
-    phonopy_of,
     plan_displacements,
     plan_gamma_displacements,
 )
+from phonotune.physics.phonon.document import phonopy_of
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.supercell import as_matrix
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
-from phonotune.schemas.phonon import PhononDocument
+from phonotune.schemas.phonon import BornCharges, PhononDocument
 from tests.physics.conftest import RocksaltWell, emt, silicon_potential
 
 STABLE = RocksaltWell(curvature=2.0, quartic=0.0)

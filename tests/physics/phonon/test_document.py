@@ -5,17 +5,11 @@ import pytest
 from pymatgen.core import Structure
 
 from phonotune.errors import InputError
-from phonotune.physics.phonon.displacements import (
-    BornCharges,
-    PhononSettings,
-    analyse_forces,
-    born_of,
-    on_mesh,
-    phonopy_of,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
+from phonotune.physics.phonon.document import born_of, on_mesh, phonopy_of
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.schemas.base import Source
-from phonotune.schemas.phonon import PhononDocument
+from phonotune.schemas.phonon import BornCharges, PhononDocument
 from tests.physics.conftest import HARMONIC, emt
 
 GAS_CONSTANT = 8.314462618

@@ -9,16 +9,12 @@ from phonopy.file_IO import read_force_constants_hdf5
 from pymatgen.core import Structure
 
 from phonotune.errors import FramesError, InputError
-from phonotune.physics.phonon.displacements import (
-    BornCharges,
-    PhononSettings,
-    analyse_forces,
-    phonopy_of,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
+from phonotune.physics.phonon.document import phonopy_of
 from phonotune.physics.phonon.files import read_born, read_phonopy_yaml, write_phonopy_files
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.schemas.base import Source
-from phonotune.schemas.phonon import PhononDocument
+from phonotune.schemas.phonon import BornCharges, PhononDocument
 from tests.physics.conftest import RocksaltWell
 
 

@@ -5,18 +5,15 @@ import pytest
 from phonopy.phonon.spectrum import TetrahedronDOSAccumulator
 from pymatgen.core import Lattice, Structure
 
-from phonotune.physics.phonon.displacements import (
-    PhononSettings,
-    analyse_forces,
-    phonopy_of,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
+from phonotune.physics.phonon.document import phonopy_of
 from phonotune.physics.phonon.mesh import (
     MOST_DOUBLINGS,
     converged_mesh,
     densities_of_states,
     mesh_numbers,
 )
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.supercell import as_matrix
 from phonotune.schemas.base import Source
 from phonotune.schemas.phonon import PhononDocument

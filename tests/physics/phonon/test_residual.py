@@ -12,7 +12,6 @@ from pymatgen.core import Lattice, Structure
 from phonotune.errors import FramesError, InputError, LabelError
 from phonotune.physics.phonon.displacements import (
     PhononPlan,
-    PhononSettings,
     analyse_forces,
     fit_force_constants,
     plan_displacements,
@@ -23,6 +22,7 @@ from phonotune.physics.phonon.residual import (
     plan_residual,
     residual_variant,
 )
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.residual.matching import ResidualSettings
 from phonotune.physics.supercell import as_matrix, make_supercell
 from phonotune.ports import Evaluation

@@ -7,7 +7,8 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import LabelError, StructureError
-from phonotune.physics.phonon.displacements import PhononPlan, PhononSettings, plan_displacements
+from phonotune.physics.phonon.displacements import PhononPlan, plan_displacements
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.phonon.thermal_displacements import ThermalDisplacements
 from phonotune.ports import Evaluation
 

@@ -8,7 +8,8 @@ from phonopy import PhonopyGruneisen
 from pymatgen.core import Lattice, Structure
 
 from phonotune.physics.expansion.equation_of_state import VolumeFit
-from phonotune.physics.phonon.displacements import PhononPlan, PhononSettings, plan_displacements
+from phonotune.physics.phonon.displacements import PhononPlan, plan_displacements
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.phonon.volumes import VolumePhonons, mode_gruneisen, phonons_at_volumes
 from tests.physics.conftest import silicon_potential
 

@@ -11,11 +11,8 @@ from phonopy.harmonic.force_constants import compact_fc_to_full_fc
 from pymatgen.core import Lattice, Structure
 
 from phonotune.physics.phonon.cells import to_structure
-from phonotune.physics.phonon.displacements import (
-    PhononSettings,
-    fit_force_constants,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import fit_force_constants, plan_displacements
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.residual.basis import ForceConstantBasis, site_forces
 from phonotune.physics.residual.ridge import least_squares
 from phonotune.physics.supercell import as_matrix

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import LabelError
-from phonotune.physics.phonon.displacements import PhononSettings
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.transitions import branches
 from phonotune.physics.transitions.branches import (
     Start,

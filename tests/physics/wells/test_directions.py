@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pymatgen.core import Lattice, Structure
 
 from phonotune.physics.little_group import little_group, translation_phases
-from phonotune.physics.phonon.displacements import PhononSettings
 from phonotune.physics.phonon.files import read_phonopy_yaml
 from phonotune.physics.phonon.modes import Mode, ModeSpace, displacement_pattern, mode_space
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.supercell import commensurate_matrix, formula_units, make_supercell
 from phonotune.physics.wells.directions import (
     direction_label,

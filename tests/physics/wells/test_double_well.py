@@ -8,11 +8,8 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import ConfigError, InputError, LabelError
-from phonotune.physics.phonon.displacements import (
-    PhononSettings,
-    analyse_forces,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.wells import double_well
 from phonotune.physics.wells.double_well import (
     WellSettings,

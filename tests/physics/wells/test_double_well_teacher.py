@@ -9,11 +9,8 @@ from scipy.interpolate import CubicHermiteSpline
 
 from phonotune.models.adapter import find_model
 from phonotune.models.committee import load_evaluator
-from phonotune.physics.phonon.displacements import (
-    PhononSettings,
-    analyse_forces,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.wells.double_well import WellSettings, analyse_well, plan_well
 from phonotune.ports import Evaluator
 from phonotune.schemas.base import Source

@@ -21,18 +21,15 @@ from phonotune.physics.expansion.thermodynamics import (
     mode_heat_capacities,
     static_minimum,
 )
-from phonotune.physics.phonon.displacements import (
-    BornCharges,
-    PhononPlan,
-    PhononSettings,
-    plan_displacements,
-)
+from phonotune.physics.phonon.displacements import PhononPlan, plan_displacements
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.phonon.volumes import VolumePhonons, mode_gruneisen, phonons_at_volumes
 from phonotune.physics.supercell import check_structure, formula_units, supercell_matrix
 from phonotune.physics.symmetry import free_displacements, keep_symmetry
 from phonotune.ports import Answers, Evaluation, FloatArray
 from phonotune.schemas.base import Part, Source, structure_hash
 from phonotune.schemas.blob import Blob
+from phonotune.schemas.phonon import BornCharges
 from phonotune.schemas.thermal import Ions, QuasiHarmonicDocument, QuasiHarmonicPoint
 from phonotune.units import Dimensionless
 

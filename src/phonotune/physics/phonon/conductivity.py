@@ -18,17 +18,17 @@ from phonotune.errors import ConfigError, PhonotuneError
 from phonotune.physics.answer_checks import require_answers
 from phonotune.physics.phonon.cells import nac_params, to_phonopy, to_structure
 from phonotune.physics.phonon.displacements import (
-    BornCharges,
     PhononPlan,
-    PhononSettings,
     fit_force_constants,
     plan_displacements,
 )
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.phonon.spectrum import commensurate_points, mesh_numbers, without_acoustic
 from phonotune.physics.supercell import supercell_matrix
 from phonotune.ports import Answers, Evaluation, FloatArray
 from phonotune.schemas.base import Matrix3, Part, Source, structure_hash
 from phonotune.schemas.blob import Blob
+from phonotune.schemas.phonon import BornCharges
 from phonotune.schemas.thermal import ConductivityDocument
 from phonotune.units import Angstrom, Dimensionless, Kelvin
 

@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 from phonopy import Phonopy
-from pydantic import Field
 from pymatgen.core import Structure
 
 from phonotune.physics.answer_checks import require_answers
@@ -26,67 +25,15 @@ from phonotune.physics.phonon.cells import (
     resolve_primitive,
     to_structure,
 )
-from phonotune.physics.phonon.document import (
-    analyse_force_constants,
-    born_of,
-    on_mesh,
-    phonopy_of,
-)
+from phonotune.physics.phonon.document import analyse_force_constants
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.supercell import check_structure, supercell_matrix
 from phonotune.physics.supercell_memory import check_memory
 from phonotune.ports import Answers, FloatArray, IntArray
-from phonotune.schemas.base import Matrix3, Part, Source
+from phonotune.schemas.base import Matrix3, Source
 from phonotune.schemas.phonon import BornCharges, PhononDocument
-from phonotune.units import Angstrom, Kelvin, TeraHertz
-
-__all__ = [
-    "BornCharges",
-    "PhononPlan",
-    "PhononSettings",
-    "analyse_force_constants",
-    "analyse_forces",
-    "born_of",
-    "fit_force_constants",
-    "gamma_force_constants",
-    "on_mesh",
-    "phonopy_of",
-    "plan_displacements",
-    "plan_gamma_displacements",
-]
 
 _SUM_RULE_ROUNDS: Final[int] = 3
-
-
-class PhononSettings(Part):
-    """How phonons are computed; the same for the reference and for every model."""
-
-    supercell_matrix: Matrix3 | None = Field(
-        default=None, description="rows are supercell vectors; None chooses one by min_length"
-    )
-    min_length: Angstrom = Field(
-        default=10.0, gt=0, description="shortest distance between periodic images"
-    )
-    max_atoms: int = Field(default=300, gt=0, description="most atoms in a chosen supercell")
-    primitive_matrix: Rows3 | None = Field(
-        default=None,
-        description="rows are primitive vectors in units of the cell vectors; None finds them",
-    )
-    displacement: Angstrom = Field(default=0.01, gt=0)
-    symprec: Angstrom = Field(default=1e-5, gt=0, description="symmetry tolerance")
-    imaginary_threshold: TeraHertz = Field(
-        default=-0.1, le=0, description="a mode below this counts as imaginary"
-    )
-    mesh_density: Angstrom = Field(
-        default=50.0,
-        gt=0,
-        description="mesh points per 1/Å of reciprocal vector (no 2π), at least",
-    )
-    mesh_tolerance: TeraHertz = Field(
-        default=0.05,
-        gt=0,
-        description="the mesh is doubled until the zone's mean frequency changes by less",
-    )
-    max_temperature: Kelvin = Field(default=1000.0, gt=0)
 
 
 @dataclass(frozen=True, eq=False)

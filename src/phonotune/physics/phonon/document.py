@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from phonopy import Phonopy
@@ -17,6 +17,7 @@ from phonotune.physics.phonon.cells import (
     nac_params,
     to_structure,
 )
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.phonon.spectrum import (
     Spectrum,
     compute_spectrum,
@@ -35,9 +36,6 @@ from phonotune.schemas.phonon import (
     PhononDocument,
     ThermalPoint,
 )
-
-if TYPE_CHECKING:
-    from phonotune.physics.phonon.displacements import PhononSettings
 
 _TEMPERATURE_STEP: Final[float] = 10.0
 

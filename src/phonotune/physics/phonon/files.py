@@ -27,11 +27,8 @@ from phonotune.physics.phonon.cells import (
     to_phonopy,
     to_structure,
 )
-from phonotune.physics.phonon.displacements import (
-    PhononSettings,
-    analyse_force_constants,
-    phonopy_of,
-)
+from phonotune.physics.phonon.document import analyse_force_constants, phonopy_of
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.supercell import as_matrix
 from phonotune.ports import FloatArray
 from phonotune.schemas.base import Matrix3, Source

@@ -10,7 +10,7 @@ from pymatgen.core import Structure
 
 from phonotune.errors import InputError
 from phonotune.physics.phonon.cells import to_structure
-from phonotune.physics.phonon.displacements import phonopy_of
+from phonotune.physics.phonon.document import phonopy_of
 from phonotune.physics.phonon.spectrum import is_gamma, without_acoustic
 from phonotune.ports import FloatArray
 from phonotune.schemas.phonon import PhononDocument

@@ -17,15 +17,9 @@ from pymatgen.core import Structure
 from phonotune.errors import InputError
 from phonotune.physics.answer_checks import require_answers
 from phonotune.physics.phonon.cells import to_structure
-from phonotune.physics.phonon.displacements import (
-    PhononPlan,
-    PhononSettings,
-    analyse_force_constants,
-    analyse_forces,
-    born_of,
-    fit_force_constants,
-    phonopy_of,
-)
+from phonotune.physics.phonon.displacements import PhononPlan, analyse_forces, fit_force_constants
+from phonotune.physics.phonon.document import analyse_force_constants, born_of, phonopy_of
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.phonon.spectrum import without_acoustic
 from phonotune.physics.residual.basis import ForceConstantBasis, site_forces
 from phonotune.physics.residual.matching import (

@@ -10,7 +10,7 @@ import numpy as np
 from phonopy import Phonopy
 
 from phonotune.physics.phonon.cells import nac_params
-from phonotune.physics.phonon.displacements import BornCharges, PhononPlan, fit_force_constants
+from phonotune.physics.phonon.displacements import PhononPlan, fit_force_constants
 from phonotune.physics.phonon.spectrum import (
     commensurate_points,
     mesh_numbers,
@@ -18,6 +18,7 @@ from phonotune.physics.phonon.spectrum import (
 )
 from phonotune.physics.thermal import CUTOFF
 from phonotune.ports import FloatArray
+from phonotune.schemas.phonon import BornCharges
 
 _DEGENERATE: Final[float] = 1e-3
 """Frequencies closer than this (THz) share their space in perturbation theory."""

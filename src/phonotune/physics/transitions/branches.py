@@ -18,8 +18,8 @@ from scipy.interpolate import CubicHermiteSpline
 
 from phonotune.errors import InputError
 from phonotune.physics.answer_checks import require_answers
-from phonotune.physics.phonon.displacements import PhononSettings
 from phonotune.physics.phonon.modes import Mode, displacement_pattern
+from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.supercell import (
     commensurate_matrix,
     displaced,

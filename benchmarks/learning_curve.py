@@ -20,7 +20,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from resumable import Result, run_all, values
 
-from phonotune.report.bundle import STRATEGY_ORDER
 from phonotune.report.style import MUTED, TEXT, WIDE, Look, dress, legend_above, looks, new_figure
 from phonotune.schemas.base import Source
 from phonotune.training.strategies import STRATEGIES
@@ -44,13 +43,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "learning_curve.jsonl")
     parser.add_argument("--figure", type=Path, default=FIGURE)
     given = parser.parse_args()
-    given.strategies = given.strategies or sorted(STRATEGIES, key=_place)
+    given.strategies = given.strategies or list(STRATEGIES)
     return given
-
-
-def _place(strategy: str) -> tuple[int, str]:
-    known = strategy in STRATEGY_ORDER
-    return (STRATEGY_ORDER.index(strategy) if known else len(STRATEGY_ORDER), strategy)
 
 
 def experiments(given: argparse.Namespace) -> list[Experiment]:

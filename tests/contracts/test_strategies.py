@@ -1,21 +1,30 @@
 """Laws over all strategies: what a fine-tuning may and may not change."""
 
 import copy
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
+from pydantic import Field
 from pymatgen.core import Lattice, Structure
+from typer.testing import CliRunner
 
+from phonotune.cli.app import app
+from phonotune.errors import ConfigError
 from phonotune.models.adapter import load_model, merge, read_adapters
 from phonotune.models.architecture import build_mace, fresh_like
 from phonotune.models.evaluate import ModelEvaluator, torch_dtype
 from phonotune.models.weight_updates import EffectiveWeights, weight_blocks
+from phonotune.report.bundle import source_order
+from phonotune.schemas.base import Source
 from phonotune.schemas.dataset import DatasetDocument, Frame, pack_frames
 from phonotune.schemas.training import FoundationRecord
 from phonotune.training.batches import FrameSet
-from phonotune.training.config import parse_overrides
+from phonotune.training.config import FineTuneConfig, build_config, parse_overrides
 from phonotune.training.finetune import finetune
+from phonotune.training.options import Options
+from phonotune.training.plan import Strategy, full_change
 from phonotune.training.prediction import predict
 from phonotune.training.strategies import STRATEGIES, find_strategy
 
@@ -191,3 +200,56 @@ def test_scratch_starts_from_a_fresh_model_whatever_the_foundation_weighs(
         values = block.values(merged.get_parameter(block.parameter))
         expected = block.values(fresh.get_parameter(block.parameter))
         torch.testing.assert_close(values, expected, atol=EXACT, rtol=0)
+
+
+class ToyOptions(Options):
+    """Options of a strategy that only this test knows."""
+
+    strategy: Literal["toy"] = "toy"
+    max_epochs: int = 3
+    lr: float = 0.01
+    blocks: str = Field(default="readouts", description="what moves")
+
+
+def plan_toy(model, elements, options):
+    return full_change(model, elements, lambda name: name.startswith(options.blocks))
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """Add a strategy as its file and its line in the registry would."""
+    monkeypatch.setitem(STRATEGIES, "toy", Strategy("only what it says", ToyOptions, plan_toy))
+    return "toy"
+
+
+def test_a_registered_strategy_is_configured_stored_and_routed_by_its_options(toy):
+    config = parse_overrides(toy, ["blocks=products", "loss.forces=3", "lora.rank=2"], ["lora"])
+    assert (config.root.blocks, config.root.loss.forces) == ("products", 3.0)
+    assert build_config(toy, {"blocks": "products", "loss": {"forces": 3}}) == config
+    assert FineTuneConfig.model_validate(config.resolved()) == config
+    with pytest.raises(ConfigError, match=r"'block'\. Did you mean 'blocks'"):
+        build_config(toy, {"block": "products"})
+
+
+def test_a_registered_strategy_stands_in_help_and_reports(toy):
+    text = " ".join(CliRunner().invoke(app, ["finetune", "--help"]).output.split())
+    assert "toy: only what it says" in text.replace("│ │ ", "")
+    assert "toy: blocks" in text.replace("│ │ ", "")
+    ranks = [
+        source_order(Source(role=role, evaluator="mini"))[0]
+        for role in ("reference", "untuned", *STRATEGIES, "another")
+    ]
+    assert ranks == sorted(set(ranks))
+
+
+def test_a_registered_strategy_trains_and_leaves_the_rest_alone(
+    foundation, dataset, toy, monkeypatch
+):
+    monkeypatch.setattr("phonotune.training.finetune.load_foundation", load(foundation))
+    document = finetune(dataset, RECORD, build_config(toy), "cpu")
+    assert document.model.strategy == toy
+    losses = document.history.arrays()["loss"]
+    assert losses[-1] < losses[0]
+    changed = {term.block.parameter for term in adapter_of(document).terms}
+    assert changed
+    assert all(name.startswith("readouts.") for name in changed)

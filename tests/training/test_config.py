@@ -7,7 +7,7 @@ from monty.json import MontyDecoder, MontyEncoder
 from pydantic import ValidationError
 
 from phonotune.errors import ConfigError
-from phonotune.training.config import FineTuneConfig, parse_overrides
+from phonotune.training.config import FineTuneConfig, build_config, parse_overrides
 from phonotune.training.strategies import STRATEGIES
 
 
@@ -52,7 +52,7 @@ def test_an_unknown_strategy_is_refused_with_the_list():
         ("loss.forces=-1", "loss.forces=-1 is not allowed"),
         ("lr=fast", "lr=fast is not allowed"),
         ("loss=3", "Unknown key 'loss'"),
-        ("rank", "no KEY=VALUE"),
+        ("rank", "is not KEY=VALUE"),
     ],
 )
 def test_a_wrong_value_names_its_key(override, message):
@@ -129,3 +129,20 @@ def test_low_rank_factors_have_no_decay_of_the_weights():
 def test_every_recipe_of_a_strategy_is_valid(strategy):
     for recipe in STRATEGIES[strategy].options.RECIPES:
         assert parse_overrides(strategy, [f"recipe={recipe}"]).root.recipe == recipe
+
+
+def test_a_mapping_is_read_with_its_types_nested_or_with_dots():
+    nested = build_config("lora", {"rank": 8, "loss": {"forces": 10}, "clip_norm": None})
+    assert nested == build_config("lora", {"rank": 8, "loss.forces": 10.0, "clip_norm": None})
+    assert nested == parse_overrides("lora", ["rank=8", "loss.forces=10", "clip_norm=none"])
+    with pytest.raises(ConfigError, match="Unknown key 'loss'"):
+        build_config("lora", {"loss": 3})
+    with pytest.raises(ConfigError, match=r"loss.forces=-1 is not allowed"):
+        build_config("lora", {"loss": {"forces": -1}})
+
+
+def test_a_config_without_a_strategy_is_refused_with_the_list():
+    with pytest.raises(ValidationError, match="strategy is missing; it is one of delta, equitrain"):
+        FineTuneConfig.model_validate({"max_epochs": 3})
+    with pytest.raises(ConfigError, match="Did you mean 'lora'"):
+        FineTuneConfig(strategy="loar")

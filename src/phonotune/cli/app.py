@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from phonotune.cli import (
     archive,
@@ -37,7 +37,7 @@ from phonotune.cli import (
     wells,
 )
 from phonotune.cli.console import USAGE_ERROR, print_error
-from phonotune.cli.options import SupercellCommand, flowing
+from phonotune.cli.options import StrategyCommand, SupercellCommand, flowing
 
 PIPELINE, CLUSTER, PIECES, RESULTS, SETUP = (
     "The whole pipeline",
@@ -99,15 +99,19 @@ def root(
     """
 
 
-def _add(name: str, function: Callable[..., None], panel: str, *, supercell: bool = False) -> None:
-    grammar = SupercellCommand if supercell else None
-    app.command(name, cls=grammar, help=flowing(function), rich_help_panel=panel)(function)
+def _add(
+    name: str,
+    function: Callable[..., None],
+    panel: str,
+    command: type[TyperCommand] | None = None,
+) -> None:
+    app.command(name, cls=command, help=flowing(function), rich_help_panel=panel)(function)
 
 
 _add("demo", demo.demo, PIPELINE)
-_add("run", run.run, PIPELINE)
+_add("run", run.run, PIPELINE, StrategyCommand)
 _add("campaign", campaign.campaign, PIPELINE)
-_add("submit", submit.submit, CLUSTER)
+_add("submit", submit.submit, CLUSTER, StrategyCommand)
 _add("status", status.status, CLUSTER)
 _add("retry", status.retry, CLUSTER)
 _add("cancel", status.cancel, CLUSTER)
@@ -116,12 +120,12 @@ _add("sample", sample.sample, PIECES)
 _add("label", label.label, PIECES)
 _add("import", importing.import_labels, PIECES)
 app.add_typer(dataset.app, name="dataset", rich_help_panel=PIECES)
-_add("finetune", finetune.finetune, PIECES)
+_add("finetune", finetune.finetune, PIECES, StrategyCommand)
 _add("merge", merge.merge, PIECES)
-_add("phonons", phonons.phonons, PIECES, supercell=True)
-_add("thermal", thermal.thermal, PIECES, supercell=True)
+_add("phonons", phonons.phonons, PIECES, SupercellCommand)
+_add("thermal", thermal.thermal, PIECES, SupercellCommand)
 _add("elastic", elastic.elastic, PIECES)
-_add("double-well", wells.double_well, PIECES, supercell=True)
+_add("double-well", wells.double_well, PIECES, SupercellCommand)
 _add("transitions", transitions.transitions, PIECES)
 _add("compare", compare.compare, RESULTS)
 _add("results", results.results, RESULTS)

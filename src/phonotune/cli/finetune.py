@@ -44,8 +44,7 @@ def finetune(
         str,
         typer.Option(
             metavar="NAME",
-            help="What moves: lora (low-rank change of every layer), delta or transfer (every weight), "
-            "equitrain (early layers), freeze, multihead (with replay), scratch.",
+            help="What moves. {summaries}.",
             show_default=False,
         ),
     ],
@@ -55,9 +54,7 @@ def finetune(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Change one setting; repeatable: max_epochs, lr, weight_decay, batch_size, rank, seed, "
-            "dtype, recipe, committee, loss.forces, replay.file, hessian.file ... "
-            "(a wrong key lists them all).",
+            help="Change one setting; repeatable. Keys: {keys}.",
             show_default=False,
         ),
     ] = None,

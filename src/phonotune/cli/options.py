@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
 from phonotune.errors import ConfigError, InputError
 
@@ -140,7 +140,7 @@ Strategies = Annotated[
     typer.Option(
         "--strategy",
         metavar="NAME",
-        help="Fine-tuning strategy, one model each; repeatable. Default: lora.",
+        help="Fine-tuning strategy, one model each; repeatable: {strategies}. Default: lora.",
         show_default=False,
     ),
 ]
@@ -180,6 +180,29 @@ class SupercellCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments after joining the integers of ``--supercell``."""
         return super().parse_args(ctx, join_integers(args, "--supercell"))
+
+
+class StrategyCommand(TyperCommand):
+    """A command whose help is filled from the registry of strategies, which only help reads."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help with ``{strategies}``, ``{summaries}`` and ``{keys}`` filled in."""
+        from phonotune.training.config import describe_keys
+        from phonotune.training.strategies import STRATEGIES
+
+        filling = {
+            "{strategies}": ", ".join(STRATEGIES),
+            "{summaries}": "; ".join(f"{name}: {row.summary}" for name, row in STRATEGIES.items()),
+            "{keys}": describe_keys(),
+        }
+        options = [p for p in self.params if isinstance(p, TyperOption)]
+        templates = [option.help for option in options]
+        for option in options:
+            for placeholder, content in filling.items():
+                option.help = (option.help or "").replace(placeholder, content)
+        super().format_help(ctx, formatter)
+        for option, template in zip(options, templates, strict=True):
+            option.help = template
 
 
 def parse_supercell(text: str | None) -> Matrix3 | None:

@@ -18,16 +18,8 @@ from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocumen
 from phonotune.schemas.training import TrainingDocument
 from phonotune.schemas.transition import TransitionDocument
 from phonotune.schemas.wells import WellDocument
+from phonotune.training.strategies import STRATEGIES
 
-STRATEGY_ORDER: Final = (
-    "lora",
-    "equitrain",
-    "delta",
-    "transfer",
-    "multihead",
-    "freeze",
-    "scratch",
-)
 UNTUNED: Final = "untuned"
 _D = TypeVar("_D", bound=Document)
 _P = TypeVar("_P", bound=PropertyDocument)
@@ -106,11 +98,11 @@ class MaterialReport:
 
 
 def source_order(source: Source) -> tuple[int, str, str, str]:
-    """Return the sort key: reference, untuned, known strategies, then other roles by name.
+    """Return the sort key: reference, untuned, strategies as registered, then other roles by name.
 
     A model with residual force constants follows the model itself.
     """
-    ranks = {"reference": 0, UNTUNED: 1} | {s: i + 2 for i, s in enumerate(STRATEGY_ORDER)}
+    ranks = {"reference": 0, UNTUNED: 1} | {s: i + 2 for i, s in enumerate(STRATEGIES)}
     rank = ranks.get(source.role.removesuffix(CORRECTED), len(ranks))
     return rank, source.role, source.evaluator, source.model_id or ""
 

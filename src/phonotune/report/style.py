@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from phonotune.physics.phonon.residual import CORRECTED
-from phonotune.report.bundle import STRATEGY_ORDER
 from phonotune.schemas.base import Source
+from phonotune.training.strategies import STRATEGIES
 
 INK: Final = "#1c2026"
 MUTED: Final = "#69707b"
@@ -90,8 +90,8 @@ def _look(role: str, taken: set[int]) -> Look:
         return Look(UNTUNED, (0, (3, 1.6)), 1.2, 2.5, "s")
     n_looks = len(TUNED) * len(_DASHES)
     strategy = role.removesuffix(CORRECTED)
-    known = strategy in STRATEGY_ORDER
-    index = STRATEGY_ORDER.index(strategy) if known else crc32(role.encode()) % n_looks
+    known = strategy in STRATEGIES
+    index = list(STRATEGIES).index(strategy) if known else crc32(role.encode()) % n_looks
     while index in taken and len(taken) < n_looks:
         index = (index + 1) % n_looks
     taken.add(index)

@@ -1,33 +1,23 @@
-"""The configuration of a fine-tuning: the strategies' options, a union tagged by ``strategy``."""
+"""The configuration of a fine-tuning: the options of one strategy, chosen by its name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, ClassVar, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    RootModel,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+)
 
 from phonotune.errors import ConfigError, unknown_name
 from phonotune.schemas.base import PlainContent
+from phonotune.training.options import Options
 from phonotune.training.strategies import STRATEGIES, find_strategy
-from phonotune.training.strategies.delta import DeltaOptions
-from phonotune.training.strategies.equitrain import EquitrainOptions
-from phonotune.training.strategies.freeze import FreezeOptions
-from phonotune.training.strategies.lora import LoraOptions
-from phonotune.training.strategies.multihead import MultiheadOptions
-from phonotune.training.strategies.scratch import ScratchOptions
-from phonotune.training.strategies.transfer import TransferOptions
-
-AnyOptions = Annotated[
-    ScratchOptions
-    | TransferOptions
-    | FreezeOptions
-    | MultiheadOptions
-    | EquitrainOptions
-    | DeltaOptions
-    | LoraOptions,
-    Field(discriminator="strategy"),
-]
 
 SYNONYMS: Final = {
     "learning_rate": "lr",
@@ -38,15 +28,25 @@ SYNONYMS: Final = {
 """What users of other tools type, by our key."""
 
 
-class FineTuneConfig(RootModel[AnyOptions]):
+class FineTuneConfig(RootModel[SerializeAsAny[Options]]):
     """Options of one strategy, e.g. ``FineTuneConfig(strategy="lora", rank=8)``.
 
-    ``config.root`` holds the strategy's options; missing keys take the strategy's defaults.
+    ``config.root`` holds the strategy's options; missing keys take the strategy's defaults. A
+    strategy that the registry does not know raises ConfigError.
     """
 
     model_config = ConfigDict(frozen=True)
 
     as_dict: ClassVar[Any] = PlainContent()
+
+    @field_validator("root", mode="plain")
+    @classmethod
+    def _options_of_the_strategy(cls, given: Any) -> Options:
+        if isinstance(given, Options):
+            return given
+        if not isinstance(given, Mapping) or "strategy" not in given:
+            raise ValueError(f"strategy is missing; it is one of {', '.join(sorted(STRATEGIES))}")
+        return find_strategy(given["strategy"]).options.model_validate(given)
 
     @property
     def strategy(self) -> str:
@@ -58,10 +58,54 @@ class FineTuneConfig(RootModel[AnyOptions]):
         return self.root.model_dump(mode="json")
 
 
+def build_config(strategy: str, options: Mapping[str, Any] | None = None) -> FineTuneConfig:
+    """Build a configuration from a strategy's name and its options.
+
+    Parameters
+    ----------
+    strategy
+        Name of the strategy.
+    options
+        Value by key, nested or with dots: ``{"rank": 8, "loss": {"forces": 10}}`` and
+        ``{"rank": 8, "loss.forces": 10}`` are the same. What is left out has the strategy's default.
+
+    Raises
+    ------
+    ConfigError
+        An unknown strategy or key (with the nearest one), or a value that is not allowed.
+    """
+    fields = find_strategy(strategy).options
+    allowed = option_keys(fields)
+    values: dict[str, Any] = {"strategy": strategy}
+    for key, value in _flat(options or {}):
+        if key not in allowed:
+            if (meant := SYNONYMS.get(key)) in allowed:
+                listed = ", ".join(sorted(allowed))
+                raise ConfigError(
+                    f"Unknown key {key!r}. Did you mean {meant!r}? Allowed: {listed}."
+                )
+            raise unknown_name("key", key, allowed)
+        *groups, name = key.split(".")
+        inner = values
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[name] = value
+    try:
+        return FineTuneConfig(fields.model_validate(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if not key:
+            message = first["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"{message}. Change the settings.") from error
+        wanted = first["msg"].removeprefix("Input should be ").partition(",")[0]
+        raise ConfigError(f"{key}={first['input']} is not allowed: it must be {wanted}.") from error
+
+
 def parse_overrides(
     strategy: str, overrides: Sequence[str] = (), beside: Sequence[str] = ()
 ) -> FineTuneConfig:
-    """Build a configuration from a strategy's name and ``key=value`` texts.
+    """Build a configuration from a strategy's name and the ``KEY=VALUE`` texts of a command line.
 
     Parameters
     ----------
@@ -76,71 +120,49 @@ def parse_overrides(
     Raises
     ------
     ConfigError
-        An unknown strategy or key (with the nearest one), a key of a strategy that does not run,
-        or a value that is not allowed.
+        As :func:`build_config`; a key of a strategy that does not run.
     """
-    options = find_strategy(strategy).options
-    allowed = list(_keys(options))
-    values: dict[str, Any] = {"strategy": strategy}
+    options: dict[str, str | None] = {}
     for override in overrides:
         key, separator, text = (part.strip() for part in override.partition("="))
         if not separator:
-            raise ConfigError(f"Override {override!r} is no KEY=VALUE, for example max_epochs=50.")
+            raise ConfigError(f"Override {override!r} is not KEY=VALUE, for example max_epochs=50.")
         prefix, _, rest = key.partition(".")
         if prefix in STRATEGIES and prefix != strategy:
             if prefix not in beside:
-                raise _not_run(key, prefix, strategy, beside)
+                running = ", ".join(dict.fromkeys((strategy, *beside)))
+                raise ConfigError(
+                    f"{key!r} is for the strategy {prefix!r}, which does not run here ({running} "
+                    "does). Add the strategy or leave the key out."
+                )
             continue
-        key = rest if prefix == strategy else key
-        if key not in allowed:
-            raise _unknown_key(key, allowed)
-        _put(values, key.split("."), None if text.lower() == "none" else text)
-    try:
-        return FineTuneConfig.model_validate(values)
-    except ValidationError as error:
-        raise _config_error(error) from error
+        options[rest if prefix == strategy else key] = None if text.lower() == "none" else text
+    return build_config(strategy, options)
 
 
-def option_keys(strategy: str) -> tuple[str, ...]:
-    """Return every key that ``--set`` takes for a strategy, nested ones with dots."""
-    return tuple(_keys(find_strategy(strategy).options))
-
-
-def _keys(options: type[BaseModel], prefix: str = "") -> Iterable[str]:
+def option_keys(options: type[BaseModel], prefix: str = "") -> tuple[str, ...]:
+    """Return every key of a strategy's options, nested ones with dots: what ``--set`` takes."""
+    keys: list[str] = []
     for name, field in options.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _keys(field.annotation, f"{prefix}{name}.")
+            keys.extend(option_keys(field.annotation, f"{prefix}{name}."))
         elif name != "strategy":
-            yield prefix + name
+            keys.append(prefix + name)
+    return tuple(keys)
 
 
-def _unknown_key(key: str, allowed: Sequence[str]) -> ConfigError:
-    if (meant := SYNONYMS.get(key)) in allowed:
-        return ConfigError(
-            f"Unknown key {key!r}. Did you mean {meant!r}? Allowed: {', '.join(sorted(allowed))}."
-        )
-    return unknown_name("key", key, allowed)
+def describe_keys() -> str:
+    """Return the keys that ``--set`` takes, in words: those of all strategies, then of single ones."""
+    keys = {name: option_keys(row.options) for name, row in STRATEGIES.items()}
+    shared = [key for key in option_keys(Options) if all(key in own for own in keys.values())]
+    single = {name: [key for key in own if key not in shared] for name, own in keys.items()}
+    rest = (f"{name}: {', '.join(own)}" for name, own in single.items() if own)
+    return "; ".join([", ".join(shared), *rest])
 
 
-def _not_run(key: str, prefix: str, strategy: str, beside: Sequence[str]) -> ConfigError:
-    running = ", ".join(dict.fromkeys((strategy, *beside)))
-    return ConfigError(
-        f"{key!r} is for the strategy {prefix!r}, which does not run here ({running} does). Add the "
-        "strategy or leave the key out."
-    )
-
-
-def _put(values: dict[str, Any], path: Sequence[str], value: str | None) -> None:
-    *groups, name = path
-    for group in groups:
-        values = values.setdefault(group, {})
-    values[name] = value
-
-
-def _config_error(error: ValidationError) -> ConfigError:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"][1:])
-    if not key:
-        return ConfigError(f"{first['msg'].removeprefix('Value error, ')}. Change the settings.")
-    wanted = first["msg"].removeprefix("Input should be ").partition(",")[0]
-    return ConfigError(f"{key}={first['input']} is not allowed: it must be {wanted}.")
+def _flat(options: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

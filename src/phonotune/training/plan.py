@@ -156,16 +156,19 @@ def full_change(
 
 @dataclass(frozen=True)
 class Strategy:
-    """A way to fine-tune: its options and what it moves.
+    """A way to fine-tune: its row in the registry, from which help texts and reports are made.
 
     Attributes
     ----------
+    summary
+        What moves, in a few words, for ``--strategy``.
     options
         The options' class; its defaults are the strategy's.
     plan
         ``plan(model, elements, options) -> TuningPlan``; a pure function.
     """
 
+    summary: str
     options: type[Options]
     plan: Callable[[torch.nn.Module, Iterable[int], Any], TuningPlan]
 

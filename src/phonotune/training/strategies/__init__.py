@@ -1,4 +1,4 @@
-"""The strategies by name; a new one is a new file and a line here."""
+"""The strategies by name, in the order of reports; a new one is a new file and a line here."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from phonotune.training.strategies import (
 )
 
 STRATEGIES: Final[Mapping[str, Strategy]] = {
-    "scratch": scratch.STRATEGY,
-    "transfer": transfer.STRATEGY,
-    "freeze": freeze.STRATEGY,
-    "multihead": multihead.STRATEGY,
+    "lora": lora.STRATEGY,
     "equitrain": equitrain.STRATEGY,
     "delta": delta.STRATEGY,
-    "lora": lora.STRATEGY,
+    "transfer": transfer.STRATEGY,
+    "multihead": multihead.STRATEGY,
+    "freeze": freeze.STRATEGY,
+    "scratch": scratch.STRATEGY,
 }
 
 

@@ -37,4 +37,4 @@ def plan(model: torch.nn.Module, elements: Iterable[int], options: DeltaOptions)
     return full_change(model, elements)
 
 
-STRATEGY: Final = Strategy(DeltaOptions, plan)
+STRATEGY: Final = Strategy("every weight, decayed to the foundation", DeltaOptions, plan)

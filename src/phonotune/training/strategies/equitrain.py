@@ -42,4 +42,4 @@ def plan(model: torch.nn.Module, elements: Iterable[int], options: EquitrainOpti
     return full_change(model, elements, lambda name: name.startswith(EARLY_LAYERS))
 
 
-STRATEGY: Final = Strategy(EquitrainOptions, plan)
+STRATEGY: Final = Strategy("early layers, in full", EquitrainOptions, plan)

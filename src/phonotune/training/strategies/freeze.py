@@ -72,4 +72,4 @@ def _within(parameter: str, blocks: Iterable[str]) -> bool:
     return any(parameter.startswith(f"{block}.") for block in blocks)
 
 
-STRATEGY: Final = Strategy(FreezeOptions, plan)
+STRATEGY: Final = Strategy("all blocks that are not frozen", FreezeOptions, plan)

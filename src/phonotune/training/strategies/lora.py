@@ -64,4 +64,4 @@ def _is_contraction(parameter: str) -> bool:
     return ".symmetric_contractions." in parameter
 
 
-STRATEGY: Final = Strategy(LoraOptions, plan)
+STRATEGY: Final = Strategy("low-rank change of every layer", LoraOptions, plan)

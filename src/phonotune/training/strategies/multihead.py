@@ -63,4 +63,6 @@ def plan(model: torch.nn.Module, elements: Iterable[int], options: MultiheadOpti
     return full_change(model, elements, replay_head=lambda name: name.startswith(HEAD))
 
 
-STRATEGY: Final = Strategy(MultiheadOptions, plan)
+STRATEGY: Final = Strategy(
+    "every weight, with replay through a second head", MultiheadOptions, plan
+)

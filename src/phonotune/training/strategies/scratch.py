@@ -38,4 +38,4 @@ def plan(model: torch.nn.Module, elements: Iterable[int], options: ScratchOption
     return full_change(model, elements, origin=fresh_like(model, options.seed))
 
 
-STRATEGY: Final = Strategy(ScratchOptions, plan)
+STRATEGY: Final = Strategy("every weight, from random values", ScratchOptions, plan)

@@ -45,4 +45,4 @@ def plan(model: torch.nn.Module, elements: Iterable[int], options: TransferOptio
     return full_change(model, elements)
 
 
-STRATEGY: Final = Strategy(TransferOptions, plan)
+STRATEGY: Final = Strategy("every weight, as a training goes on", TransferOptions, plan)

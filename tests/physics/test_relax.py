@@ -18,6 +18,7 @@ from phonotune.models.committee import load_evaluator
 from phonotune.models.evaluate import ModelEvaluator
 from phonotune.physics.relax import RelaxSettings, relax_batch
 from phonotune.ports import Evaluation
+from phonotune.progress import Progress
 
 FMAX = 1e-3
 """eV/Å, of both optimisers in the comparison with ASE."""
@@ -162,12 +163,17 @@ def test_relaxing_a_cell_without_stress_is_refused(crystals):
 
 
 def test_progress_tells_steps_and_converged_cells(crystals):
-    seen: list[tuple[int, int]] = []
-    relaxations = relax_batch(
-        EmtEvaluator(), crystals, RelaxSettings(fmax=0.05), lambda *now: seen.append(now)
-    )
-    assert [step for step, _ in seen] == list(range(1, max(r.n_steps for r in relaxations) + 1))
-    assert seen[-1][1] == len(crystals)
+    seen: list[tuple[str, int, int | None]] = []
+
+    class Seen(Progress):
+        def show(self) -> None:
+            seen.append((self.text, self.done, self.total))
+
+    relaxations = relax_batch(EmtEvaluator(), crystals, RelaxSettings(fmax=0.05), Seen())
+    steps = max(r.n_steps for r in relaxations)
+    expected = ["relaxation", *(f"relaxation step {step}" for step in range(1, steps + 1))]
+    assert [text for text, *_ in seen] == expected
+    assert seen[-1][1:] == (len(crystals), len(crystals))
 
 
 def test_nothing_to_relax_gives_nothing():

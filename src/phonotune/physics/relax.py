@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -13,12 +13,11 @@ from pymatgen.core import Lattice, Structure
 from phonotune.errors import PhonotuneError
 from phonotune.physics.symmetry import symmetrised
 from phonotune.ports import Evaluation, Evaluator, FloatArray
+from phonotune.progress import Progress
 from phonotune.schemas.base import Part
 from phonotune.units import Angstrom, ElectronVoltPerAngstrom
 
 StopReason = Literal["converged", "step limit", "volume limit"]
-Progress = Callable[[int, int], None]
-"""Called after each step with the steps done and the number of converged cells."""
 
 _VOLUME_LIMITS: Final = (0.5, 2.0)
 _TIME_STEP, _LONGEST_TIME_STEP = 0.1, 1.0
@@ -246,7 +245,7 @@ def relax_batch(
     settings
         Convergence and limits; None takes the defaults.
     progress
-        Called after each step with the steps done and the number of converged cells.
+        Told after each step how many cells have stopped, of how many.
 
     Returns
     -------
@@ -258,8 +257,9 @@ def relax_batch(
     PhonotuneError
         The cell shall relax and the evaluator gives no stress; or whatever the evaluator raises.
     """
-    settings = settings or RelaxSettings()
+    settings, progress = settings or RelaxSettings(), progress or Progress()
     cells = [_Cell(structure, settings) for structure in structures]
+    progress.start("relaxation", len(cells))
     _answer(evaluator, cells)
     for step in range(1, settings.max_steps + 1):
         for cell in _moving(cells):
@@ -267,8 +267,7 @@ def relax_batch(
         if not (moving := _moving(cells)):
             break
         _answer(evaluator, moving)
-        if progress is not None:
-            progress(step, sum(cell.stop_reason == "converged" for cell in cells))
+        progress.advance(len(cells) - len(_moving(cells)), f"relaxation step {step}")
     return [cell.result() for cell in cells]
 
 

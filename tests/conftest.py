@@ -10,11 +10,24 @@ from uuid import uuid4
 
 import pytest
 from pymatgen.core import Lattice, Structure
+from pymatgen.symmetry.groups import SpaceGroup
 
 from phonotune.settings import get_settings
 
 if TYPE_CHECKING:
     from phonotune.models.architecture import ArchitectureCard
+
+_new_space_group = SpaceGroup.__new__
+_space_groups: dict[int, SpaceGroup] = {}
+
+
+def _keep_space_group(cls: type[SpaceGroup], *args: Any, **kwargs: Any) -> SpaceGroup:
+    """Make a space group or find it; pymatgen forgets those not in use, and Fm-3m takes it a second."""
+    made: SpaceGroup = _new_space_group(cls, *args, **kwargs)
+    return _space_groups.setdefault(id(made), made)
+
+
+SpaceGroup.__new__ = _keep_space_group
 
 
 @pytest.fixture(autouse=True)

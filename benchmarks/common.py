@@ -115,7 +115,7 @@ def reference_phonons(case: str) -> PhononDocument:
 def zone_mae(case: str, model: ModelRecord | str, role: str) -> float:
     """Return the mean absolute error of the frequencies over the whole zone, THz."""
     documents = (reference_phonons(case), model_phonons(case, model, role))
-    reference, tuned = (PropertySet(source=d.source, phonon=d) for d in documents)
+    reference, tuned = (PropertySet.of([d]) for d in documents)
     return float(compare(reference, [tuned]).rows[0].deviations.frequency_mae)
 
 

@@ -179,5 +179,5 @@ def reference_phonons(name: str) -> PhononDocument:
 def zone_mae(name: str, model: ModelRecord | str, role: str) -> float:
     """Return the mean absolute error of the frequencies over the whole zone, THz."""
     documents = (reference_phonons(name), phonons(name, model, role))
-    wanted, tuned = (PropertySet(source=d.source, phonon=d) for d in documents)
+    wanted, tuned = (PropertySet.of([d]) for d in documents)
     return float(compare(wanted, [tuned]).rows[0].deviations.frequency_mae)

@@ -163,7 +163,7 @@ def errors(
     source = evaluator.source("tuned", pools.FOUNDATION, None)
     document = analyse_residual(plan, evaluator(plan.structures), source)
     assert document.residual is not None
-    sides = (PropertySet(source=d.source, phonon=d) for d in (reference, document))
+    sides = (PropertySet.of([d]) for d in (reference, document))
     rows = compare(next(sides), list(sides)).rows
     names = {"tuned": "model", "tuned" + CORRECTED: "residual", SYMFC: "symfc"}
     found = {names[row.source.role]: row.deviations.frequency_mae for row in rows}

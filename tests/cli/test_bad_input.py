@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from phonotune.cli.documents import write_document
+from phonotune.data.document_files import write_document
 from phonotune.data.extxyz import write_frames
 from phonotune.schemas.dataset import Frame
 

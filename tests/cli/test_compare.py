@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Structure
 
-from phonotune.cli.documents import ELASTIC, PHONONS, write_document
+from phonotune.data.document_files import write_property
 from phonotune.physics.committee_spread import with_spread
 from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
 from phonotune.schemas.base import Source
@@ -34,12 +34,12 @@ def folders(phonons_of: Make, aluminium: Structure, tmp_path: Path) -> tuple[Pat
     reference, model = tmp_path / "reference", tmp_path / "model"
     for folder in (reference, model):
         folder.mkdir()
-    write_document(phonons_of("reference"), reference / PHONONS)
-    write_document(elastic_of(aluminium, "reference", 1.0), reference / ELASTIC)
+    write_property(phonons_of("reference"), reference)
+    write_property(elastic_of(aluminium, "reference", 1.0), reference)
     members = [phonons_of("lora", scale) for scale in (1.05, 1.15)]
-    write_document(with_spread(phonons_of("lora", 1.1), members), model / PHONONS)
+    write_property(with_spread(phonons_of("lora", 1.1), members), model)
     stiffness = [elastic_of(aluminium, "lora", scale) for scale in (1.1, 1.05, 1.15)]
-    write_document(with_spread(stiffness[0], stiffness[1:]), model / ELASTIC)
+    write_property(with_spread(stiffness[0], stiffness[1:]), model)
     return reference, model
 
 
@@ -79,7 +79,7 @@ def test_plots_without_phonons_are_refused_before_anything_is_written(
     folders: tuple[Path, Path], cli: Any, tmp_path: Path
 ) -> None:
     for folder in folders:
-        (folder / PHONONS).unlink()
+        (folder / "phonons.json").unlink()
     options = ("-o", tmp_path / "c.json", "--plots", tmp_path / "figures")
     assert "--plots draws phonons" in cli.error("compare", *folders, *options)
     assert not (tmp_path / "c.json").exists()

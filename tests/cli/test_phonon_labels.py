@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from phonotune.cli.documents import read_document
+from phonotune.data.document_files import read_document
 from phonotune.data.extxyz import write_frames
 from phonotune.models.committee import load_evaluator
 from phonotune.schemas.dataset import Frame

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from phonotune.cli.documents import read_document, summary_of
+from phonotune.data.document_files import read_document, summary_of
 from phonotune.physics.phonon import conductivity
 from phonotune.physics.phonon.conductivity import ConductivitySettings
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from phonotune.cli.documents import read_document, summary_of
+from phonotune.data.document_files import read_document, summary_of
 
 
 @pytest.fixture

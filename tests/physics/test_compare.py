@@ -33,7 +33,7 @@ def stiffer(copper: Structure, small_settings: PhononSettings) -> PhononDocument
 def test_a_model_that_is_its_reference_deviates_nowhere(
     copper_phonons: PhononDocument, source: Source
 ) -> None:
-    same = PropertySet(source, phonon=copper_phonons)
+    same = PropertySet.of([copper_phonons])
     deviations = compare(same, [same]).rows[0].deviations
     assert deviations.frequency_mae == deviations.frequency_max == deviations.dos_error == 0
     assert deviations.bulk_modulus is None
@@ -42,7 +42,7 @@ def test_a_model_that_is_its_reference_deviates_nowhere(
 def test_a_uniformly_stiffer_model_gives_the_known_deviations(
     copper_phonons: PhononDocument, stiffer: PhononDocument, source: Source
 ) -> None:
-    row = compare(PropertySet(source, copper_phonons), [PropertySet(MODEL, stiffer)]).rows[0]
+    row = compare(PropertySet.of([copper_phonons]), [PropertySet.of([stiffer])]).rows[0]
     arrays = copper_phonons.data.arrays()
     nu, weights = np.abs(arrays["mesh_frequencies"]), arrays["mesh_weights"]
     mean = weights @ nu.mean(axis=1) / weights.sum()
@@ -75,7 +75,7 @@ def test_imaginary_modes_are_counted_over_the_whole_zone(
         for k, s in ((-8.0, source), (2.0, MODEL))
     ]
     soft, stable = documents
-    row = compare(PropertySet(source, soft), [PropertySet(MODEL, stable)]).rows[0]
+    row = compare(PropertySet.of([soft]), [PropertySet.of([stable])]).rows[0]
     found = row.deviations.imaginary
     arrays = soft.data.arrays()
     expected = arrays["mesh_weights"] @ (arrays["mesh_frequencies"] < -0.1).sum(axis=1)
@@ -98,7 +98,7 @@ def test_documents_of_other_settings_are_refused_by_name(
     plan = plan_displacements(copper, other)
     document = analyse_forces(plan, emt()(plan.structures), MODEL)
     with pytest.raises(InputError, match=r": settings.displacement, settings.mesh_density differ"):
-        compare(PropertySet(source, copper_phonons), [PropertySet(MODEL, document)])
+        compare(PropertySet.of([copper_phonons]), [PropertySet.of([document])])
 
 
 def test_how_the_supercell_was_chosen_does_not_matter(
@@ -109,7 +109,7 @@ def test_how_the_supercell_was_chosen_does_not_matter(
 ) -> None:
     plan = plan_displacements(copper, small_settings.model_copy(update={"min_length": 7.0}))
     document = analyse_forces(plan, emt()(plan.structures), MODEL)
-    rows = compare(PropertySet(source, copper_phonons), [PropertySet(MODEL, document)]).rows
+    rows = compare(PropertySet.of([copper_phonons]), [PropertySet.of([document])]).rows
     assert rows[0].deviations.frequency_mae == 0
 
 
@@ -118,7 +118,7 @@ def test_elastic_constants_are_compared_in_percent(copper: Structure, source: So
     answers = emt()(plan.structures)
     softer = [Evaluation(a.energy, a.forces, 0.9 * a.stress) for a in answers]
     ours, theirs = analyse_stresses(plan, answers, source), analyse_stresses(plan, softer, MODEL)
-    rows = compare(PropertySet(source, elastic=ours), [PropertySet(MODEL, elastic=theirs)]).rows
+    rows = compare(PropertySet.of([ours]), [PropertySet.of([theirs])]).rows
     assert rows[0].deviations.bulk_modulus == pytest.approx(-10)
     assert rows[0].deviations.shear_modulus == pytest.approx(-10)
 
@@ -131,7 +131,7 @@ def test_a_reference_without_documents_is_refused(source: Source) -> None:
 def test_every_branch_of_a_uniformly_stiffer_model_is_off_by_its_own_mean(
     copper_phonons: PhononDocument, stiffer: PhononDocument, source: Source
 ) -> None:
-    row = compare(PropertySet(source, copper_phonons), [PropertySet(MODEL, stiffer)]).rows[0]
+    row = compare(PropertySet.of([copper_phonons]), [PropertySet.of([stiffer])]).rows[0]
     arrays = copper_phonons.data.arrays()
     weights = arrays["mesh_weights"] / arrays["mesh_weights"].sum()
     expected = 0.1 * weights @ np.abs(arrays["mesh_frequencies"])
@@ -149,7 +149,7 @@ def test_acoustic_and_optical_branches_are_told_apart(
         analyse_forces(plan, RocksaltWell(k, 0.0)(plan.structures), s)
         for k, s in ((2.0, source), (4.0, MODEL))
     )
-    found = compare(PropertySet(source, soft), [PropertySet(MODEL, stiff)]).rows[0].deviations
+    found = compare(PropertySet.of([soft]), [PropertySet.of([stiff])]).rows[0].deviations
     assert len(found.branch_mae) == 6
     assert found.acoustic_mae == pytest.approx(np.mean(found.branch_mae[:3]), abs=1e-6)
     assert found.optical_mae == pytest.approx(np.mean(found.branch_mae[3:]), abs=1e-6)
@@ -169,7 +169,7 @@ def test_precision_and_recall_count_modes_of_the_full_zone() -> None:
 def test_thermal_deviations_are_differences_with_their_sign(
     copper_phonons: PhononDocument, stiffer: PhononDocument, source: Source
 ) -> None:
-    rows = compare(PropertySet(source, copper_phonons), [PropertySet(MODEL, stiffer)]).rows
+    rows = compare(PropertySet.of([copper_phonons]), [PropertySet.of([stiffer])]).rows
     found = rows[0].deviations.thermal
     ours, theirs = copper_phonons.data.arrays(), stiffer.data.arrays()
     assert found.highest_temperature == ours["temperatures"].max() == 400
@@ -186,7 +186,7 @@ def test_every_elastic_constant_is_compared_by_name(copper: Structure, source: S
     answers = emt()(plan.structures)
     softer = [Evaluation(a.energy, a.forces, 0.9 * a.stress) for a in answers]
     ours, theirs = analyse_stresses(plan, answers, source), analyse_stresses(plan, softer, MODEL)
-    rows = compare(PropertySet(source, elastic=ours), [PropertySet(MODEL, elastic=theirs)]).rows
+    rows = compare(PropertySet.of([ours]), [PropertySet.of([theirs])]).rows
     found = rows[0].deviations.elastic
     names = {"C11", "C22", "C33", "C12", "C13", "C23", "C44", "C55", "C66"}
     assert set(found.constants) == names
@@ -211,7 +211,7 @@ def test_meshes_that_converged_differently_are_compared_on_the_denser_one(
     assert document.mesh > copper_phonons.mesh
     document = document.model_copy(update={"settings": copper_phonons.settings})
     for one, other in ((copper_phonons, document), (document, copper_phonons)):
-        rows = compare(PropertySet(source, one), [PropertySet(MODEL, other)]).rows
+        rows = compare(PropertySet.of([one]), [PropertySet.of([other])]).rows
         assert rows[0].deviations.mesh == document.mesh
         assert rows[0].deviations.frequency_max < 1e-9
         assert rows[0].deviations.dos_error < 1e-6
@@ -222,8 +222,8 @@ def test_error_bars_of_a_committee_stand_beside_its_numbers(
 ) -> None:
     committee = with_spread(stiffer, [copper_phonons, stiffer])
     rows = compare(
-        PropertySet(source, copper_phonons),
-        [PropertySet(MODEL, committee), PropertySet(MODEL, stiffer)],
+        PropertySet.of([copper_phonons]),
+        [PropertySet.of([committee]), PropertySet.of([stiffer])],
     ).rows
     expected = 0.1 * copper_phonons.highest_frequency / np.sqrt(2)
     assert rows[0].error_bars.highest_frequency == pytest.approx(expected, rel=1e-6)
@@ -244,7 +244,7 @@ def test_phases_found_missed_and_invented_become_shares(monkeypatch: pytest.Monk
 def test_a_comparison_of_seven_models_of_a_large_cell_stays_below_50_kb(
     copper_phonons: PhononDocument, stiffer: PhononDocument, source: Source
 ) -> None:
-    small = compare(PropertySet(source, copper_phonons), [PropertySet(MODEL, stiffer)])
+    small = compare(PropertySet.of([copper_phonons]), [PropertySet.of([stiffer])])
     (row,) = small.rows
     many = row.deviations.model_copy(update={"branch_mae": (0.123456,) * 3 * 100})
     large = small.model_copy(update={"rows": [row.model_copy(update={"deviations": many})] * 7})

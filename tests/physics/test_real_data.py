@@ -67,11 +67,12 @@ def test_two_independent_datasets_of_nacl_agree(real_data_dir: Path) -> None:
     folder = real_data_dir / "nacl-vasp"
     settings = PhononSettings(mesh_density=20.0)
     sets = [
-        PropertySet(
-            VASP,
-            phonon=read_phonopy_yaml(
-                folder / f"phonopy_params_NaCl-{kind}.yaml.xz", settings, VASP, with_nac=False
-            ),
+        PropertySet.of(
+            [
+                read_phonopy_yaml(
+                    folder / f"phonopy_params_NaCl-{kind}.yaml.xz", settings, VASP, with_nac=False
+                )
+            ]
         )
         for kind in ("fd", "rd")
     ]

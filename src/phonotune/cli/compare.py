@@ -10,7 +10,6 @@ import typer
 
 from phonotune.cli.console import session
 from phonotune.cli.deviation_table import deviation_table
-from phonotune.cli.documents import read_properties, summary_of
 from phonotune.cli.options import AsJson, Debug, check_output_file, check_output_folder
 from phonotune.cli.tables import comparison_table
 from phonotune.errors import InputError
@@ -34,7 +33,7 @@ def compare(
         list[Path],
         typer.Argument(
             metavar="DIR",
-            help="Folders written by `phonons`, `elastic`, `double-well`: one a model.",
+            help="Folders written by `phonons`, `elastic`, `double-well`, ...: one per model.",
             show_default=False,
         ),
     ],
@@ -68,6 +67,7 @@ def compare(
             check_output_file(output)
         if plots is not None:
             check_output_folder(plots)
+        from phonotune.data.document_files import read_properties, summary_of
         from phonotune.physics.compare import compare as compare_properties
 
         models = [read_properties(folder) for folder in folders]
@@ -114,6 +114,8 @@ def _write_plots(
 
 def _reference(path: Path, models: list[PropertySet]) -> PropertySet:
     """Read the reference; a phonopy yaml gets mesh and NAC of the first model's phonons."""
+    from phonotune.data.document_files import read_properties
+
     if path.is_dir() or not path.exists():
         return read_properties(path)
     from phonotune.physics.compare import PropertySet
@@ -130,4 +132,4 @@ def _reference(path: Path, models: list[PropertySet]) -> PropertySet:
     source = Source(role="reference", evaluator=path.name)
     settings = PhononSettings.model_validate(phonons.settings)
     document = read_phonopy_yaml(path, settings, source, with_nac=phonons.has_nac)
-    return PropertySet(source=source, phonon=document)
+    return PropertySet.of([document])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from phonotune.cli.console import session
-from phonotune.cli.documents import ELASTIC, summary_of, write_document
 from phonotune.cli.options import (
     AsJson,
     Debug,
@@ -32,6 +31,7 @@ def elastic(
     with session(as_json=json, debug=debug) as out:
         check_output_folder(output)
         from phonotune.cli.evaluating import load_task
+        from phonotune.data.document_files import summary_of, write_property
         from phonotune.jobs.analysis import evaluate_and_analyse
         from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
 
@@ -42,9 +42,9 @@ def elastic(
                 evaluator, plan.structures, lambda answers: analyse_stresses(plan, answers, source)
             )
         output.mkdir(parents=True, exist_ok=True)
-        write_document(document, output / ELASTIC)
+        name = write_property(document, output)
         out.finish(
-            {"output": str(output), "files": [ELASTIC], "elastic": summary_of(document)},
+            {"output": str(output), "files": [name], "elastic": summary_of(document)},
             elastic_table(document),
-            f"{output}: {ELASTIC}",
+            f"{output}: {name}",
         )

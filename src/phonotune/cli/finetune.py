@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from phonotune.cli.console import Session, session
-from phonotune.cli.documents import summary_of
 from phonotune.cli.options import AllowMixed, AsJson, Debug, OutputFolder, check_output_folder
 from phonotune.cli.tables import training_table
 
@@ -89,6 +88,7 @@ def finetune(
     with session(as_json=json, debug=debug) as out:
         check_output_folder(output)
         from phonotune.data.assemble import assemble_given
+        from phonotune.data.document_files import summary_of
         from phonotune.data.extxyz import read_frames
         from phonotune.training.config import parse_overrides
         from phonotune.training.directory import directory_files, write_model_directory

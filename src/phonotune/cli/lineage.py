@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from phonotune.cli.console import session
-from phonotune.cli.documents import summary_of
 from phonotune.cli.options import AsJson, Debug, Store
 from phonotune.cli.results import SHOWN_DIGITS, open_results
 from phonotune.cli.show import Identifier
@@ -48,6 +47,8 @@ def lineage_payload(found: Lineage) -> dict[str, Any]:
 
 
 def _payload(entry: Entry) -> dict[str, Any]:
+    from phonotune.data.document_files import summary_of
+
     content = summary_of(entry.document)
     settings = content.get("settings") or (content.get("model") or {}).get("config") or {}
     return {

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phonotune.cli.console import session
-from phonotune.cli.documents import PHONONS, summary_of, write_document
 from phonotune.cli.options import (
     AsJson,
     Born,
@@ -99,6 +98,7 @@ def phonons(
         matrix, rows = parse_supercell(supercell), parse_primitive(primitive)
         check_output_folder(output)
         from phonotune.cli.evaluating import compute_phonons, load_task
+        from phonotune.data.document_files import summary_of
         from phonotune.physics.phonon.settings import PhononSettings
 
         crystal, evaluator, source = load_task(structure, model)
@@ -161,19 +161,20 @@ def residual_tables(document: PhononDocument) -> list[Group]:
 
 def write_phonons(document: PhononDocument, folder: Path, projected: bool = False) -> list[str]:
     """Write everything about the phonons into a folder; returns the names of the files."""
+    from phonotune.data.document_files import write_property
     from phonotune.physics.phonon.files import write_phonopy_files
     from phonotune.report.plots import plot_bands, plot_dos, save_png
 
     folder.mkdir(parents=True, exist_ok=True)
     write_phonopy_files(document, folder)
-    write_document(document, folder / PHONONS)
+    name = write_property(document, folder)
     save_png(plot_bands([document]), folder / "bands.png")
     save_png(plot_dos([document], projected=projected), folder / "dos.png")
     write_thermal(document, folder / "thermal.csv")
     return [
         "phonopy_params.yaml",
         "force_constants.hdf5",
-        PHONONS,
+        name,
         "bands.png",
         "dos.png",
         "thermal.csv",

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from phonotune.cli.documents import summary_of
 from phonotune.cli.tables import comparison_table
 from phonotune.errors import ConfigError
 
@@ -130,6 +129,7 @@ def _shown(out: Session, name: str) -> Iterator[Progress]:
 
 
 def _finish(outcome: Outcome, report: Path, warning: str | None, out: Session) -> None:
+    from phonotune.data.document_files import summary_of
     from phonotune.schemas.comparison import ComparisonDocument
 
     comparisons = [d for d in outcome.documents if isinstance(d, ComparisonDocument)]

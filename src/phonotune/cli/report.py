@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from phonotune.cli.console import session
-from phonotune.cli.documents import find_documents
 from phonotune.cli.options import AsJson, Debug, Store, check_output_file
 from phonotune.errors import ConfigError, InputError
 
@@ -43,6 +42,7 @@ def report(
             )
         from phonotune.cli.pipeline import write_report
         from phonotune.cli.results import open_results
+        from phonotune.data.document_files import find_documents
 
         documents = open_results(store).query() if folder is None else find_documents(folder)
         if not write_report(documents, output):

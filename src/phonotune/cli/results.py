@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from phonotune.cli.console import session
-from phonotune.cli.documents import summary_of
 from phonotune.cli.options import AsJson, Debug, Store
 from phonotune.cli.tables import new_table, result_row
 from phonotune.errors import ConfigError, StoreError
+from phonotune.schemas.kinds import KINDS
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -39,8 +39,7 @@ Kind = Annotated[
     str | None,
     typer.Option(
         metavar="K",
-        help="structures, trajectories, labels, dataset, training, phonon, elastic, well, "
-        "transitions, quasi_harmonic, conductivity, comparison.",
+        help=f"One of {', '.join(KINDS)}.",
         show_default=False,
     ),
 ]
@@ -134,6 +133,8 @@ def _table(entries: list[Entry]) -> Group:
 
 def entry_summary(entry: Entry) -> dict[str, Any]:
     """Return a Document's fields as JSON-able values, with the job that stored it."""
+    from phonotune.data.document_files import summary_of
+
     job = {"uuid": entry.uuid, "index": entry.index, "completed_at": entry.completed_at}
     return job | summary_of(entry.document)
 

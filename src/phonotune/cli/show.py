@@ -44,30 +44,16 @@ def show(
 
 def entry_tables(entry: Entry) -> list[Group]:
     """Return the table of a result's kind, where it has one, and that of all its fields."""
+    from phonotune.schemas.kinds import kind_of, load
     from phonotune.store.documents import units_of
 
-    found = []
-    if (own := _own_table(entry)) is not None:
-        found.append(own)
-    title = f"{entry.document.kind} {entry.uuid} ({entry.name}, {entry.completed_at[:19]})"
-    units = units_of(entry.document.kind)
+    document = entry.document
+    table = kind_of(document).table
+    title = f"{document.kind} {entry.uuid} ({entry.name}, {entry.completed_at[:19]})"
+    units = units_of(document.kind)
     rows = [(name, text, units.get(name, "")) for name, text in _lines(entry_summary(entry))]
-    return [*found, new_table(title, ("field", "value", "unit"), rows, numbers=False)]
-
-
-def _own_table(entry: Entry) -> Group | None:
-    from phonotune.cli import tables
-
-    known: dict[str, Any] = {
-        "phonon": tables.phonon_table,
-        "elastic": tables.elastic_table,
-        "well": tables.well_table,
-        "transitions": tables.transition_table,
-        "training": tables.training_table,
-        "comparison": tables.comparison_table,
-    }
-    table = known.get(entry.document.kind)
-    return None if table is None else table(entry.document)
+    fields = new_table(title, ("field", "value", "unit"), rows, numbers=False)
+    return [load(table)(document), fields] if table else [fields]
 
 
 def _lines(content: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

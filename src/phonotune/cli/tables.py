@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group
@@ -11,26 +11,17 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from phonotune.schemas.kinds import ABSENT, compared_kinds, kind_of, value_at
+
 if TYPE_CHECKING:
     from phonotune.schemas.base import Document, PropertyDocument, Source
-    from phonotune.schemas.comparison import ComparisonDocument, Deviations, Properties
+    from phonotune.schemas.comparison import ComparisonDocument
     from phonotune.schemas.elastic import ElasticDocument
     from phonotune.schemas.phonon import PhononDocument
     from phonotune.schemas.statistics import DatasetStatistics
     from phonotune.schemas.training import ErrorMetrics, TrainingDocument
     from phonotune.schemas.transition import TransitionDocument
     from phonotune.schemas.wells import WellDocument
-
-ABSENT: Final = "–"
-COMPARISON_COLUMNS: Final = (
-    "frequency MAE\nTHz",
-    "largest deviation\nTHz",
-    "lowest mode\nTHz",
-    "highest mode\nTHz",
-    "DOS error\n%",
-    "well depth\nmeV/f.u.",
-    "bulk modulus\nGPa",
-)
 
 
 def new_table(
@@ -71,39 +62,25 @@ def label(source: Source) -> str:
 
 def comparison_table(comparison: ComparisonDocument) -> Group:
     """Return the reference and the models, one row each, with the columns that hold a number."""
-    rows = [_comparison_row(comparison.reference, comparison.reference_properties, None, None)]
-    rows += [
-        _comparison_row(r.source, r.properties, r.deviations, r.error_bars) for r in comparison.rows
-    ]
-    columns = ("", *COMPARISON_COLUMNS)
-    filled = [i for i in range(len(columns)) if any(row[i] != ABSENT for row in rows)]
-    return new_table(
-        f"{comparison.formula}: reference and models",
-        [columns[i] for i in filled],
-        [[row[i] for i in filled] for row in rows],
-    )
-
-
-def _comparison_row(
-    source: Source,
-    properties: Properties,
-    deviations: Deviations | None,
-    error_bars: Properties | None,
-) -> tuple[str, ...]:
-    def numbered(name: str, digits: int) -> str:
-        text, bar = number(getattr(properties, name), digits), getattr(error_bars, name, None)
-        return text if bar is None else f"{text} ± {number(bar, digits)}"
-
-    return (
-        label(source),
-        number(deviations.frequency_mae if deviations else None, 3),
-        number(deviations.frequency_max if deviations else None, 3),
-        numbered("lowest_frequency", 2),
-        numbered("highest_frequency", 2),
-        number(deviations.dos_error if deviations else None, 1),
-        numbered("well_depth", 2),
-        numbered("bulk_modulus", 1),
-    )
+    table = [["", label(comparison.reference), *(label(row.source) for row in comparison.rows)]]
+    for kind in compared_kinds().values():
+        deviations = () if kind.comparison is None else kind.comparison.columns
+        for column in deviations:
+            if column.brief:
+                numbers = map(column.number, map(column.value, comparison.rows))
+                table.append([f"{column.label}\n{column.unit}", ABSENT, *numbers])
+        for column in kind.columns:
+            if column.brief:
+                path = column.field or f"others.{kind.name}.{column.path}"
+                cells = [column.number(value_at(comparison.reference_properties, path))]
+                for row in comparison.rows:
+                    text, bar = (value_at(part, path) for part in (row.properties, row.error_bars))
+                    error = "" if bar is None else f" ± {column.number(bar)}"
+                    cells.append(column.number(text) + error)
+                table.append([f"{column.label}\n{column.unit}", *cells])
+    filled = [cells for cells in table if any(cell != ABSENT for cell in cells[1:])]
+    columns, *rows = zip(*filled, strict=True)
+    return new_table(f"{comparison.formula}: reference and models", columns, rows)
 
 
 def phonon_table(document: PhononDocument) -> Group:
@@ -232,25 +209,13 @@ def result_row(document: Document) -> tuple[str, ...]:
     model = getattr(document, "model", None)
     by = label(source) if source is not None else getattr(model, "label", "")
     material = getattr(document, "material_id", "")
-    return getattr(document, "formula", ""), document.kind, by, _headline(document), material
-
-
-def _headline(document: Document) -> str:
-    """Return the number or two that a document is looked up for."""
-    forms = {
-        "atom": "{d.element} {d.energy:.4f} eV",
-        "phonon": "{d.lowest_frequency:.2f} to {d.highest_frequency:.2f} THz",
-        "elastic": "bulk {d.bulk_modulus:.1f} GPa, shear {d.shear_modulus:.1f} GPa",
-        "well": "depth {d.depth:.2f} meV/f.u.",
-        "transitions": "{d.ground_state.space_group} {d.ground_state.energy:.2f} meV/f.u.",
-        "training": "{d.plan.text}; {d.epochs} epochs",
-        "dataset": "{d.labeller}",
-        "labels": "{d.requested} frames by {d.labeller}",
-        "structures": "{d.recipe}",
-        "trajectories": "{d.model_id:.12}",
-        "comparison": "reference {d.reference.evaluator}",
-    }
-    return forms[document.kind].format(d=document)
+    return (
+        getattr(document, "formula", ""),
+        document.kind,
+        by,
+        kind_of(document).words(document),
+        material,
+    )
 
 
 def dataset_table(

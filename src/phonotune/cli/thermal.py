@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 import typer
 
 from phonotune.cli.console import session
-from phonotune.cli.documents import CONDUCTIVITY, QUASI_HARMONIC, summary_of, write_document
 from phonotune.cli.options import (
     AsJson,
     Born,
@@ -115,6 +114,8 @@ def thermal(
         found = compute_conductivity(task) if conductivity else None
         document = compute_quasi_harmonic(task, chosen, relax)
         files = write_quasi_harmonic(document, output)
+        from phonotune.data.document_files import summary_of
+
         content = {"quasi_harmonic": summary_of(document)}
         tables = [quasi_harmonic_table(document)]
         if found is not None:
@@ -216,27 +217,30 @@ def compute_conductivity(task: Task) -> ConductivityDocument:
 
 def write_quasi_harmonic(document: QuasiHarmonicDocument, folder: Path) -> list[str]:
     """Write document, table and figure into a folder; returns the names of the files."""
+    from phonotune.data.document_files import write_property
     from phonotune.report.plots_thermal import plot_quasi_harmonic
     from phonotune.report.style import save_png
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_document(document, folder / QUASI_HARMONIC)
+    name = write_property(document, folder)
     arrays = document.data.arrays()
     columns = (arrays[name].tolist() for name in EXPANSION_COLUMNS.values())
     _write_table(folder / EXPANSION, tuple(EXPANSION_COLUMNS), zip(*columns, strict=True))
     save_png(plot_quasi_harmonic([document]), folder / FIGURE)
-    return [QUASI_HARMONIC, EXPANSION, FIGURE]
+    return [name, EXPANSION, FIGURE]
 
 
 def write_conductivity(document: ConductivityDocument, folder: Path) -> list[str]:
     """Write document and table into a folder; returns the names of the files."""
+    from phonotune.data.document_files import write_property
+
     folder.mkdir(parents=True, exist_ok=True)
-    write_document(document, folder / CONDUCTIVITY)
+    name = write_property(document, folder)
     arrays = document.data.arrays()
     pairs = zip(arrays["temperatures"].tolist(), arrays["conductivity"].tolist(), strict=True)
     columns = ("temperature_K", *CONDUCTIVITY_COLUMNS)
     _write_table(folder / CONDUCTIVITY_TABLE, columns, ((t, *row) for t, row in pairs))
-    return [CONDUCTIVITY, CONDUCTIVITY_TABLE]
+    return [name, CONDUCTIVITY_TABLE]
 
 
 def _write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[float, ...]]) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from phonotune.cli.console import Session, session
-from phonotune.cli.documents import TRANSITIONS, summary_of, write_document
 from phonotune.cli.options import (
     AsJson,
     Debug,
@@ -75,6 +74,7 @@ def transitions(
     with session(as_json=json, debug=debug) as out:
         check_output_folder(output)
         from phonotune.cli.evaluating import load_task
+        from phonotune.data.document_files import summary_of, write_property
         from phonotune.models.phases import resume_tree
         from phonotune.physics.transitions.branches import TransitionSettings
 
@@ -87,7 +87,7 @@ def transitions(
         shown = [transition_table(document)]
         if maker is not None:
             document = label_tree(document, maker, output / LABELS, out)
-            write_document(document, output / TRANSITIONS)
+            write_property(document, output)
             files += [LABELS] if (output / LABELS).is_file() else []
             shown.append(label_table(document))
         out.finish(
@@ -171,13 +171,13 @@ def label_table(document: TransitionDocument) -> Group:
 
 def write_tree(document: TransitionDocument, folder: Path) -> list[str]:
     """Write the document, its figures and the cell of each phase; returns the names of the files."""
+    from phonotune.data.document_files import write_property
     from phonotune.report.plots import save_png
     from phonotune.report.plots_transitions import plot_pathways, plot_phase_tree
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_document(document, folder / TRANSITIONS)
+    files = [write_property(document, folder), "tree.png"]
     save_png(plot_phase_tree(document), folder / "tree.png")
-    files = [TRANSITIONS, "tree.png"]
     if len(document.data.arrays()["path_branches"]):
         save_png(plot_pathways(document), folder / "pathways.png")
         files.append("pathways.png")

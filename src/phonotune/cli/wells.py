@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phonotune.cli.console import session
-from phonotune.cli.documents import WELL, summary_of, write_document
 from phonotune.cli.options import (
     AsJson,
     Debug,
@@ -84,6 +83,7 @@ def double_well(
         asked = parse_mode(q, band, directions)
         check_output_folder(output)
         from phonotune.cli.evaluating import compute_phonons, load_task
+        from phonotune.data.document_files import summary_of, write_property
         from phonotune.jobs.analysis import evaluate_and_analyse
         from phonotune.physics.phonon.settings import PhononSettings
         from phonotune.physics.wells.double_well import analyse_well, plan_well
@@ -98,13 +98,13 @@ def double_well(
                 evaluator, plan.structures, lambda answers: analyse_well(plan, answers, source)
             )
         output.mkdir(parents=True, exist_ok=True)
-        write_document(document, output / WELL)
+        name = write_property(document, output)
         save_png(plot_well([document]), output / "well.png")
         out.finish(
-            {"output": str(output), "files": [WELL, "well.png"], "well": summary_of(document)},
+            {"output": str(output), "files": [name, "well.png"], "well": summary_of(document)},
             well_table(document),
             directions_table(document),
-            f"{output}: {WELL}, well.png",
+            f"{output}: {name}, well.png",
         )
 
 

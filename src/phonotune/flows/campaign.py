@@ -15,18 +15,9 @@ from phonotune.errors import StructureError
 from phonotune.flows.pipeline import PhonotuneMaker
 from phonotune.flows.routing import label_jobs
 from phonotune.schemas.base import Document, structure_hash
+from phonotune.schemas.kinds import KINDS
 from phonotune.store import ResultStore
 
-TABLES: Final[dict[str, str]] = {
-    "phonon": "phonons.csv",
-    "training": "training.csv",
-    "elastic": "elastic.csv",
-    "well": "wells.csv",
-    "comparison": "comparisons.csv",
-    "dataset": "datasets.csv",
-    "labels": "labels.csv",
-}
-"""File of each kind of Document."""
 MATERIALS: Final = "materials.csv"
 
 
@@ -127,12 +118,14 @@ def write_tables(
         for name, structure in structures.items()
     ]
     tables = {MATERIALS: pd.DataFrame(rows)}
-    for kind, file in TABLES.items():
-        chosen = [(name, d) for name, found in documents.items() for d in found if d.kind == kind]
-        if chosen:
+    for kind in KINDS.values():
+        chosen = [
+            (name, d) for name, found in documents.items() for d in found if d.kind == kind.name
+        ]
+        if chosen and kind.csv:
             frame = results.to_dataframe([document for _, document in chosen])
             frame.insert(0, "structure", [name for name, _ in chosen])
-            tables[file] = frame
+            tables[kind.csv] = frame
     for file, frame in tables.items():
         frame.to_csv(folder / file, index=False)
     return [folder / file for file in tables]

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 
 from phonotune.errors import InputError
-from phonotune.physics.deviations import (
-    elastic_deviations,
-    expansion_deviations,
-    phase_deviations,
-    phonon_deviations,
-    well_deviations,
-)
+from phonotune.physics.deviations import percent
 from phonotune.physics.phonon.residual import corrected, plain_fit, residual_variant
 from phonotune.schemas.base import PropertyDocument, Source
 from phonotune.schemas.comparison import (
@@ -24,62 +18,31 @@ from phonotune.schemas.comparison import (
     Deviations,
     Properties,
 )
-from phonotune.schemas.elastic import ElasticDocument
+from phonotune.schemas.kinds import Kind, compared_kinds, load
 from phonotune.schemas.phonon import PhononDocument
-from phonotune.schemas.thermal import QuasiHarmonicDocument
-from phonotune.schemas.transition import TransitionDocument
-from phonotune.schemas.wells import WellDocument
 
 _CHOICE_ONLY: Final[frozenset[str]] = frozenset({"min_length", "max_atoms"})
 """Settings that only choose a supercell; the supercell itself is compared."""
 _CRYSTAL: Final = ("material_id", "relaxed")
-_PHONON_FIELDS: Final[tuple[str, ...]] = (
-    *_CRYSTAL,
-    "supercell_matrix",
-    "primitive_matrix",
-    "has_nac",
-    "imaginary_threshold",
-)
 
 
 @dataclass(frozen=True)
 class PropertySet:
-    """What was computed by one evaluator; None where a property was not."""
+    """What was computed by one evaluator: one Document per kind."""
 
     source: Source
-    phonon: PhononDocument | None = None
-    elastic: ElasticDocument | None = None
-    well: WellDocument | None = None
-    quasi_harmonic: QuasiHarmonicDocument | None = None
-    transitions: TransitionDocument | None = None
+    documents: Mapping[str, PropertyDocument] = field(default_factory=dict)
 
-    def documents(self) -> list[PropertyDocument]:
-        """Return the documents that are there."""
-        found = (self.phonon, self.elastic, self.well, self.quasi_harmonic, self.transitions)
-        return [document for document in found if document is not None]
+    @classmethod
+    def of(cls, documents: Sequence[PropertyDocument], source: Source | None = None) -> PropertySet:
+        """Sort the property Documents of one evaluator by kind; of one kind the first counts."""
+        return cls(source or documents[0].source, {d.kind: d for d in reversed(documents)})
 
-
-@dataclass(frozen=True)
-class _Property:
-    """How one property is compared: its words, the fields that must agree, its deviations."""
-
-    name: str
-    fields: tuple[str, ...]
-    deviations: Callable[[Any, Any], dict[str, Any]]
-
-
-_PROPERTIES: Final[dict[str, _Property]] = {
-    "phonon": _Property("phonons", _PHONON_FIELDS, phonon_deviations),
-    "elastic": _Property("elastic constants", _CRYSTAL, elastic_deviations),
-    "well": _Property("double wells", (*_CRYSTAL, "q", "supercell_matrix"), well_deviations),
-    "quasi_harmonic": _Property(
-        "quasi-harmonic properties",
-        (*_CRYSTAL, "supercell_matrix", "has_nac"),
-        expansion_deviations,
-    ),
-    "transitions": _Property("phase transitions", _CRYSTAL, phase_deviations),
-}
-"""By the field of PropertySet."""
+    @property
+    def phonon(self) -> PhononDocument | None:
+        """The phonons, if they were computed."""
+        found = self.documents.get("phonon")
+        return found if isinstance(found, PhononDocument) else None
 
 
 def compare(reference: PropertySet, models: Sequence[PropertySet]) -> ComparisonDocument:
@@ -95,15 +58,15 @@ def compare(reference: PropertySet, models: Sequence[PropertySet]) -> Comparison
         Nothing to compare with, or documents made with different cells or settings; the message
         says which differ.
     """
-    documents = reference.documents()
-    if not documents:
+    if not reference.documents:
         raise InputError("The reference holds no property document; compute one first.")
     for model in models:
-        for name in _PROPERTIES:
-            _demand_equal(name, reference, model)
+        for kind in compared_kinds().values():
+            _demand_equal(kind, reference, model)
+    crystal = next(iter(reference.documents.values()))
     return ComparisonDocument(
-        formula=documents[0].formula,
-        material_id=documents[0].material_id,
+        formula=crystal.formula,
+        material_id=crystal.material_id,
         reference=reference.source,
         reference_properties=headline(reference),
         rows=[
@@ -119,7 +82,7 @@ def compare(reference: PropertySet, models: Sequence[PropertySet]) -> Comparison
 
 
 def _rows(models: Sequence[PropertySet]) -> list[PropertySet]:
-    """Return a row a model, one more for its ΔΦ, and one plain fit: all models have the same frames."""
+    """Return a row per model, one more for its ΔΦ, and one plain fit: all models have the same frames."""
     rows: list[PropertySet] = []
     fits: list[PropertySet] = []
     for model in models:
@@ -127,67 +90,68 @@ def _rows(models: Sequence[PropertySet]) -> list[PropertySet]:
         if phonon is None or phonon.residual is None:
             rows.append(model)
             continue
-        rows.append(replace(model, phonon=residual_variant(phonon, "model")))
-        rows.append(_phonons_alone(corrected(phonon)))
+        alone = {**model.documents, "phonon": residual_variant(phonon, "model")}
+        rows += [replace(model, documents=alone), PropertySet.of([corrected(phonon)])]
         if not fits:
-            fits.append(_phonons_alone(plain_fit(phonon)))
+            fits.append(PropertySet.of([plain_fit(phonon)]))
     return rows + fits
-
-
-def _phonons_alone(phonon: PhononDocument) -> PropertySet:
-    return PropertySet(source=phonon.source, phonon=phonon)
 
 
 def headline(properties: PropertySet) -> Properties:
     """Return the headline numbers of one evaluator."""
-    phonon, elastic, well = properties.phonon, properties.elastic, properties.well
-    return Properties(
-        lowest_frequency=phonon.lowest_frequency if phonon else None,
-        highest_frequency=phonon.highest_frequency if phonon else None,
-        heat_capacity_300=phonon.thermal_300.heat_capacity if phonon else None,
-        bulk_modulus=elastic.bulk_modulus if elastic else None,
-        shear_modulus=elastic.shear_modulus if elastic else None,
-        well_depth=well.depth if well else None,
-        well_q0=well.q0 if well else None,
+    return _properties(
+        {
+            (kind.name, column.path): column.value(properties.documents[kind.name])
+            for kind in compared_kinds().values()
+            if kind.name in properties.documents
+            for column in kind.columns
+        }
     )
 
 
 def headline_error_bars(properties: PropertySet) -> Properties | None:
     """Return the standard deviations of the headline numbers over a committee, or None."""
-    if all(document.spread is None for document in properties.documents()):
+    spreads = {name: d.spread for name, d in properties.documents.items() if d.spread is not None}
+    if not spreads:
         return None
-
-    def bar(document: PropertyDocument | None, name: str) -> float | None:
-        spread = None if document is None else document.spread
-        return None if spread is None else spread.numbers.get(name)
-
-    phonon, elastic, well = properties.phonon, properties.elastic, properties.well
-    return Properties(
-        lowest_frequency=bar(phonon, "lowest_frequency"),
-        highest_frequency=bar(phonon, "highest_frequency"),
-        heat_capacity_300=bar(phonon, "thermal_300.heat_capacity"),
-        bulk_modulus=bar(elastic, "bulk_modulus"),
-        shear_modulus=bar(elastic, "shear_modulus"),
-        well_depth=bar(well, "depth"),
-        well_q0=bar(well, "q0"),
+    return _properties(
+        {
+            (name, path): value
+            for name, spread in spreads.items()
+            for path, value in spread.numbers.items()
+        }
     )
 
 
-def _demand_equal(name: str, reference: PropertySet, model: PropertySet) -> None:
-    ours, theirs = getattr(reference, name), getattr(model, name)
-    if ours is None or theirs is None:
+def _properties(numbers: Mapping[tuple[str, str], float | None]) -> Properties:
+    """Return numbers, by kind and path, in the fields that the rows of the kinds name."""
+    found: dict[str, float | None] = {}
+    others: dict[str, float] = {}
+    for kind in compared_kinds().values():
+        for column in kind.columns:
+            value = numbers.get((kind.name, column.path))
+            if column.field:
+                found[column.field] = value
+            elif value is not None:
+                others[f"{kind.name}.{column.path}"] = value
+    return Properties(**found, others=others)
+
+
+def _demand_equal(kind: Kind, reference: PropertySet, model: PropertySet) -> None:
+    ours, theirs = (side.documents.get(kind.name) for side in (reference, model))
+    if ours is None or theirs is None or kind.comparison is None:
         return
-    rule = _PROPERTIES[name]
-    differing = [f for f in rule.fields if not _same(getattr(ours, f), getattr(theirs, f))]
+    fields = (*_CRYSTAL, *kind.comparison.equal)
+    differing = [f for f in fields if not _same(getattr(ours, f), getattr(theirs, f))]
     keys = sorted((set(ours.settings) | set(theirs.settings)) - _CHOICE_ONLY)
     differing += [
         f"settings.{key}"
         for key in keys
-        if key not in rule.fields and ours.settings.get(key) != theirs.settings.get(key)
+        if key not in fields and ours.settings.get(key) != theirs.settings.get(key)
     ]
     if differing:
         raise InputError(
-            f"The {rule.name} of {reference.source.evaluator} and {model.source.evaluator} cannot "
+            f"{kind.title} of {reference.source.evaluator} and {model.source.evaluator} cannot "
             f"be compared: {', '.join(differing)} differ. Compute both with the same settings."
         )
 
@@ -200,8 +164,17 @@ def _same(a: object, b: object) -> bool:
 
 def _deviations(reference: PropertySet, model: PropertySet) -> Deviations:
     numbers: dict[str, Any] = {}
-    for name, rule in _PROPERTIES.items():
-        ours, theirs = getattr(reference, name), getattr(model, name)
-        if ours is not None and theirs is not None:
-            numbers.update(rule.deviations(ours, theirs))
-    return Deviations.model_validate(numbers)
+    others: dict[str, float] = {}
+    for name, kind in compared_kinds().items():
+        ours, theirs = (side.documents.get(name) for side in (reference, model))
+        if ours is None or theirs is None or kind.comparison is None:
+            continue
+        if kind.comparison.deviations:
+            numbers |= load(kind.comparison.deviations)(ours, theirs)
+            continue
+        for column in kind.columns:
+            first, second = column.value(ours), column.value(theirs)
+            off = None if first is None or second is None else percent(first, second)
+            if off is not None:
+                others[f"{name}.{column.path}"] = off
+    return Deviations.model_validate({**numbers, "others": others})

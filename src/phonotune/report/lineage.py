@@ -5,23 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from phonotune.report.bundle import MaterialReport
 from phonotune.report.style import source_label
 from phonotune.schemas.base import PropertyDocument
 from phonotune.schemas.dataset import DatasetDocument, LabelledSet
+from phonotune.schemas.kinds import kind_of
 from phonotune.schemas.training import TrainingDocument
-
-_STAGES: Final = {
-    "phonon": "Phonons",
-    "elastic": "Elastic",
-    "well": "Double well",
-    "quasi_harmonic": "Thermal expansion",
-    "conductivity": "Thermal conductivity",
-    "transitions": "Phase transitions",
-}
-"""Words for the kinds of property Documents."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +110,4 @@ def _property_row(document: PropertyDocument) -> LineageRow:
     if source.device is not None:
         facts.append(("device", source.device))
     who = source_label(source)
-    return LineageRow(
-        _STAGES.get(document.kind, document.kind), who, tuple(facts), document.settings
-    )
+    return LineageRow(kind_of(document).title, who, tuple(facts), document.settings)

@@ -35,12 +35,7 @@ def error_bars_of(material: MaterialReport, source: Source) -> Properties:
 
 
 def _own_documents(material: MaterialReport, source: Source) -> PropertySet:
-    return PropertySet(
-        source,
-        phonon=next((d for d in material.phonons if d.source == source), None),
-        elastic=next((d for d in material.elastics if d.source == source), None),
-        well=next((d for d in material.wells if d.source == source), None),
-    )
+    return PropertySet.of([d for d in material.properties if d.source == source], source)
 
 
 def deviations_of(material: MaterialReport, source: Source) -> Deviations:

@@ -16,6 +16,7 @@ from phonotune.units import (
     ModeAmplitude,
     Percent,
     TeraHertz,
+    UnitOfField,
 )
 
 
@@ -29,6 +30,11 @@ class Properties(Part):
     shear_modulus: GPa | None = None
     well_depth: MilliElectronVoltPerFormula | None = None
     well_q0: ModeAmplitude | None = None
+    others: dict[str, UnitOfField] = Field(
+        default_factory=dict,
+        description="of kinds without a field here, by kind and field: "
+        "conductivity.mean_conductivity_300",
+    )
 
 
 class ImaginaryConfusion(Part):
@@ -124,6 +130,9 @@ class Deviations(Part):
     volume_300: Percent | None = Field(default=None, description="quasi-harmonic, no pressure")
     thermal_expansion_300: Percent | None = Field(default=None, description="quasi-harmonic")
     phases: PhaseConfusion | None = None
+    others: dict[str, Percent] = Field(
+        default_factory=dict, description="of kinds without a field here, by kind and field"
+    )
 
 
 class ComparisonRow(Part):

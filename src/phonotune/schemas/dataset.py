@@ -244,6 +244,12 @@ class StructureSet(Document):
             more=tuple(map(pack_structures, more)),
         )
 
+    @property
+    def in_words(self) -> str:
+        """How many there are, in a sentence; ``recipe`` says how they were made."""
+        chosen = ", selected" if self.scores else ""
+        return f"{len(self.groups)} structures in {len(set(self.groups))} groups{chosen}"
+
     def candidates(self) -> list[Candidate]:
         """Return the structures with their groups, reasons and scores."""
         structures = [s for blob in (self.data, *self.more) for s in unpack_structures(blob)]
@@ -295,6 +301,12 @@ class TrajectoryDocument(FrameSet):
     model_id: str
     relaxations: list[RelaxationSummary]
     fixed: list[str] = Field(default_factory=list, description="groups that were not relaxed")
+
+    @property
+    def in_words(self) -> str:
+        """How many there are, and by which model, in a sentence."""
+        n = len(self.relaxations)
+        return f"{n} relaxations, {n - len(self.unconverged)} converged, by {self.model_id[:12]}"
 
     @property
     def unconverged(self) -> list[str]:

@@ -1,12 +1,13 @@
 """Typed results out of a job store."""
 
+from phonotune.schemas.kinds import KINDS
 from phonotune.store.archive import load_archive, save_archive
 from phonotune.store.check import check_store
 from phonotune.store.credentials import describe, masked
 from phonotune.store.criteria import Wanted
 from phonotune.store.deletion import remove_outputs
 from phonotune.store.indexes import ensure_indexes
-from phonotune.store.results import KINDS, Entry, ResultStore
+from phonotune.store.results import Entry, ResultStore
 from phonotune.store.sizes import check_size, largest_document
 from phonotune.store.stores import BLOB_STORE, open_store
 

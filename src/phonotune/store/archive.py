@@ -15,10 +15,10 @@ from pydantic import ValidationError
 
 from phonotune.errors import InputError, PhonotuneError
 from phonotune.schemas.blob import Blob
+from phonotune.schemas.kinds import KINDS, find_kind
 from phonotune.store.archive_file import ArchiveReader, reading, writing
 from phonotune.store.blobs import StoredBlob, inserted, present_blobs, references
 from phonotune.store.criteria import Criteria, Wanted
-from phonotune.store.documents import document_types
 
 if TYPE_CHECKING:
     from phonotune.store.results import ResultStore
@@ -29,7 +29,7 @@ Row = dict[str, Any]
 _KEYS: Final = ("uuid", "index", "name", "output", "completed_at", "metadata", "hosts")
 _BLOB_KEYS: Final = ("blob_uuid", "job_uuid", "job_index", "data")
 _TRUSTED: Final = ("phonotune.schemas.", "pymatgen.core.")
-"""Modules whose classes an archive may name: others could run code when a document is read."""
+"""Modules whose classes an archive may name, beside those of the Documents: others could run code."""
 _AT_ONCE: Final = 50
 _IDS_AT_ONCE: Final = 1000
 
@@ -145,7 +145,7 @@ def _origins(row: Row) -> Iterator[tuple[str, str]]:
     for name in (model.get("dataset_hash"), output.get("parent_hash")):
         if name:
             yield "output.dataset_hash", name
-    if output["kind"] in {"dataset", "phonon", "elastic", "well"}:
+    if find_kind(output["kind"]).reference:
         for host in row.get("hosts") or []:
             yield "hosts", host
 
@@ -187,7 +187,7 @@ def _check_documents(archive: ArchiveReader) -> dict[tuple[str, int], set[str]]:
             raise _refused("a document is no row of a job store")
         _check_names(row)
         kind = output.get("kind")
-        if not isinstance(kind, str) or kind not in document_types():
+        if not isinstance(kind, str) or kind not in KINDS:
             raise _refused(f"a document is of kind {kind!r}")
         _check_document(output, kind)
         needed[_key(row)] = {_id(r) for r in references(output)}
@@ -207,7 +207,7 @@ def _check_document(output: Row, kind: str) -> None:
     except (ValidationError, ValueError, KeyError, TypeError) as error:
         first = str(error).splitlines()[0]
         raise _refused(f"a {kind} document is not of its schema ({first})") from error
-    if type(document) is not document_types()[kind]:
+    if type(document) is not KINDS[kind].document_class:
         raise _refused(f"a document of kind {kind!r} is of another class")
 
 
@@ -238,12 +238,17 @@ def _check_names(content: Any) -> None:
         for key, value in content.items():
             if key.startswith("$") or "\0" in key:
                 raise _refused(f"a key is the operator {key!r}")
-            if key == "@module" and not str(value).startswith(_TRUSTED):
+            if key == "@module" and not _is_trusted(str(value)):
                 raise _refused(f"a document names the class of module {value!r}")
             _check_names(value)
     elif isinstance(content, list):
         for value in content:
             _check_names(value)
+
+
+def _is_trusted(module: str) -> bool:
+    own = {kind.document.partition(":")[0] for kind in KINDS.values()}
+    return module.startswith(_TRUSTED) or module in own
 
 
 def _refused(what: str) -> InputError:

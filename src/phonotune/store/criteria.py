@@ -10,7 +10,8 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from phonotune.errors import InputError, unknown_name
-from phonotune.store.documents import PREFIX, document_types, kinds_with, scalar_fields
+from phonotune.schemas.kinds import KINDS, find_kind
+from phonotune.store.documents import PREFIX, kinds_with, scalar_fields
 
 Bound = float | None
 Range = tuple[Bound, Bound] | bool
@@ -72,10 +73,9 @@ class Wanted:
         fields = [str(name).removeprefix(PREFIX) for name in self.where or {}]
         if self.kind is None and not fields:
             return [None]
-        known = document_types()
-        if self.kind is not None and _text("kind", self.kind) not in known:
-            raise unknown_name("kind", self.kind, known)
-        asked = list(known) if self.kind is None else [self.kind]
+        if self.kind is not None:
+            find_kind(_text("kind", self.kind) or "")
+        asked = sorted(KINDS) if self.kind is None else [self.kind]
         able: list[str | None] = [
             kind for kind in asked if all(kind in kinds_with(name) for name in fields)
         ]
@@ -179,7 +179,7 @@ def with_kinds(criteria: Criteria) -> Criteria:
     """
     if any(key.startswith(PREFIX) or key == "uuid" for key in criteria):
         return criteria
-    return criteria | {f"{PREFIX}kind": {"$in": list(document_types())}}
+    return criteria | {f"{PREFIX}kind": {"$in": sorted(KINDS)}}
 
 
 def id_criteria(text: str) -> list[Criteria]:

@@ -6,14 +6,12 @@ import types
 import typing
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any, Final
 
 from pydantic import BaseModel
 
-import phonotune.schemas
 from phonotune.schemas.base import Document
+from phonotune.schemas.kinds import KINDS, find_kind
 from phonotune.units import Unit, unit_of
 
 UNTABLED: Final = frozenset({"settings", "versions", "unitcell", "config"})
@@ -23,23 +21,11 @@ PREFIX: Final = "output."
 """Where jobflow keeps a Document within a stored row."""
 
 
-@lru_cache(maxsize=1)
 def document_types() -> dict[str, type[Document]]:
-    """Return the class of every Document by its kind."""
-    for module in iter_modules(phonotune.schemas.__path__):
-        import_module(f"phonotune.schemas.{module.name}")
-    found: dict[str, type[Document]] = {}
-    queue: list[type[Document]] = [Document]
-    while queue:
-        for child in queue.pop().__subclasses__():
-            queue.append(child)
-            kind = child.model_fields["kind"].default
-            if isinstance(kind, str) and child.__module__.startswith("phonotune.schemas."):
-                found[kind] = child
-    return dict(sorted(found.items()))
+    """Return the class of every Document by its kind, in alphabetical order."""
+    return {name: KINDS[name].document_class for name in sorted(KINDS)}
 
 
-@lru_cache(maxsize=1)
 def scalar_fields() -> dict[str, frozenset[type]]:
     """Return the types of every number, truth value and text of the Documents, by dotted name.
 
@@ -48,21 +34,24 @@ def scalar_fields() -> dict[str, frozenset[type]]:
     """
     found: dict[str, set[type]] = {}
     for document in document_types().values():
-        for name, kind in _scalars(document, ""):
+        for name, kind in _scalars_of(document):
             found.setdefault(name, set()).add(kind)
     return {name: frozenset(kinds) for name, kinds in sorted(found.items())}
 
 
 @lru_cache(maxsize=64)
+def _scalars_of(document: type[Document]) -> tuple[tuple[str, type], ...]:
+    return tuple(_scalars(document, ""))
+
+
 def fields_of(kind: str) -> tuple[str, ...]:
     """Return the dotted names of the numbers, truth values and texts of a kind of Document."""
-    return tuple(dict.fromkeys(name for name, _ in _scalars(document_types()[kind], "")))
+    return tuple(dict.fromkeys(name for name, _ in _scalars_of(find_kind(kind).document_class)))
 
 
-@lru_cache(maxsize=64)
 def mappings_of(kind: str) -> tuple[str, ...]:
     """Return the dotted names of the fields of a kind whose own fields are not known beforehand."""
-    return tuple(dict.fromkeys(_mappings(document_types()[kind], "")))
+    return tuple(dict.fromkeys(_mappings(find_kind(kind).document_class, "")))
 
 
 def kinds_with(field: str) -> list[str]:
@@ -70,10 +59,9 @@ def kinds_with(field: str) -> list[str]:
     return [kind for kind in document_types() if field in fields_of(kind)]
 
 
-@lru_cache(maxsize=64)
 def units_of(kind: str) -> dict[str, str]:
     """Return the unit of every number of a kind of Document, by dotted name."""
-    return dict(_units(document_types()[kind], ""))
+    return dict(_units(find_kind(kind).document_class, ""))
 
 
 def _units(part: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:

@@ -15,10 +15,10 @@ from jobflow import JobStore
 
 from phonotune.errors import InputError
 from phonotune.schemas.base import Document
+from phonotune.schemas.kinds import KINDS
 from phonotune.schemas.training import ModelRecord
 from phonotune.store.blobs import decode, decode_lazily, fetch_blobs, references
 from phonotune.store.criteria import Criteria, Range, Wanted, id_criteria, with_kinds
-from phonotune.store.documents import document_types
 from phonotune.store.stores import close, is_embedded, open_store
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from phonotune.store.lineage import Lineage
 
 logger = logging.getLogger(__name__)
-
-KINDS: Final[tuple[str, ...]] = tuple(document_types())
-"""What ``kind=`` accepts: the ``kind`` of each Document."""
 
 _BATCH: Final = 64
 """Documents whose Blobs are in memory at once while streaming from a server."""

@@ -27,8 +27,7 @@ from pydantic import Field, field_validator
 
 from phonotune.errors import ConfigError
 from phonotune.schemas.base import Part, hash_json
-from phonotune.schemas.isolated import BohrMagneton
-from phonotune.units import ElectronVolt, Second, Unit
+from phonotune.units import BohrMagneton, ElectronVolt, Second, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from phonotune.cli.documents import (
+from phonotune.data.document_files import (
     find_documents,
     read_document,
     read_properties,
@@ -18,12 +17,16 @@ from phonotune.cli.documents import (
 )
 from phonotune.errors import InputError
 from phonotune.physics.committee_spread import spread_arrays, with_spread
+from phonotune.schemas.base import Source
 from phonotune.schemas.phonon import PhononDocument
+from tests.report.conftest import perovskite, phonon_document
 
-Make = Callable[..., PhononDocument]
+
+def phonons_of(role: str = "untuned", scale: float = 1.0) -> PhononDocument:
+    return phonon_document(Source(role=role, evaluator="emt"), perovskite(), scale, -36.0)
 
 
-def test_a_document_comes_back_bit_by_bit(phonons_of: Make, tmp_path: Path) -> None:
+def test_a_document_comes_back_bit_by_bit(tmp_path: Path) -> None:
     document = phonons_of()
     write_document(document, tmp_path / "phonons.json")
     back = read_document(tmp_path / "phonons.json")
@@ -35,7 +38,7 @@ def test_a_document_comes_back_bit_by_bit(phonons_of: Make, tmp_path: Path) -> N
         np.testing.assert_array_equal(array, theirs[name], strict=True)
 
 
-def test_arrays_in_the_file_are_plain_lists(phonons_of: Make, tmp_path: Path) -> None:
+def test_arrays_in_the_file_are_plain_lists(tmp_path: Path) -> None:
     document = phonons_of()
     write_document(document, tmp_path / "phonons.json")
     entry = json.loads((tmp_path / "phonons.json").read_text())["data"]["mesh_frequencies"]
@@ -44,7 +47,7 @@ def test_arrays_in_the_file_are_plain_lists(phonons_of: Make, tmp_path: Path) ->
     assert entry["values"] == expected.tolist()
 
 
-def test_a_summary_holds_numbers_and_no_arrays(phonons_of: Make) -> None:
+def test_a_summary_holds_numbers_and_no_arrays() -> None:
     summary = summary_of(phonons_of())
     assert "data" not in summary
     assert json.loads(json.dumps(summary)) == summary
@@ -53,7 +56,7 @@ def test_a_summary_holds_numbers_and_no_arrays(phonons_of: Make) -> None:
 @pytest.mark.parametrize("content", ["not json", "[]", "{}", '{"kind": "phonon"}', '{"kind": "x"}'])
 def test_a_file_that_is_no_document_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "phonons.json").write_text(content)
-    with pytest.raises(InputError, match="no document of a property"):
+    with pytest.raises(InputError, match="not a document of a property"):
         read_document(tmp_path / "phonons.json")
 
 
@@ -63,7 +66,7 @@ def test_a_folder_without_results_says_how_to_make_them(tmp_path: Path) -> None:
             read(tmp_path)
 
 
-def test_results_of_two_models_in_one_folder_are_refused(phonons_of: Make, tmp_path: Path) -> None:
+def test_results_of_two_models_in_one_folder_are_refused(tmp_path: Path) -> None:
     document = phonons_of()
     write_document(document, tmp_path / "phonons.json")
     other = document.model_copy(
@@ -74,14 +77,14 @@ def test_results_of_two_models_in_one_folder_are_refused(phonons_of: Make, tmp_p
         read_properties(tmp_path)
 
 
-def test_documents_are_found_in_folders_below(phonons_of: Make, tmp_path: Path) -> None:
+def test_documents_are_found_in_folders_below(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         write_document(phonons_of(role=name), tmp_path / name / "phonons.json")
     assert [d.source.role for d in find_documents(tmp_path)] == ["a", "b"]
 
 
-def test_error_bars_come_back_with_their_document(phonons_of: Make, tmp_path: Path) -> None:
+def test_error_bars_come_back_with_their_document(tmp_path: Path) -> None:
     document = with_spread(phonons_of(), [phonons_of(scale=0.81), phonons_of(scale=1.21)])
     write_document(document, tmp_path / "phonons.json")
     back = read_document(tmp_path / "phonons.json")

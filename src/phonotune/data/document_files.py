@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from pydantic import ValidationError
+from pymatgen.core import Structure
 
 from phonotune.errors import InputError
+from phonotune.schemas.base import Document, PropertyDocument
+from phonotune.schemas.blob import Blob
+from phonotune.schemas.kinds import kind_of, property_kinds
 
 if TYPE_CHECKING:
     from phonotune.physics.compare import PropertySet
-    from phonotune.schemas.base import Document, PropertyDocument
-    from phonotune.schemas.blob import Blob
-
-PHONONS: Final = "phonons.json"
-ELASTIC: Final = "elastic.json"
-WELL: Final = "well.json"
-QUASI_HARMONIC: Final = "quasi_harmonic.json"
-CONDUCTIVITY: Final = "conductivity.json"
-TRANSITIONS: Final = "transitions.json"
-_COMPARED: Final = {
-    "phonon": PHONONS,
-    "elastic": ELASTIC,
-    "well": WELL,
-    "quasi_harmonic": QUASI_HARMONIC,
-    "transitions": TRANSITIONS,
-}
-"""File of each property that `compare` knows, by the field of PropertySet."""
-_FILES: Final = (*_COMPARED.values(), CONDUCTIVITY)
 
 
 def summary_of(document: Document) -> dict[str, Any]:
@@ -36,14 +25,19 @@ def summary_of(document: Document) -> dict[str, Any]:
     return content
 
 
+def write_property(document: PropertyDocument, folder: Path) -> str:
+    """Write a property with its arrays as one JSON file into a folder; returns the file's name."""
+    name = kind_of(document).file
+    write_document(document, folder / name)
+    return name
+
+
 def write_document(document: Document, path: Path) -> None:
     """Write a document with its arrays as one JSON file.
 
     An array is ``{"dtype": ..., "shape": [...], "values": nested lists}``; floats are written so
     that reading them back gives the same bits.
     """
-    from phonotune.schemas.blob import Blob
-
     content = summary_of(document)
     content |= {name: _arrays(value) for name, value in document if isinstance(value, Blob)}
     spread = getattr(document, "spread", None)
@@ -60,42 +54,26 @@ def read_document(path: Path) -> PropertyDocument:
     InputError
         If the file is not there, is not JSON, or is not such a document.
     """
-    from pydantic import ValidationError
-
-    from phonotune.schemas.elastic import ElasticDocument
-    from phonotune.schemas.phonon import PhononDocument
-    from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
-    from phonotune.schemas.transition import TransitionDocument
-    from phonotune.schemas.wells import WellDocument
-
-    kinds: dict[str, type[PropertyDocument]] = {
-        "phonon": PhononDocument,
-        "elastic": ElasticDocument,
-        "well": WellDocument,
-        "quasi_harmonic": QuasiHarmonicDocument,
-        "conductivity": ConductivityDocument,
-        "transitions": TransitionDocument,
-    }
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        kind = kinds[content["kind"]]
-        if "data" in content:
-            content["data"] = _blob(content["data"])
+        document = property_kinds()[content["kind"]].document_class
+        for name, known in document.model_fields.items():
+            if known.annotation is Blob and name in content:
+                content[name] = _blob(content[name])
         if content.get("spread") is not None:
             content["spread"]["data"] = _blob(content["spread"]["data"])
-        return kind.model_validate(content)
+        return cast(PropertyDocument, document.model_validate(content))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise InputError(
-            f"{path} is no document of a property written by phonotune ({type(error).__name__}). "
-            "Write it again with `phonotune phonons`, `elastic`, `double-well`, `thermal` or "
-            "`transitions`."
+            f"{path} is not a document of a property written by phonotune ({type(error).__name__}). "
+            f"Write it again with `phonotune {'`, `'.join(_commands())}`."
         ) from error
 
 
 def read_properties(folder: Path) -> PropertySet:
-    """Read what `phonons`, `elastic`, `double-well`, `thermal`, `transitions` wrote into one folder.
+    """Read what the commands of the properties that are compared wrote into one folder.
 
     Raises
     ------
@@ -104,25 +82,22 @@ def read_properties(folder: Path) -> PropertySet:
     """
     from phonotune.physics.compare import PropertySet
 
-    found = {
-        key: read_document(folder / name)
-        for key, name in _COMPARED.items()
-        if (folder / name).is_file()
-    }
+    names = [kind.file for kind in property_kinds().values() if kind.comparison is not None]
+    found = [read_document(folder / name) for name in names if (folder / name).is_file()]
     if not found:
-        what = "holds none of" if folder.is_dir() else "is no folder with"
+        what = "holds none of" if folder.is_dir() else "is not a folder with"
         raise InputError(
-            f"{folder} {what} {', '.join(_COMPARED.values())}. Write them with `phonotune phonons "
+            f"{folder} {what} {', '.join(names)}. Write them with `phonotune {_commands()[0]} "
             f"... -o {folder}`."
         )
-    first, *others = found.values()
+    first, *others = found
     for other in others:
         if (other.material_id, other.source) != (first.material_id, first.source):
             raise InputError(
-                f"{folder} mixes results: {_who(first)} and {_who(other)}. Use one folder a crystal "
+                f"{folder} mixes results: {_who(first)} and {_who(other)}. Use one folder per crystal "
                 "and model."
             )
-    return PropertySet(source=first.source, **found)  # type: ignore[arg-type]
+    return PropertySet.of(found)
 
 
 def find_documents(folder: Path) -> list[PropertyDocument]:
@@ -133,13 +108,19 @@ def find_documents(folder: Path) -> list[PropertyDocument]:
     InputError
         There is none, or one cannot be read.
     """
-    paths = sorted(path for name in _FILES for path in folder.rglob(name))
+    names = [kind.file for kind in property_kinds().values() if kind.file]
+    paths = sorted(path for name in names for path in folder.rglob(name))
     if not paths:
         raise InputError(
-            f"{folder} holds none of {', '.join(_FILES)}. Write them with `phonotune phonons ... "
-            "-o DIR`."
+            f"{folder} holds none of {', '.join(names)}. Write them with `phonotune "
+            f"{_commands()[0]} ... -o DIR`."
         )
     return [read_document(path) for path in paths]
+
+
+def _commands() -> list[str]:
+    """Return the names of the commands that write properties, each once."""
+    return list(dict.fromkeys(k.command_name for k in property_kinds().values() if k.command))
 
 
 def _who(document: PropertyDocument) -> str:
@@ -151,8 +132,6 @@ def _who(document: PropertyDocument) -> str:
 
 def _plain(value: Any) -> Any:
     """Return the value with lists for tuples, crystals as dictionaries, and without blobs."""
-    from pymatgen.core import Structure
-
     if isinstance(value, Structure):
         return _plain(value.as_dict())
     if isinstance(value, dict):
@@ -161,8 +140,6 @@ def _plain(value: Any) -> Any:
 
 
 def _holds_blobs(value: Any) -> bool:
-    from phonotune.schemas.blob import Blob
-
     if isinstance(value, list | tuple):
         return any(_holds_blobs(item) for item in value)
     return isinstance(value, Blob)
@@ -176,10 +153,6 @@ def _arrays(blob: Blob) -> dict[str, dict[str, Any]]:
 
 
 def _blob(content: dict[str, dict[str, Any]]) -> Blob:
-    import numpy as np
-
-    from phonotune.schemas.blob import Blob
-
     return Blob.pack(
         **{
             name: np.array(item["values"], dtype=item["dtype"]).reshape(item["shape"])

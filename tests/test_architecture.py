@@ -8,7 +8,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 BEGIN, END = "<!-- imports: begin -->", "<!-- imports: end -->"
 ORDER = (
     *("cli", "flows", "jobs", "store", "report", "training", "models", "data"),
-    *("sampling", "physics", "schemas", "ports", "settings", "errors", "units", "progress"),
+    *("sampling", "physics", "schemas", "ports", "settings", "errors"),
+    *("units", "progress", "files", "chunks"),
 )
 
 

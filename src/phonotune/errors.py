@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class PhonotuneError(Exception):
@@ -82,3 +86,27 @@ def unknown_name(what: str, found: str, allowed: Iterable[str]) -> ConfigError:
     near = get_close_matches(found, names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return ConfigError(f"Unknown {what} {found!r}.{hint} Allowed: {', '.join(names)}.")
+
+
+def invalid_value(error: ValidationError, name: Callable[[Sequence[str]], str] = ".".join) -> str:
+    """Return one sentence on the first value that a schema refused.
+
+    Parameters
+    ----------
+    error
+        What pydantic raised.
+    name
+        Makes of the path of a value, e.g. ``("loss", "forces")``, what the user calls it; an empty name
+        stands for the values as a whole.
+    """
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ").removesuffix(".")
+    called = name([str(part) for part in first["loc"]])
+    if not called:
+        return f"{message}."
+    wanted, _, _ = message.partition(", unable to ")
+    if wanted.startswith("Input should be "):
+        message = f"it must be {wanted.removeprefix('Input should be ')}"
+    found = repr(first["input"])
+    found = found if len(found) <= 80 else f"{found[:80]} …"
+    return f"{called} = {found} is not allowed: {message}."

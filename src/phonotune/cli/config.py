@@ -7,11 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from phonotune.errors import ConfigError, unknown_name
+from phonotune.errors import ConfigError, invalid_value, unknown_name
 from phonotune.flows.yaml_file import read_mapping
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel, ValidationError
+    from pydantic import BaseModel
 
     from phonotune.flows.pipeline import PhonotuneMaker
 
@@ -68,16 +68,10 @@ def _checked(key: str, value: Any, default: Any) -> Any:
             value, strict=not isinstance(default, BaseModel)
         )
     except ValidationError as error:
-        raise ConfigError(_sentence(key, error)) from error
+        raise ConfigError(invalid_value(error, lambda path: ".".join([key, *path]))) from error
 
 
 def _check_keys(key: str, value: Mapping[Any, Any], model: type[BaseModel]) -> None:
     for name in value:
         if name not in model.model_fields:
             raise unknown_name(f"key of {key}", str(name), model.model_fields)
-
-
-def _sentence(key: str, error: ValidationError) -> str:
-    first = error.errors()[0]
-    place = ".".join([key, *(str(part) for part in first["loc"])])
-    return f"{place} = {first['input']!r} is not allowed: {first['msg']}."

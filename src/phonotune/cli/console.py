@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 from rich.console import Console
 
-from phonotune.errors import ConfigError, PhonotuneError
+from phonotune.errors import ConfigError, PhonotuneError, invalid_value
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -150,11 +150,8 @@ def _check_settings() -> None:
     try:
         get_settings()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigError(
-            f"PHONOTUNE_{name}={first['input']!r} is not allowed: {first['msg']}."
-        ) from error
+        sentence = invalid_value(error, lambda path: "PHONOTUNE_" + "_".join(path).upper())
+        raise ConfigError(sentence) from error
 
 
 def _report(error: BaseException, message: str, *, as_json: bool, debug: bool) -> None:

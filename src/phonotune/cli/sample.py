@@ -148,12 +148,12 @@ def _selecting(maker: PhonotuneMaker, method: str | None, budget: int | None) ->
 
     from pydantic import ValidationError
 
-    from phonotune.errors import ConfigError
+    from phonotune.errors import ConfigError, invalid_value
 
     given = {"method": method, "budget": budget}
     asked = {key: value for key, value in given.items() if value is not None}
     try:
         select = type(maker.select).model_validate(maker.select.model_dump() | asked)
     except ValidationError as error:
-        raise ConfigError(f"The selection is not allowed: {error.errors()[0]['msg']}.") from error
+        raise ConfigError(invalid_value(error)) from error
     return replace(maker, select=select)

@@ -7,11 +7,9 @@ ASE's sign), ``REF_magmoms`` (µB). A missing label is absent, never zero. ``gro
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from ase.io import iread as ase_iread
@@ -23,6 +21,7 @@ from pymatgen.core import Lattice, Structure
 from phonotune.data.checks import check_frame
 from phonotune.data.extxyz_text import MAGMOMS, REF_KEYS, LabelKeys, format_frame
 from phonotune.errors import FramesError
+from phonotune.files import replacing
 from phonotune.schemas.dataset import Frame
 
 if TYPE_CHECKING:
@@ -243,10 +242,10 @@ def write_frames(
     path = Path(path)
     written = dict.fromkeys(("frames", "energy", "forces", "stress"), 0)
     try:
-        with _replacing(path) as file:
+        with replacing(path) as file:
             for number, frame in enumerate(frames, start=1):
                 check_frame(frame, f"Frame {number} for {path.name}")
-                file.write(format_frame(frame, keys))
+                file.write(format_frame(frame, keys).encode())
                 written["frames"] = number
                 for label in ("energy", "forces", "stress"):
                     written[label] += getattr(frame, label) is not None
@@ -255,19 +254,6 @@ def write_frames(
     except OSError as error:
         raise FramesError(f"{path} cannot be written ({error}). Choose another path.") from error
     return written
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """Open a new file that takes the place of ``path`` if the body ends well, else leaves no trace."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with new.open("w", encoding="utf-8") as file:
-            yield file
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def _lookup(atoms: Atoms, key: str) -> Any:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from phonotune.data.extxyz import iter_frames, write_frames
 from phonotune.data.identity import frame_hash, frame_key, hash_of
-from phonotune.errors import FramesError
+from phonotune.errors import FramesError, invalid_value
 from phonotune.schemas.dataset import DatasetDocument, DatasetHeader, Frame, pack_frame_blobs
 
 TRAIN: Final = "train.extxyz"
@@ -118,7 +118,7 @@ def open_dataset(folder: Path) -> tuple[DatasetHeader, Iterator[Frame]]:
     try:
         header = DatasetHeader.model_validate(content)
     except ValidationError as error:
-        raise FramesError(f"{manifest} is not a dataset's ({error}).") from error
+        raise FramesError(f"{manifest} is not a dataset's: {invalid_value(error)}") from error
     return header, _stored_order(header, folder)
 
 

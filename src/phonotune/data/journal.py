@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from phonotune.data.extxyz import read_frames
 from phonotune.data.extxyz_text import format_frame
 from phonotune.errors import InputError
+from phonotune.files import try_lock
 
 if TYPE_CHECKING:
     from phonotune.schemas.dataset import Frame
@@ -39,13 +39,11 @@ class Journal:
             self._file: BinaryIO = path.open("a+b")
         except OSError as error:
             raise InputError(f"{path} cannot be written ({error}). Choose another path.") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not try_lock(self._file):
             self._file.close()
             raise InputError(
                 f"Another process writes to {path}. Wait for it, or choose another output."
-            ) from error
+            )
         self._file.seek(0)
         self._file.truncate(complete_bytes(self._file))
         self._file.seek(0, os.SEEK_END)

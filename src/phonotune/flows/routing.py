@@ -16,7 +16,7 @@ from jobflow import Flow, Job
 from monty.json import MSONable
 from pydantic import Field, ValidationError
 
-from phonotune.errors import ConfigError, unknown_name
+from phonotune.errors import ConfigError, invalid_value, unknown_name
 from phonotune.flows.yaml_file import read_mapping
 from phonotune.jobs.base import Role
 from phonotune.schemas.base import Part
@@ -129,11 +129,8 @@ def read_profile(path: Path | None) -> Profile:
     try:
         return Profile.model_validate({k: v for k, v in content.items() if v is not None})
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
         raise ConfigError(
-            f"{place} in the profile {path} is not allowed: {first['msg']}, found "
-            f"{first['input']!r}. `phonotune profile init` writes an example."
+            f"In the profile {path}, {invalid_value(error)} `phonotune profile init` writes an example."
         ) from error
 
 

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from e3nn import o3
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from phonotune.errors import FoundationError, InputError
+from phonotune.files import write_atomically
 from phonotune.units import Angstrom, Dimensionless, ElectronVolt
 
 WEIGHTS: Final[Path] = Path(__file__).parent / "weights"
@@ -175,27 +176,17 @@ def _shapes(model: torch.nn.Module) -> dict[str, torch.Size]:
     return {name: parameter.shape for name, parameter in model.named_parameters()}
 
 
-def _write_atomically(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
 def save_shipped(model: torch.nn.Module, card: ArchitectureCard, directory: Path) -> None:
     """Write ``<name>.safetensors`` (float32 parameters) and ``<name>.json`` into `directory`.
 
     Each file is replaced atomically. Buffers are not stored: the card determines them.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     tensors = {
         key: value.detach().to("cpu", torch.float32).contiguous()
         for key, value in model.named_parameters()
     }
-    partial = directory / f"{card.name}.safetensors.partial"
-    save_file(tensors, partial)
-    partial.chmod(0o644)
-    _write_atomically(directory / f"{card.name}.json", card.model_dump_json(indent=1) + "\n")
-    partial.replace(directory / f"{card.name}.safetensors")
+    write_atomically(directory / f"{card.name}.json", card.model_dump_json(indent=1) + "\n")
+    write_atomically(directory / f"{card.name}.safetensors", save(tensors))
 
 
 def _shipped_paths(name: str, directory: Path) -> tuple[Path, Path]:

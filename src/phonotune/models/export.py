@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from phonotune.files import replacing
 from phonotune.models.adapter import load_members
 from phonotune.schemas.training import ModelRecord
 
@@ -43,7 +44,6 @@ def export_model(
         for number in range(1, len(members) + 1)
     ]
     for member, file in zip(members, paths, strict=True):
-        partial = file.with_name(f"{file.name}.partial")
-        torch.save(member, partial)
-        partial.replace(file)
+        with replacing(file) as stream:
+            torch.save(member, stream)
     return tuple(paths)

@@ -1,13 +1,11 @@
 """A GPU for one job: jobs on a node never share one by accident.
 
-A lock file a GPU, in a folder of the node that all jobs see. The kernel holds the lock
-(:func:`fcntl.flock`) and frees it when the process dies, also by ``kill -9``: no lock is ever stale.
-What is written in the file is for people only.
+Each GPU has a lock file in a folder of the node that all jobs see; the kernel frees the lock when the
+process dies (:func:`phonotune.files.try_lock`). What is written in the file is for people only.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -25,6 +23,7 @@ from typing import Final
 import torch
 
 from phonotune.errors import InputError, PhonotuneError
+from phonotune.files import try_lock, unlock
 from phonotune.settings import get_settings
 
 logger = logging.getLogger(__name__)
@@ -179,10 +178,10 @@ def _take(locks: ExitStack, folder: Path, gpus: Sequence[Gpu], job: str) -> Gpu 
         for gpu in gpus:
             with ExitStack() as mine:
                 if slots == 1:
-                    taken = _lock(mine, _file(folder, gpu), fcntl.LOCK_EX, job)
+                    taken = _lock(mine, _file(folder, gpu), job)
                 else:
-                    taken = _lock(mine, _file(folder, gpu), fcntl.LOCK_SH) and _lock(
-                        mine, _file(folder, gpu, slot), fcntl.LOCK_EX, job
+                    taken = _lock(mine, _file(folder, gpu), shared=True) and _lock(
+                        mine, _file(folder, gpu, slot), job
                     )
                 if taken:
                     locks.enter_context(mine.pop_all())
@@ -195,7 +194,7 @@ def _file(folder: Path, gpu: Gpu, slot: int | None = None) -> Path:
     return folder / (f"gpu-{safe}.lock" if slot is None else f"gpu-{safe}.slot{slot}.lock")
 
 
-def _lock(stack: ExitStack, path: Path, kind: int, job: str | None = None) -> bool:
+def _lock(stack: ExitStack, path: Path, job: str | None = None, *, shared: bool = False) -> bool:
     """Lock a file until the stack closes, and sign it with a job; return whether it was free."""
     try:
         number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
@@ -205,13 +204,11 @@ def _lock(stack: ExitStack, path: Path, kind: int, job: str | None = None) -> bo
             "folder of this node that all its jobs can write."
         ) from error
     file = stack.enter_context(os.fdopen(number, "r+"))
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not try_lock(file, shared=shared):
         return False
     if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
         return False  # somebody cleaned the folder up: the lock of a file without a name is none
-    stack.callback(fcntl.flock, file, fcntl.LOCK_UN)  # children may still have the file open
+    stack.callback(unlock, file)  # children may still have the file open
     if job is not None:
         file.truncate(0)
         since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -236,9 +233,7 @@ def _holder(path: Path) -> str | None:
     """Return who holds a file exclusively; None if nobody does."""
     try:
         with path.open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not try_lock(file, shared=True):
                 who = json.loads(file.read())
                 return f"pid {who['pid']} on {who['host']} ({who['job']}, since {who['since']})"
     except (OSError, ValueError, KeyError):

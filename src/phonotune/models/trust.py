@@ -6,7 +6,6 @@ A MACE ``.model`` file is a pickle, and loading a pickle runs what its author wr
 from __future__ import annotations
 
 import hashlib
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from phonotune.errors import FoundationError
+from phonotune.files import write_atomically
 from phonotune.schemas.base import Part
 from phonotune.settings import get_settings
 
@@ -59,11 +59,8 @@ def trust(name: str, path: Path, sha256: str) -> None:
         return
     others = tuple(file for file in known if (file.name, file.sha256) != (name, sha256))
     ledger = ledger_path()
-    partial = ledger.with_name(f"{LEDGER}.{os.getpid()}")
     try:
-        ledger.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(_Ledger(files=(*others, entry)).model_dump_json(indent=1))
-        partial.replace(ledger)
+        write_atomically(ledger, _Ledger(files=(*others, entry)).model_dump_json(indent=1))
     except OSError as error:
         raise FoundationError(
             f"The list of trusted models {ledger} cannot be written ({error.strerror}). "

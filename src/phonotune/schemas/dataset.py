@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 from pymatgen.core import Lattice, Structure
 
+from phonotune.chunks import chunked
 from phonotune.ports import Evaluation, FloatArray
 from phonotune.schemas.base import Document, Part
 from phonotune.schemas.blob import Blob
@@ -158,21 +159,8 @@ def frames_of(arrays: Mapping[str, Any]) -> list[Frame]:
 
 def pack_frame_blobs(frames: Sequence[Frame]) -> tuple[Blob, ...]:
     """Pack any number of frames into Blobs that fit a stored document, in their order."""
-    chunks = _chunks(frames, [800 + 64 * len(frame.structure) for frame in frames])
-    return tuple(pack_frames(chunk) for chunk in chunks)
-
-
-def _chunks(items: Sequence[_Item], sizes: Sequence[int]) -> list[list[_Item]]:
-    """Cut items, of these sizes in bytes, into runs of at most CHUNK_BYTES; one item is never cut."""
-    chunks: list[list[_Item]] = [[]]
-    room = CHUNK_BYTES
-    for item, size in zip(items, sizes, strict=True):
-        if chunks[-1] and size > room:
-            chunks.append([])
-            room = CHUNK_BYTES
-        chunks[-1].append(item)
-        room -= size
-    return chunks
+    chunks = chunked(frames, size=lambda f: 800 + 64 * len(f.structure), limit=CHUNK_BYTES)
+    return tuple(map(pack_frames, chunks)) or (pack_frames([]),)
 
 
 @dataclass(frozen=True)
@@ -233,7 +221,8 @@ class StructureSet(Document):
         """Pack candidates into a document."""
         scores = [c.score for c in candidates]
         structures = [c.structure for c in candidates]
-        first, *more = _chunks(structures, [100 + 32 * len(s) for s in structures])
+        chunks = chunked(structures, size=lambda s: 100 + 32 * len(s), limit=CHUNK_BYTES)
+        first, *more = list(chunks) or [[]]
         return cls(
             recipe=recipe,
             groups=[c.group for c in candidates],

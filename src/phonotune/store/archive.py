@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +12,8 @@ from maggma.core import Store
 from maggma.stores import MongoStore
 from pydantic import ValidationError
 
-from phonotune.errors import InputError, PhonotuneError
+from phonotune.chunks import chunked
+from phonotune.errors import InputError, PhonotuneError, invalid_value
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.kinds import KINDS, find_kind
 from phonotune.store.archive_file import ArchiveReader, reading, writing
@@ -108,13 +108,14 @@ def load_archive(results: ResultStore, path: Path) -> Archived:
         wanted = {blob for key in new for blob in needed[key]}
         there = present_blobs(results.store, wanted)
         n_blobs = 0
-        for batch in _batches(b for b in archive.objects("blobs") if _id(b) in wanted - there):
+        blobs = (b for b in archive.objects("blobs") if _id(b) in wanted - there)
+        for batch in chunked(blobs, _AT_ONCE):
             for name in {blob["store"] for blob in batch}:
                 chosen = [{k: b[k] for k in _BLOB_KEYS} for b in batch if b["store"] == name]
                 _insert(results.store.additional_stores[name], chosen, ["blob_uuid"])
             n_blobs += len(batch)
         rows = (row for row in archive.objects("documents") if _key(row) in new)
-        for batch in _batches(rows):
+        for batch in chunked(rows, _AT_ONCE):
             _insert(results.store.docs_store, batch, ["uuid", "index"])
     return Archived(len(new), n_blobs, kept=len(needed) - len(new))
 
@@ -173,7 +174,7 @@ def _blobs_of(results: ResultStore, rows: Sequence[Row]) -> Iterator[tuple[str, 
         ids = [
             r["blob_uuid"] for row in rows for r in references(row["output"]) if r["store"] == name
         ]
-        for batch in _batches(sorted(ids)):
+        for batch in chunked(sorted(ids), _AT_ONCE):
             stored = {b["blob_uuid"]: b for b in store.query({"blob_uuid": {"$in": batch}})}
             yield from ((name, stored[i]) for i in batch)
 
@@ -204,7 +205,11 @@ def _check_document(output: Row, kind: str) -> None:
 
     try:
         document = MontyDecoder().process_decoded(inserted(output, promise))
-    except (ValidationError, ValueError, KeyError, TypeError) as error:
+    except ValidationError as error:
+        raise _refused(
+            f"a {kind} document is not of its schema ({invalid_value(error)})"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
         first = str(error).splitlines()[0]
         raise _refused(f"a {kind} document is not of its schema ({first})") from error
     if type(document) is not KINDS[kind].document_class:
@@ -262,8 +267,8 @@ def _absent_jobs(results: ResultStore, keys: Sequence[tuple[str, int]]) -> set[t
     """Return the jobs that the store holds no output of."""
     there: set[tuple[str, int]] = set()
     uuids = sorted({uuid for uuid, _ in keys})
-    for start in range(0, len(uuids), _IDS_AT_ONCE):
-        criteria = {"uuid": {"$in": uuids[start : start + _IDS_AT_ONCE]}}
+    for some in chunked(uuids, _IDS_AT_ONCE):
+        criteria = {"uuid": {"$in": some}}
         rows = results.store.docs_store.query(criteria, ["uuid", "index", "output.kind"])
         there |= {_key(row) for row in rows if row.get("output")}
     return set(keys) - there
@@ -275,12 +280,6 @@ def _insert(store: Store, rows: list[Row], key: list[str]) -> None:
         store._collection.insert_many(rows)
     else:
         store.update(rows, key=key)
-
-
-def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:
-    stream = iter(items)
-    while batch := list(islice(stream, _AT_ONCE)):
-        yield batch
 
 
 def _by_key(rows: Iterable[Row]) -> dict[tuple[str, int], Row]:

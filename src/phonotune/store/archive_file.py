@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import re
 import tarfile
 import zlib
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from phonotune.errors import InputError
+from phonotune.files import replacing
 from phonotune.schemas.base import package_versions
 from phonotune.schemas.blob import MAX_BLOB_BYTES
 
@@ -69,21 +69,17 @@ class ArchiveWriter:
 @contextmanager
 def writing(path: Path) -> Iterator[ArchiveWriter]:
     """Write an archive; it appears under its name when it is whole. Equal content gives equal bytes."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with (
-            part.open("wb") as raw,
+            replacing(path) as raw,
             gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed,
             tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
         ):
             yield ArchiveWriter(tar)
-        part.replace(path)
     except OSError as error:
         raise InputError(
             f"Archive {str(path)!r} cannot be written ({error.strerror}). Choose another place."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def to_json(content: Any) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from jobflow import JobStore
 from monty.json import MontyDecoder
 
+from phonotune.chunks import chunked
 from phonotune.errors import StoreError
 from phonotune.schemas.base import Document
 from phonotune.schemas.blob import Blob
@@ -81,9 +82,8 @@ def present_blobs(store: JobStore, ids: Iterable[str]) -> set[str]:
     wanted = sorted(set(ids))
     found: set[str] = set()
     for additional in store.additional_stores.values():
-        for start in range(0, len(wanted), _AT_ONCE):
-            criteria = {"blob_uuid": {"$in": wanted[start : start + _AT_ONCE]}}
-            found |= set(additional.distinct("blob_uuid", criteria))
+        for some in chunked(wanted, _AT_ONCE):
+            found |= set(additional.distinct("blob_uuid", {"blob_uuid": {"$in": some}}))
     return found
 
 
@@ -103,8 +103,8 @@ def fetch_blobs(store: JobStore, wanted: Sequence[Reference]) -> dict[str, Blob]
                 "the store's yaml as in the one that the results were computed with."
             )
         ids = sorted({r["blob_uuid"] for r in wanted if r["store"] == name})
-        for start in range(0, len(ids), _AT_ONCE):
-            criteria = {"blob_uuid": {"$in": ids[start : start + _AT_ONCE]}}
+        for some in chunked(ids, _AT_ONCE):
+            criteria = {"blob_uuid": {"$in": some}}
             for row in store.additional_stores[name].query(criteria, ["blob_uuid", "data"]):
                 found[row["blob_uuid"]] = Blob.from_dict(row["data"])
     return found

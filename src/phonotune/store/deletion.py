@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from phonotune.chunks import chunked
 from phonotune.errors import InputError
 from phonotune.store.blobs import references
 from phonotune.store.buckets import remove_wholly
@@ -134,7 +135,7 @@ def _question(row: Row) -> Any:
 
 
 def _remove(store: JobStore, rows: Sequence[Row]) -> None:
-    for batch in _batches(rows):
+    for batch in chunked(rows, _AT_ONCE):
         keys = [{"uuid": row["uuid"], "index": row["index"]} for row in batch]
         condemned = [_condemned(row) for key in keys for row in store.docs_store.query(key)]
         store.docs_store.update(condemned, key=["uuid", "index"])
@@ -160,8 +161,3 @@ def _finish(store: JobStore, rows: Sequence[Row]) -> None:
             remove_wholly(blobs, {"job_uuid": row["uuid"], "job_index": row["index"]})
         criteria: Criteria = {"uuid": row["uuid"], "index": row["index"]}
         store.docs_store.remove_docs(criteria)
-
-
-def _batches(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    for start in range(0, len(rows), _AT_ONCE):
-        yield rows[start : start + _AT_ONCE]

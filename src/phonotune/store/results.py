@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from jobflow import JobStore
 
+from phonotune.chunks import chunked
 from phonotune.errors import InputError
 from phonotune.schemas.base import Document
 from phonotune.schemas.kinds import KINDS
@@ -229,7 +230,7 @@ class ResultStore:
 
     def _entries(self, rows: Iterator[dict[str, Any]], load: bool) -> Iterator[Entry]:
         size = _EMBEDDED_BATCH if is_embedded(self.store.docs_store) else _BATCH
-        while batch := list(islice(rows, size)):
+        for batch in chunked(rows, size):
             if not load:
                 for row in batch:
                     yield _entry(row, decode_lazily(row["output"], self.store))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 from maggma.stores import MongoStore
 
+from phonotune.chunks import chunked
 from phonotune.store.criteria import Criteria, Wanted, with_kinds
 from phonotune.store.documents import (
     PREFIX,
@@ -55,7 +55,7 @@ def tabulate(results: ResultStore, wanted: Wanted, limit: int | None = None) -> 
         values = _from_rows(_projected(results, wanted))
     texts: dict[str, str] = {}
     frames = []
-    while batch := list(islice(values, _AT_ONCE)):
+    for batch in chunked(values, _AT_ONCE):
         by_kind: dict[str, list[Values]] = {}
         for found in batch:
             by_kind.setdefault(found[_KIND], []).append(found)

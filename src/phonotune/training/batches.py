@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from phonotune.chunks import chunked
 from phonotune.models.adapter import atomic_energies
 from phonotune.models.evaluate import readout_head
 from phonotune.models.graphs import Batch, Graph, GraphSpec, build_graph, collate
@@ -158,18 +159,8 @@ class FrameSet:
     def _parts(
         self, order: Sequence[int], batch_size: int, batch_atoms: int | None
     ) -> Iterator[list[int]]:
-        part: list[int] = []
-        atoms = 0
-        for index in order:
-            more = self.graphs[index].n_atoms
-            full = batch_atoms is not None and atoms + more > batch_atoms
-            if part and (full or len(part) == batch_size):
-                yield part
-                part, atoms = [], 0
-            part.append(index)
-            atoms += more
-        if part:
-            yield part
+        atoms = [graph.n_atoms for graph in self.graphs]
+        return chunked(order, batch_size, size=atoms.__getitem__, limit=batch_atoms)
 
     def _labels(self, indices: Sequence[int]) -> Labels:
         frames = [self.frames[i] for i in indices]

@@ -6,7 +6,6 @@ same call finds it, and ends bit-identical (CPU) to a training that was never in
 
 from __future__ import annotations
 
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from phonotune.errors import InputError, TrainingError
+from phonotune.files import write_atomically
 from phonotune.models.trust import sha256_of
 from phonotune.schemas.base import hash_json
 from phonotune.training.options import Options
@@ -58,13 +58,7 @@ class Checkpoint:
 
     def write(self, state: TrainState) -> None:
         """Replace the file atomically: at any moment the old or the new state is whole on disk."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(f".{os.getpid()}.partial")
-        with partial.open("wb") as stream:
-            stream.write(state.to_bytes())
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(self.path)
+        write_atomically(self.path, state.to_bytes())
 
     def read_into(self, state: TrainState) -> bool:
         """Restore the state if there is a file; return whether there was one.

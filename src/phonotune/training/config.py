@@ -14,7 +14,7 @@ from pydantic import (
     field_validator,
 )
 
-from phonotune.errors import ConfigError, unknown_name
+from phonotune.errors import ConfigError, invalid_value, unknown_name
 from phonotune.schemas.base import PlainContent
 from phonotune.training.options import Options
 from phonotune.training.strategies import STRATEGIES, find_strategy
@@ -93,13 +93,7 @@ def build_config(strategy: str, options: Mapping[str, Any] | None = None) -> Fin
     try:
         return FineTuneConfig(fields.model_validate(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if not key:
-            message = first["msg"].removeprefix("Value error, ")
-            raise ConfigError(f"{message}. Change the settings.") from error
-        wanted = first["msg"].removeprefix("Input should be ").partition(",")[0]
-        raise ConfigError(f"{key}={first['input']} is not allowed: it must be {wanted}.") from error
+        raise ConfigError(f"{invalid_value(error)} Change the settings.") from error
 
 
 def parse_overrides(

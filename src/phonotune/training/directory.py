@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from phonotune.errors import InputError
+from phonotune.files import write_atomically
 from phonotune.models.adapter import MODEL_FILE, adapter_file
 from phonotune.schemas.blob import Blob, join_blobs
 from phonotune.schemas.training import TrainingDocument
@@ -45,11 +45,8 @@ def write_model_directory(document: TrainingDocument, out_dir: Path | str) -> Pa
     contents += [_model_json(document), _history_csv(document), _metrics_json(document)]
     files = dict(zip(directory_files(document), contents, strict=True))
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            partial = directory / f".{name}.{os.getpid()}.partial"
-            partial.write_bytes(content)
-            partial.replace(directory / name)
+            write_atomically(directory / name, content)
     except OSError as error:
         raise InputError(
             f"{directory} cannot be written ({error}). Choose another output directory."

@@ -14,6 +14,7 @@ import numpy as np
 from pymatgen.core import Structure
 from scipy.interpolate import CubicHermiteSpline, CubicSpline
 
+from phonotune.chunks import chunked
 from phonotune.data.extxyz import read_frames
 from phonotune.errors import InputError, StructureError, TrainingError
 from phonotune.sampling.prototypes import prototypes
@@ -204,9 +205,9 @@ def equilibrium(evaluator: Evaluator, crystals: Sequence[Structure]) -> list[Str
     scanned = [_scaled(crystal, factor) for crystal in crystals for factor in SCAN]
     answers = evaluator(scanned)
     best = []
-    for start, crystal in zip(range(0, len(scanned), len(SCAN)), crystals, strict=True):
-        part = slice(start, start + len(SCAN))
-        factor = _lowest([cell.volume for cell in scanned[part]], answers[part])
+    scans = chunked(zip(scanned, answers, strict=True), len(SCAN))
+    for crystal, scan in zip(crystals, scans, strict=True):
+        factor = _lowest([cell.volume for cell, _ in scan], [answer for _, answer in scan])
         best.append(None if factor is None else _scaled(crystal, factor))
     return best
 

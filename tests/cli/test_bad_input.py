@@ -240,7 +240,7 @@ def test_an_environment_variable_that_is_not_allowed(
 ) -> None:
     monkeypatch.setenv("PHONOTUNE_DEVICE", "abacus")
     message = cli.error("phonons", cif, "--model", "mini", "-o", output)
-    assert "PHONOTUNE_DEVICE='abacus' is not allowed" in message
+    assert "PHONOTUNE_DEVICE = 'abacus' is not allowed" in message
 
 
 def test_a_frame_is_written_as_it_is_read(tmp_path: Path, frames: Path) -> None:

@@ -48,9 +48,9 @@ def test_an_unknown_strategy_is_refused_with_the_list():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("rank=0", "rank=0 is not allowed"),
-        ("loss.forces=-1", "loss.forces=-1 is not allowed"),
-        ("lr=fast", "lr=fast is not allowed"),
+        ("rank=0", "rank = '0' is not allowed"),
+        ("loss.forces=-1", "loss.forces = '-1' is not allowed"),
+        ("lr=fast", "lr = 'fast' is not allowed"),
         ("loss=3", "Unknown key 'loss'"),
         ("rank", "is not KEY=VALUE"),
     ],

@@ -35,9 +35,9 @@ def work(what: str, json: AsJson = False, debug: Debug = False) -> None:
         }
         if what in failures:
             raise failures[what]
-        with out.progress("working", total=2) as advance:
-            advance(1, "half")
-            advance(2, "whole")
+        with out.progress("working", total=2) as progress:
+            progress.advance(1, "half")
+            progress.advance(2, "whole")
         out.note("a note")
         out.finish({"answer": 42}, "the answer is 42", exit_code=1 if what == "partly" else 0)
 
@@ -67,9 +67,9 @@ def test_progress_without_a_terminal_is_lines_on_stderr() -> None:
 def test_progress_lines_are_few_where_only_numbers_change(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with Session().progress("training", total=100) as advance:
+    with Session().progress("training", total=100) as progress:
         for epoch in range(1, 101):
-            advance(epoch, f"error {1 / epoch:.3f} meV/Å")
+            progress.advance(epoch, f"error {1 / epoch:.3f} meV/Å")
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["training 1/100: error 1.000 meV/Å", "training 100/100: error 0.010 meV/Å"]
 

@@ -15,6 +15,7 @@ from phonotune.data.assemble import without_duplicates
 from phonotune.data.extxyz import LabelKeys, read_frames, write_frames
 from phonotune.data.importers import Importer, import_frames
 from phonotune.errors import FramesError
+from phonotune.progress import Progress
 from phonotune.schemas.dataset import Frame
 
 Write = Callable[[Path, Sequence[Any]], Path]
@@ -224,8 +225,13 @@ def test_a_protocol_can_be_named_for_files_that_do_not_tell_it(
 
 
 def test_frames_come_one_by_one(tmp_path: Path, two_runs: list[Path]) -> None:
-    read = []
-    importer = Importer(two_runs, progress=lambda number, name: read.append((number, name)))
+    read: list[tuple[int, str]] = []
+
+    class Files(Progress):
+        def show(self) -> None:
+            read.append((self.done, self.text))
+
+    importer = Importer(two_runs, progress=Files())
     frames = iter(importer)
     assert read == []
     next(frames)

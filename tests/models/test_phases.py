@@ -18,6 +18,7 @@ from phonotune.models.phases import checkpoint_path, grow_tree, resume_tree
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.transitions.branches import TransitionSettings
 from phonotune.ports import Evaluation
+from phonotune.progress import Progress
 from phonotune.schemas.base import Source
 from phonotune.schemas.transition import TransitionDocument
 from tests.physics.test_relax import EmtEvaluator
@@ -120,7 +121,12 @@ def test_a_root_that_is_not_relaxed_stays_as_given() -> None:
 
 def test_progress_counts_structures_and_names_phases() -> None:
     seen: list[tuple[int, str]] = []
-    document = grow_tree(BCC_COPPER, EmtEvaluator(), QUICK, SOURCE, lambda *now: seen.append(now))
+
+    class Seen(Progress):
+        def show(self) -> None:
+            seen.append((self.done, self.text))
+
+    document = grow_tree(BCC_COPPER, EmtEvaluator(), QUICK, SOURCE, Seen())
     counts = [count for count, _ in seen]
     assert counts == sorted(counts)
     assert counts[-1] == document.n_evaluations

@@ -24,9 +24,11 @@ import typer
 from rich.console import Console
 
 from phonotune.errors import ConfigError, PhonotuneError, invalid_value
+from phonotune.progress import Progress
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.progress import Progress as Bars
 
 USAGE_ERROR: Final[type[Exception]] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "UsageError"
@@ -38,9 +40,6 @@ EXIT_INTERRUPTED: Final = 130
 _WIDE: Final = 160
 _SECONDS_BETWEEN_LINES: Final = 10.0
 _NUMBER: Final = re.compile(r"[\d.]+")
-
-Advance = Callable[[int, str], None]
-"""Reports progress: steps done so far, and what is being done."""
 
 
 @dataclass
@@ -65,22 +64,18 @@ class Session:
         self.exit_code = exit_code
 
     @contextlib.contextmanager
-    def progress(self, text: str, total: int | None = None) -> Iterator[Advance]:
+    def progress(self, text: str, total: int | None = None) -> Iterator[Progress]:
         """Show progress on stderr: a bar on a terminal, else lines."""
         console = _stderr()
         if not console.is_terminal:
-            yield _line_writer(self.note, text, total)
+            yield _Lines(self.note, text, total)
             return
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
 
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(text, total=total)
-
-            def advance(done: int, now: str) -> None:
-                bar.update(task, completed=done, description=f"{text}: {now}" if now else text)
-
-            yield advance
+        with Bars(*columns, console=console, transient=True) as bars:
+            yield _Bar(bars, text, total)
 
     def print_result(self, as_json: bool) -> None:
         """Print the result on stdout."""
@@ -170,20 +165,46 @@ def _stderr() -> Console:
     return Console(stderr=True)
 
 
-def _line_writer(write: Callable[[str], None], text: str, total: int | None) -> Advance:
-    """Return what writes a line where the words change, at the end, and every ten seconds."""
-    last, words = -_SECONDS_BETWEEN_LINES, ""
+class _Lines(Progress):
+    """Progress as lines: where the words change, at the end, and every ten seconds."""
 
-    def advance(done: int, now: str) -> None:
-        nonlocal last, words
-        is_new = _NUMBER.sub("", now) != words
-        if not (is_new or done == total or time.monotonic() - last >= _SECONDS_BETWEEN_LINES):
+    def __init__(self, write: Callable[[str], None], heading: str, total: int | None) -> None:
+        super().__init__()
+        self.total = total
+        self._write, self._heading = write, heading
+        self._words, self._written = "", -_SECONDS_BETWEEN_LINES
+
+    def note(self, text: str) -> None:
+        """Write a line."""
+        self._write(text)
+
+    def show(self) -> None:
+        """Write a line if it is time for one."""
+        words = _NUMBER.sub("", self.text)
+        waited = time.monotonic() - self._written >= _SECONDS_BETWEEN_LINES
+        if words == self._words and self.done != self.total and not waited:
             return
-        last, words = time.monotonic(), _NUMBER.sub("", now)
-        count = "" if total is None else f" {done}/{total}"
-        write(f"{text}{count}" + (f": {now}" if now else ""))
+        self._written, self._words = time.monotonic(), words
+        count = "" if self.total is None else f" {self.done}/{self.total}"
+        self._write(f"{self._heading}{count}" + (f": {self.text}" if self.text else ""))
 
-    return advance
+
+class _Bar(Progress):
+    """Progress as a bar on a terminal."""
+
+    def __init__(self, bars: Bars, heading: str, total: int | None) -> None:
+        super().__init__()
+        self.total, self._heading = total, heading
+        self._bars, self._task = bars, bars.add_task(heading, total=total)
+
+    def note(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def show(self) -> None:
+        """Move the bar."""
+        text = f"{self._heading}: {self.text}" if self.text else self._heading
+        self._bars.update(self._task, completed=self.done, total=self.total, description=text)
 
 
 class _Chatter(io.TextIOBase):

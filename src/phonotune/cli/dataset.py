@@ -56,12 +56,12 @@ def info(file: FramesFile, json: AsJson = False, debug: Debug = False) -> None:
 
         dataset, frames = _open(file)
         tally, groups, prints = Tally(), Counter[str](), Fingerprints()
-        with out.progress(f"Reading {file}") as advance:
+        with out.progress(f"Reading {file}") as progress:
             for number, frame in enumerate(frames, start=1):
                 tally.add(frame)
                 groups[frame.group] += 1
                 prints.add(Snapshot.of(frame.structure))
-                advance(number, f"{number} frames")
+                progress.advance(number, f"{number} frames")
             pairs = close_pairs(prints)
             close = _pick(file, {index for pair in pairs for index in pair})
         first = first_equal(len(prints), pairs, lambda index: Snapshot.of(close[index].structure))

@@ -69,9 +69,9 @@ def _examine_workers(
 ) -> None:
     from phonotune.flows.doctor import examine_workers
 
-    with out.progress("Waiting for the workers") as advance:
+    with out.progress("Waiting for the workers") as progress:
         findings = examine_workers(
-            manager, profile, workers, timeout, lambda text: advance(0, text)
+            manager, profile, workers, timeout, lambda text: progress.advance(0, text)
         )
     _finish(findings, out)
 

@@ -8,6 +8,7 @@ from phonotune.cli.options import (
     Debug,
     Model,
     OutputFolder,
+    Relax,
     StructureFile,
     check_output_folder,
 )
@@ -18,31 +19,33 @@ def elastic(
     structure: StructureFile,
     model: Model,
     output: OutputFolder,
+    relax: Relax = False,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Compute the elastic tensor of a crystal (GPa), with relaxed ions, and its averages.
 
     Strains are reduced by symmetry; Voigt order xx yy zz yz xz xy; bulk and shear modulus by Voigt,
-    Reuss and Hill. Writes elastic.json.
+    Reuss and Hill. Writes elastic.json. A call that was interrupted goes on where it stopped.
 
     Example: phonotune elastic POSCAR --model mini -o mgo-elastic
     """
     with session(as_json=json, debug=debug) as out:
         check_output_folder(output)
-        from phonotune.cli.evaluating import load_task
+        from phonotune.cli.crystal import read_crystal, relaxation
         from phonotune.data.document_files import summary_of, write_property
-        from phonotune.jobs.analysis import evaluate_and_analyse
-        from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
+        from phonotune.jobs.elastic import ElasticMaker
+        from phonotune.jobs.property import resumed_evaluator
 
-        crystal, evaluator, source = load_task(structure, model)
-        plan = plan_strains(crystal, ElasticSettings())
-        with out.progress(f"{len(plan.structures)} strained cells"):
-            document = evaluate_and_analyse(
-                evaluator, plan.structures, lambda answers: analyse_stresses(plan, answers, source)
-            )
-        output.mkdir(parents=True, exist_ok=True)
-        name = write_property(document, output)
+        crystal, record = read_crystal(structure, model)
+        maker = ElasticMaker(relax=relaxation(relax))
+        with (
+            out.progress("elastic constants") as progress,
+            resumed_evaluator(record) as (evaluator, source),
+        ):
+            document = maker.compute(crystal, evaluator, source, progress)
+            output.mkdir(parents=True, exist_ok=True)
+            name = write_property(document, output)
         out.finish(
             {"output": str(output), "files": [name], "elastic": summary_of(document)},
             elastic_table(document),

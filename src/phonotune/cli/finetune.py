@@ -142,9 +142,11 @@ def _train(
             "There is no interrupted training of these frames and settings; starting a new one."
         )
     epochs, members = config.root.max_epochs, config.root.committee
-    with out.progress(f"Fine-tuning {record.name}, {config.strategy}", epochs * members) as advance:
+    with out.progress(
+        f"Fine-tuning {record.name}, {config.strategy}", epochs * members
+    ) as progress:
         earlier, last = 0, -1
-        advance(0, "finding neighbours")
+        progress.advance(0, "finding neighbours")
 
         def after_epoch(row: dict[str, float]) -> None:
             nonlocal earlier, last
@@ -153,6 +155,6 @@ def _train(
             last = epoch
             error = row.get("valid_forces")
             text = "" if error is None else f"validation forces {error:.2f} meV/Å"
-            advance(earlier + epoch, text)
+            progress.advance(earlier + epoch, text)
 
         return run_training(dataset, record, config, progress=after_epoch)

@@ -69,8 +69,8 @@ def import_labels(
         keys = given_keys(energy_key, forces_key, stress_key)
         tally = Tally()
         importer = Importer(paths, keys, protocol=protocol, allow_mixed=allow_mixed)
-        with out.progress(f"Reading {len(importer.files)} files", len(importer.files)) as advance:
-            importer.progress = advance
+        with out.progress(f"Reading {len(importer.files)} files", len(importer.files)) as progress:
+            importer.progress = progress
             labels = write_frames(output, map(tally.counted, importer))
         for refusal in importer.refused:
             out.note(f"Refused: {refusal}")

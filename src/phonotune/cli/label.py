@@ -159,8 +159,8 @@ class LabelTask:
         if not todo:
             return
         text = f"Labelling by {self.maker.labeller}"
-        with self._folder() as folder, out.progress(text, len(todo)) as advance:
-            for result in label_frames(todo, self.maker, folder, lambda n: advance(n, "")):
+        with self._folder() as folder, out.progress(text, len(todo)) as progress:
+            for result in label_frames(todo, self.maker, folder, progress.advance):
                 if result.frame is None:
                     number, where = numbers[id(result.asked)], _place(result.asked)
                     self.failed.append({"frame": number, "origin": where, "reason": result.reason})
@@ -169,7 +169,7 @@ class LabelTask:
                 journal.add(result.frame)
                 self.labelled += 1
                 self.done[frame_key(result.frame.structure, result.frame.protocol)] = result.frame
-            advance(len(todo), "")
+            progress.advance(len(todo))
 
     @contextmanager
     def _folder(self) -> Iterator[Path]:

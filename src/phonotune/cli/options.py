@@ -63,6 +63,12 @@ Supercell = Annotated[
         show_default=False,
     ),
 ]
+Relax = Annotated[
+    bool,
+    typer.Option(
+        "--relax", help="Let the model relax cell and ions first, with the symmetry kept."
+    ),
+]
 Born = Annotated[
     Path | None,
     typer.Option(

@@ -16,6 +16,7 @@ from phonotune.cli.options import (
     Debug,
     Model,
     OutputFolder,
+    Relax,
     StructureFile,
     Supercell,
     check_output_folder,
@@ -81,6 +82,7 @@ def phonons(
     mesh_tolerance: MeshTolerance = None,
     projected: Projected = False,
     labels: Labels = None,
+    relax: Relax = False,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -88,7 +90,7 @@ def phonons(
 
     Finite displacements of 0.01 Å, reduced by symmetry; acoustic sum rule; imaginary frequencies
     are negative. Thermal properties are per mole of formula units. The unit cell stays as given, in
-    its own orientation.
+    its own orientation. A call that was interrupted goes on where it stopped.
 
     Writes phonopy_params.yaml, force_constants.hdf5, phonons.json, bands.png, dos.png, thermal.csv.
 
@@ -97,16 +99,28 @@ def phonons(
     with session(as_json=json, debug=debug) as out:
         matrix, rows = parse_supercell(supercell), parse_primitive(primitive)
         check_output_folder(output)
-        from phonotune.cli.evaluating import compute_phonons, load_task
+        from phonotune.cli.crystal import read_crystal, relaxation
         from phonotune.data.document_files import summary_of
+        from phonotune.data.importers import import_frames
+        from phonotune.jobs.phonon import PhononMaker
+        from phonotune.jobs.property import resumed_evaluator
+        from phonotune.physics.phonon.files import read_born
         from phonotune.physics.phonon.settings import PhononSettings
 
-        crystal, evaluator, source = load_task(structure, model)
+        crystal, record = read_crystal(structure, model)
         settings = PhononSettings(supercell_matrix=matrix, primitive_matrix=rows)
         if mesh_tolerance is not None:
             settings = settings.model_copy(update={"mesh_tolerance": mesh_tolerance})
-        document = compute_phonons(crystal, evaluator, source, settings, out, born, labels)
-        files = write_phonons(document, output, projected)
+        maker = PhononMaker(settings=settings, relax=relaxation(relax))
+        if born is not None:
+            maker.born = read_born(born, crystal, settings.symprec, settings.primitive_matrix)
+        frames = None if labels is None else list(import_frames([labels]))
+        with (
+            out.progress("phonons") as progress,
+            resumed_evaluator(record) as (evaluator, source),
+        ):
+            document = maker.compute(crystal, evaluator, source, progress, frames=frames)
+            files = write_phonons(document, output, projected)
         out.finish(
             {"output": str(output), "files": files, "phonon": summary_of(document)},
             phonon_table(document),

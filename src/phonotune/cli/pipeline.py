@@ -118,10 +118,10 @@ def check_foundation(foundation: str, crystals: Mapping[str, Structure]) -> str:
 
 @contextmanager
 def _shown(out: Session, name: str) -> Iterator[Progress]:
-    with out.progress(name) as advance:
+    with out.progress(name) as shown:
 
         def progress(job: str, event: str, done: int, known: int) -> None:
-            advance(done, f"{done} of {known} jobs done, {job}")
+            shown.advance(done, f"{done} of {known} jobs done, {job}")
             if event == "failed":
                 out.note(f"{name}: {job} failed")
 

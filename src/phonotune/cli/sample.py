@@ -121,14 +121,14 @@ def draw_frames(
     rattle = RattleMaker(settings=maker.rattle, phonon=maker.phonon, seed=maker.seed)
     relax = TrajectoryMaker(settings=maker.relaxation)
     select = SelectMaker(settings=maker.select, seed=maker.seed)
-    with out.progress(f"Sampling {crystal.reduced_formula}", 3) as advance:
-        advance(0, "rattling supercells")
+    with out.progress(f"Sampling {crystal.reduced_formula}", 3) as progress:
+        progress.advance(0, "rattling supercells")
         rattled = run_here(rattle, crystal, model if rattle.needs_model else None)
-        advance(1, f"relaxing {len(rattled.groups)} cells with {maker.foundation}")
+        progress.advance(1, f"relaxing {len(rattled.groups)} cells with {maker.foundation}")
         relaxed = run_here(relax, rattled, model)
-        advance(2, "choosing frames")
+        progress.advance(2, "choosing frames")
         chosen = run_here(select, relaxed, model if select.needs_model else None)
-        advance(3, "")
+        progress.advance(3, "")
     for group in relaxed.unconverged:
         out.note(
             f"Note: the relaxation of {group} did not reach {maker.relaxation.fmax:g} eV/Å in "

@@ -93,9 +93,13 @@ def _submit_all(
     if warning := WARNINGS.get(maker.labeller):
         out.note(f"Note: {warning}")
     names = list(crystals)
-    with out.progress("Submitting", total=len(orders)) as advance:
+    with out.progress("Submitting", total=len(orders)) as progress:
         made = flows.submit_all(
-            orders, manager, chosen, force=force, tell=lambda done: advance(done, names[done])
+            orders,
+            manager,
+            chosen,
+            force=force,
+            tell=lambda done: progress.advance(done, names[done]),
         )
     return dict(zip(names, made, strict=True))
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
+from typing import TYPE_CHECKING, Annotated, Final, get_args
 
 import typer
 
@@ -26,14 +25,8 @@ from phonotune.cli.tables import label, new_table, number
 from phonotune.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
-    from pymatgen.core import Structure
     from rich.console import Group
 
-    from phonotune.cli.console import Session
-    from phonotune.models.committee import AnyEvaluator
-    from phonotune.physics.phonon.settings import PhononSettings
-    from phonotune.schemas.base import Source
-    from phonotune.schemas.phonon import BornCharges
     from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
 
 EXPANSION: Final = "thermal_expansion.csv"
@@ -99,7 +92,8 @@ def thermal(
 
     Phonons at 7 volumes of one shape, evaluated in one batch; ions are relaxed at each where symmetry
     leaves them free. Slack's conductivity at 300 K follows from the acoustic branches; with
-    --conductivity that of the relaxation-time approximation, too, at the cell given.
+    --conductivity that of the relaxation-time approximation, too, at the cell given. A call that was
+    interrupted goes on where it stopped.
 
     Writes quasi_harmonic.json, thermal_expansion.csv, quasi_harmonic.png; conductivity.json and
     conductivity.csv.
@@ -107,50 +101,46 @@ def thermal(
     Example: phonotune thermal POSCAR --model nacl --relax -o nacl-thermal
     """
     with session(as_json=json, debug=debug) as out:
-        phonons = {"supercell_matrix": parse_supercell(supercell)}
+        matrix = parse_supercell(supercell)
         chosen = {"volumes": _volumes(volumes), "equation_of_state": _equation(equation_of_state)}
         check_output_folder(output)
-        task = _load(structure, model, phonons, born, out)
-        found = compute_conductivity(task) if conductivity else None
-        document = compute_quasi_harmonic(task, chosen, relax)
-        files = write_quasi_harmonic(document, output)
+        from phonotune.cli.crystal import read_crystal
         from phonotune.data.document_files import summary_of
+        from phonotune.jobs.conductivity import ConductivityMaker
+        from phonotune.jobs.property import resumed_evaluator
+        from phonotune.jobs.quasi_harmonic import QuasiHarmonicMaker
+        from phonotune.physics.expansion.quasi_harmonic import QuasiHarmonicSettings
+        from phonotune.physics.phonon.conductivity import ConductivitySettings
+        from phonotune.physics.phonon.files import read_born
+        from phonotune.physics.phonon.settings import PhononSettings
 
+        crystal, record = read_crystal(structure, model)
+        charges = None if born is None else read_born(born, crystal)
+        phonons = PhononSettings(supercell_matrix=matrix)
+        centre = "relaxed" if relax else "given"
+        settings = QuasiHarmonicSettings(centre=centre, phonons=phonons, **chosen)
+        expansion = QuasiHarmonicMaker(settings=settings, born=charges)
+        transport = ConductivityMaker(settings=ConductivitySettings(phonons=phonons), born=charges)
+        found = None
+        with (
+            out.progress("thermal properties") as progress,
+            resumed_evaluator(record) as (evaluator, source),
+        ):
+            if conductivity:
+                found = transport.compute(crystal, evaluator, source, progress)
+            document = expansion.compute(crystal, evaluator, source, progress)
+            files = write_quasi_harmonic(document, output)
+            files += [] if found is None else write_conductivity(found, output)
         content = {"quasi_harmonic": summary_of(document)}
         tables = [quasi_harmonic_table(document)]
         if found is not None:
-            files += write_conductivity(found, output)
             content["conductivity"] = summary_of(found)
             tables.append(conductivity_table(found))
         out.finish(
             {"output": str(output), "files": files, **content},
-            _stacked(tables),
+            *tables,
             f"{output}: {', '.join(files)}",
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """What both computations need: crystal, model, settings, and where to report progress."""
-
-    structure: Structure
-    evaluator: AnyEvaluator
-    source: Source
-    phonons: PhononSettings
-    born: BornCharges | None
-    out: Session
-
-
-def _load(
-    structure: Path, model: str, phonons: dict[str, Any], born: Path | None, out: Session
-) -> Task:
-    from phonotune.cli.evaluating import load_task
-    from phonotune.physics.phonon.files import read_born
-    from phonotune.physics.phonon.settings import PhononSettings
-
-    crystal, evaluator, source = load_task(structure, model)
-    charges = None if born is None else read_born(born, crystal)
-    return Task(crystal, evaluator, source, PhononSettings(**phonons), charges, out)
 
 
 def _volumes(limits: tuple[float, float]) -> tuple[float, ...]:
@@ -171,48 +161,6 @@ def _equation(name: str) -> str:
     if name not in known:
         raise unknown_name("equation of state", name, known)
     return name
-
-
-def compute_quasi_harmonic(
-    task: Task, chosen: dict[str, Any], relax: bool
-) -> QuasiHarmonicDocument:
-    """Plan all volumes, evaluate them in batches, analyse the answers."""
-    from phonotune.jobs.analysis import evaluate_and_analyse
-    from phonotune.jobs.quasi_harmonic import relax_by
-    from phonotune.physics.expansion.quasi_harmonic import (
-        QuasiHarmonicSettings,
-        analyse_volumes,
-        plan_volumes,
-    )
-
-    settings = QuasiHarmonicSettings(
-        centre="relaxed" if relax else "given", phonons=task.phonons, **chosen
-    )
-    plan = plan_volumes(task.structure, settings, relax_by(task.evaluator), task.born)
-    with task.out.progress(f"{len(plan.structures)} cells at {len(plan.cells)} volumes"):
-        return evaluate_and_analyse(
-            task.evaluator,
-            plan.structures,
-            lambda answers: analyse_volumes(plan, answers, task.source, born=task.born),
-        )
-
-
-def compute_conductivity(task: Task) -> ConductivityDocument:
-    """Plan the supercells of second and third order, evaluate them in batches, analyse the forces."""
-    from phonotune.jobs.analysis import evaluate_and_analyse
-    from phonotune.physics.phonon.conductivity import (
-        ConductivitySettings,
-        analyse_third_order,
-        plan_third_order,
-    )
-
-    plan = plan_third_order(task.structure, ConductivitySettings(phonons=task.phonons), task.born)
-    with task.out.progress(f"{len(plan.structures)} supercells of second and third order"):
-        return evaluate_and_analyse(
-            task.evaluator,
-            plan.structures,
-            lambda answers: analyse_third_order(plan, answers, task.source, born=task.born),
-        )
 
 
 def write_quasi_harmonic(document: QuasiHarmonicDocument, folder: Path) -> list[str]:
@@ -248,12 +196,6 @@ def _write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[floa
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([f"{value:.10g}" for value in row] for row in rows)
-
-
-def _stacked(tables: list[Group]) -> Group:
-    from rich.console import Group
-
-    return Group(*tables)
 
 
 def quasi_harmonic_table(document: QuasiHarmonicDocument) -> Group:

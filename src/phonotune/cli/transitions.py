@@ -73,16 +73,16 @@ def transitions(
     """
     with session(as_json=json, debug=debug) as out:
         check_output_folder(output)
-        from phonotune.cli.evaluating import load_task
+        from phonotune.cli.crystal import read_crystal
         from phonotune.data.document_files import summary_of, write_property
-        from phonotune.models.phases import resume_tree
+        from phonotune.jobs.transitions import TransitionMaker
         from phonotune.physics.transitions.branches import TransitionSettings
 
-        crystal, evaluator, source = load_task(structure, model)
+        crystal, record = read_crystal(structure, model)
         maker = None if labeller is None else _label_maker(labeller, crystal)
-        settings = TransitionSettings(max_depth=depth, max_atoms=max_atoms)
-        with out.progress("structures evaluated") as advance:
-            document = resume_tree(crystal, evaluator, settings, source, advance)
+        tree = TransitionMaker(settings=TransitionSettings(max_depth=depth, max_atoms=max_atoms))
+        with out.progress("structures evaluated") as progress:
+            document = tree.grow(crystal, record, progress)
         files = write_tree(document, output)
         shown = [transition_table(document)]
         if maker is not None:

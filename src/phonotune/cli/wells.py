@@ -13,6 +13,7 @@ from phonotune.cli.options import (
     Debug,
     Model,
     OutputFolder,
+    Relax,
     StructureFile,
     Supercell,
     check_output_folder,
@@ -67,6 +68,7 @@ def double_well(
     q: QPoint = None,
     band: Band = None,
     directions: Directions = None,
+    relax: Relax = False,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -74,7 +76,7 @@ def double_well(
 
     Depth in meV per formula unit, Q in Å·sqrt(amu). The phonons are computed first (--supercell is
     theirs); the mode is then displaced in its smallest commensurate supercell, which need not be
-    theirs. Writes well.json and well.png.
+    theirs. Writes well.json and well.png. A call that was interrupted goes on where it stopped.
 
     Example: phonotune double-well BaTiO3.cif --model teacher --directions all -o batio3-well
     """
@@ -82,24 +84,27 @@ def double_well(
         matrix = parse_supercell(supercell)
         asked = parse_mode(q, band, directions)
         check_output_folder(output)
-        from phonotune.cli.evaluating import compute_phonons, load_task
+        from phonotune.cli.crystal import read_crystal, relaxation
         from phonotune.data.document_files import summary_of, write_property
-        from phonotune.jobs.analysis import evaluate_and_analyse
+        from phonotune.jobs.phonon import PhononMaker
+        from phonotune.jobs.property import resumed_evaluator
+        from phonotune.jobs.wells import DoubleWellMaker
         from phonotune.physics.phonon.settings import PhononSettings
-        from phonotune.physics.wells.double_well import analyse_well, plan_well
         from phonotune.report.plots import plot_well, save_png
 
-        crystal, evaluator, source = load_task(structure, model)
-        settings = PhononSettings(supercell_matrix=matrix)
-        phonons = compute_phonons(crystal, evaluator, source, settings, out)
-        plan = plan_well(crystal, phonons, asked)
-        with out.progress(f"{len(plan.structures)} amplitudes"):
-            document = evaluate_and_analyse(
-                evaluator, plan.structures, lambda answers: analyse_well(plan, answers, source)
-            )
-        output.mkdir(parents=True, exist_ok=True)
-        name = write_property(document, output)
-        save_png(plot_well([document]), output / "well.png")
+        crystal, record = read_crystal(structure, model)
+        settings, first = PhononSettings(supercell_matrix=matrix), relaxation(relax)
+        with (
+            out.progress("double well") as progress,
+            resumed_evaluator(record) as (evaluator, source),
+        ):
+            maker = PhononMaker(settings=settings, relax=first)
+            phonons = maker.compute(crystal, evaluator, source, progress)
+            well = DoubleWellMaker(settings=asked, relax=first)  # asks the same relaxation again
+            document = well.compute(crystal, evaluator, source, progress, phonons=phonons)
+            output.mkdir(parents=True, exist_ok=True)
+            name = write_property(document, output)
+            save_png(plot_well([document]), output / "well.png")
         out.finish(
             {"output": str(output), "files": [name, "well.png"], "well": summary_of(document)},
             well_table(document),

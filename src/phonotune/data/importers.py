@@ -17,6 +17,7 @@ from phonotune.data.vasp import IonicStep, read_outcar, read_vasprun
 from phonotune.data.vasp_settings import protocol_of, settings_text
 from phonotune.errors import FramesError
 from phonotune.physics.phonon.frames import read_displacement_frames
+from phonotune.progress import Progress
 from phonotune.schemas.dataset import Frame
 
 _KINDS: Final = (
@@ -25,9 +26,6 @@ _KINDS: Final = (
 )
 _VASPRUN: Final = re.compile(r"vasprun.*\.xml.*", re.IGNORECASE)
 _OUTCAR: Final = re.compile(r"outcar.*", re.IGNORECASE)
-
-Progress = Callable[[int, str], None]
-"""Called before each file with the number of files read so far, and its name."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ class Importer:
         self.refused: list[Refusal] = []
         self._keys = keys
         self._protocol = protocol
-        self.progress = progress or (lambda _number, _name: None)
+        self.progress = progress or Progress()
         self.guard = ProtocolGuard(allow_mixed)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -134,13 +132,13 @@ class Importer:
         for number, (path, name) in enumerate(
             zip(self.files, _short_names(self.files), strict=True)
         ):
-            self.progress(number, name)
+            self.progress.advance(number, name)
             for frame in self._frames(path, name):
                 known = frame if frame.protocol else replace(frame, protocol=self._protocol)
                 self.guard.add(known)
                 found = True
                 yield known
-        self.progress(len(self.files), "")
+        self.progress.advance(len(self.files), "")
         if not found:
             reasons = "; ".join(str(refusal) for refusal in self.refused[:3])
             more = f"; and {len(self.refused) - 3} more" if len(self.refused) > 3 else ""

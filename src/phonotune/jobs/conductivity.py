@@ -21,7 +21,7 @@ from phonotune.schemas.thermal import ConductivityDocument
 
 
 @dataclass
-class ConductivityMaker(PropertyMaker):
+class ConductivityMaker(PropertyMaker[ConductivityDocument]):
     """Conductivity of the relaxation-time approximation; needs ``phonotune[conductivity]``.
 
     Parameters
@@ -35,6 +35,7 @@ class ConductivityMaker(PropertyMaker):
     """
 
     document = ConductivityDocument
+    planned = "supercells of second and third order"
 
     name: str = "conductivity"
     settings: ConductivitySettings = field(default_factory=ConductivitySettings)

@@ -20,7 +20,7 @@ from phonotune.schemas.elastic import ElasticDocument
 
 
 @dataclass
-class ElasticMaker(PropertyMaker):
+class ElasticMaker(PropertyMaker[ElasticDocument]):
     """Elastic tensor and Voigt-Reuss-Hill moduli from single points.
 
     Parameters
@@ -32,6 +32,7 @@ class ElasticMaker(PropertyMaker):
     """
 
     document = ElasticDocument
+    planned = "strained cells"
 
     name: str = "elastic"
     settings: ElasticSettings = field(default_factory=ElasticSettings)

@@ -17,12 +17,12 @@ from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.residual.matching import ResidualSettings
 from phonotune.ports import Answers
 from phonotune.schemas.base import Source
-from phonotune.schemas.dataset import DatasetDocument
+from phonotune.schemas.dataset import DatasetDocument, Frame
 from phonotune.schemas.phonon import BornCharges, PhononDocument
 
 
 @dataclass
-class PhononMaker(PropertyMaker):
+class PhononMaker(PropertyMaker[PhononDocument]):
     """Phonons, DOS, bands and harmonic thermal properties (finite displacements).
 
     Parameters
@@ -38,6 +38,7 @@ class PhononMaker(PropertyMaker):
     """
 
     document = PhononDocument
+    planned = "displaced supercells"
 
     name: str = "phonon"
     settings: PhononSettings = field(default_factory=PhononSettings)
@@ -73,8 +74,15 @@ class PhononMaker(PropertyMaker):
         return self.evaluate(structure, model, labels=labels)
 
     def plan(self, structure: Structure, **inputs: Any) -> PhononPlan | ResidualPlan:
-        """Return the symmetry-reduced displaced supercells, then labelled frames of that cell."""
+        """Return the symmetry-reduced displaced supercells, then labelled frames of that cell.
+
+        ``labels`` is a dataset, whose frames of that cell are taken, if there are any; ``frames`` is a
+        list of labelled frames of which at least one must be of that cell (else FramesError).
+        """
         plan = plan_displacements(structure, self.settings, self.born)
+        frames: list[Frame] | None = inputs.get("frames")
+        if frames is not None:
+            return plan_residual(plan, frames, self.residual, required=True)
         labels: DatasetDocument | None = inputs.get("labels")
         return plan if labels is None else plan_residual(plan, labels.frames(), self.residual)
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from jobflow import Maker, Response
 from pymatgen.core import Structure
@@ -17,9 +17,12 @@ from phonotune.jobs.base import Role, document_job, replace_by, role_job, tag
 from phonotune.jobs.label import LabelMaker
 from phonotune.physics.relax import RelaxSettings, relax_batch
 from phonotune.ports import Answers, Evaluation, Evaluator
+from phonotune.progress import Progress
 from phonotune.schemas.base import PropertyDocument, Source, structure_hash
 from phonotune.schemas.dataset import Candidate, LabelledSet
 from phonotune.schemas.training import ModelRecord, TrainingDocument
+
+D = TypeVar("D", bound=PropertyDocument)
 
 Model = ModelRecord | TrainingDocument | str
 """A tuned model (record or training), or the name, file or directory of a model."""
@@ -35,7 +38,7 @@ class Plan(Protocol):
 
 
 @dataclass
-class PropertyMaker(Maker, ABC):
+class PropertyMaker(Maker, ABC, Generic[D]):
     """Base of the property Makers: a subclass says its Document, how to plan and how to analyse.
 
     Parameters
@@ -50,6 +53,8 @@ class PropertyMaker(Maker, ABC):
 
     document: ClassVar[type[PropertyDocument]]
     """Class of the Document that :meth:`analyse` returns."""
+    planned: ClassVar[str] = "structures"
+    """What the plan holds, for progress."""
 
     name: str = "property"
     labeller: LabelMaker | None = field(default=None, kw_only=True)
@@ -75,7 +80,7 @@ class PropertyMaker(Maker, ABC):
         """Return the structures to evaluate."""
 
     @abstractmethod
-    def analyse(self, plan: Any, answers: Answers, source: Source) -> PropertyDocument:
+    def analyse(self, plan: Any, answers: Answers, source: Source) -> D:
         """Turn the answers into the Document."""
 
     @property
@@ -85,7 +90,7 @@ class PropertyMaker(Maker, ABC):
 
     def evaluate(
         self, structure: Structure, model: Model | None, **inputs: Any
-    ) -> PropertyDocument | Response[Any]:
+    ) -> D | Response[Any]:
         """Run the property: by the model here and now, or by the labeller in jobs of its own.
 
         Raises
@@ -99,7 +104,8 @@ class PropertyMaker(Maker, ABC):
                 f"{'neither' if model is None else 'both'}. Set one of them."
             )
         if model is not None:
-            return self._by_model(structure, model, inputs)
+            with resumed_evaluator(model) as (evaluator, source):
+                return self.compute(structure, evaluator, source, **inputs)
         assert self.labeller is not None
         if self.relax is not None:
             raise ConfigError(
@@ -114,29 +120,62 @@ class PropertyMaker(Maker, ABC):
         last = analyse_labels(self, structure, labels.output, inputs)
         return replace_by([*statics, labels], tag(last, "light", self.name))
 
-    def _by_model(
-        self, structure: Structure, model: Model, inputs: dict[str, Any]
-    ) -> PropertyDocument:
-        with resumed_evaluator(model) as (evaluator, source):
-            crystal = structure
-            if self.relax is not None:
-                (relaxation,) = relax_batch(evaluator, [structure], self.relax)
-                crystal = relaxation.require_converged()
-            plan = self.plan(crystal, **inputs)
-            document = evaluate_and_analyse(
-                evaluator, plan.structures, lambda answers: self.analyse(plan, answers, source)
-            )
+    def compute(
+        self,
+        structure: Structure,
+        evaluator: Evaluator,
+        source: Source,
+        progress: Progress | None = None,
+        **inputs: Any,
+    ) -> D:
+        """Compute the property in this process: relax if asked, plan, evaluate, analyse.
+
+        The job and the command of a property both do this, with the evaluator of
+        :func:`resumed_evaluator`, so that either goes on where a kill stopped it.
+
+        Parameters
+        ----------
+        structure
+            The unit cell.
+        evaluator, source
+            A model, or a committee, and who it is.
+        progress
+            Told what is evaluated.
+        **inputs
+            What :meth:`plan` takes besides the structure.
+
+        Raises
+        ------
+        PhonotuneError
+            The relaxation does not converge, or whatever plan, evaluator and analysis raise.
+        """
+        crystal = structure
+        if self.relax is not None:
+            (relaxation,) = relax_batch(evaluator, [structure], self.relax, progress)
+            crystal = relaxation.require_converged()
+        document = self._from_plan(self.plan(crystal, **inputs), evaluator, source, progress)
         if self.relax is None:
             return document
         return document.model_copy(
             update={"material_id": structure_hash(structure), "relaxed": True}
         )
 
+    def _from_plan(
+        self, plan: Plan, evaluator: Evaluator, source: Source, progress: Progress | None
+    ) -> D:
+        """Evaluate a plan and analyse the answers."""
+        if progress is not None:
+            atoms = max(map(len, plan.structures))
+            progress.start(f"{len(plan.structures)} {self.planned} of up to {atoms} atoms")
+        return evaluate_and_analyse(
+            evaluator, plan.structures, lambda answers: self.analyse(plan, answers, source)
+        )
+
 
 @document_job()
 def analyse_labels(
-    maker: PropertyMaker, structure: Structure, labels: LabelledSet, inputs: dict[str, Any]
-) -> PropertyDocument:
+    maker: PropertyMaker[D], structure: Structure, labels: LabelledSet, inputs: dict[str, Any]
+) -> D:
     """Analyse labelled structures; the plan is made again, since it is a pure function."""
     source = Source(role="reference", evaluator=labels.labeller)
     return maker.analyse(maker.plan(structure, **inputs), answers_of(labels), source)

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobflow import Response
 from pymatgen.core import Structure
 
 from phonotune.errors import ConfigError
-from phonotune.jobs.analysis import evaluate_and_analyse
-from phonotune.jobs.property import Model, PropertyMaker, resumed_evaluator
+from phonotune.jobs.property import PropertyMaker
 from phonotune.physics.expansion.quasi_harmonic import (
     QuasiHarmonicPlan,
     QuasiHarmonicSettings,
@@ -20,13 +18,14 @@ from phonotune.physics.expansion.quasi_harmonic import (
     plan_volumes,
 )
 from phonotune.ports import Answers, Evaluator
-from phonotune.schemas.base import PropertyDocument, Source
+from phonotune.progress import Progress
+from phonotune.schemas.base import Source
 from phonotune.schemas.phonon import BornCharges
 from phonotune.schemas.thermal import QuasiHarmonicDocument
 
 
 @dataclass
-class QuasiHarmonicMaker(PropertyMaker):
+class QuasiHarmonicMaker(PropertyMaker[QuasiHarmonicDocument]):
     """Quasi-harmonic properties from phonons at several volumes, in one batch.
 
     A model relaxes the ions at each volume where symmetry leaves them any freedom; with a labeller
@@ -44,27 +43,34 @@ class QuasiHarmonicMaker(PropertyMaker):
     """
 
     document = QuasiHarmonicDocument
+    planned = "cells and supercells at several volumes"
 
     name: str = "quasi-harmonic"
     settings: QuasiHarmonicSettings = field(default_factory=QuasiHarmonicSettings)
     born: BornCharges | None = None
 
-    def evaluate(
-        self, structure: Structure, model: Model | None, **inputs: Any
-    ) -> PropertyDocument | Response[Any]:
-        """Run the property; a model also relaxes what the plan needs relaxed."""
-        if model is None or self.labeller is not None:
-            return super().evaluate(structure, model, **inputs)
+    def compute(
+        self,
+        structure: Structure,
+        evaluator: Evaluator,
+        source: Source,
+        progress: Progress | None = None,
+        **inputs: Any,
+    ) -> QuasiHarmonicDocument:
+        """Compute the property in this process; the model also relaxes what the plan needs relaxed.
+
+        Raises
+        ------
+        ConfigError
+            ``relax`` is set.
+        """
         if self.relax is not None:
             raise ConfigError(
                 f"{self.name} has its own way to relax, and relax is set beside it. Set "
                 "settings.centre='relaxed' and leave relax out."
             )
-        with resumed_evaluator(model) as (evaluator, source):
-            plan = plan_volumes(structure, self.settings, relax_by(evaluator), self.born)
-            return evaluate_and_analyse(
-                evaluator, plan.structures, lambda answers: self.analyse(plan, answers, source)
-            )
+        plan = plan_volumes(structure, self.settings, relax_by(evaluator), self.born)
+        return self._from_plan(plan, evaluator, source, progress)
 
     def plan(self, structure: Structure, **inputs: Any) -> QuasiHarmonicPlan:
         """Return the cells and displaced supercells at each volume, ions scaled."""

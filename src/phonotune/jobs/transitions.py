@@ -14,6 +14,7 @@ from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.property import Model, answers_of, model_evaluator
 from phonotune.physics.transitions.branches import TransitionSettings
 from phonotune.physics.transitions.labels import with_labels
+from phonotune.progress import Progress
 from phonotune.schemas.dataset import Candidate, LabelledSet
 from phonotune.schemas.transition import TransitionDocument
 
@@ -61,15 +62,29 @@ class TransitionMaker(Maker):
                 f"{'' if self.labeller is None else ' but a labeller'}. Pass a model to make(); a "
                 "labeller labels the phases that the model finds."
             )
+        document = self.grow(structure, model)
+        return document if self.labeller is None else self._labelled(document, self.labeller)
+
+    def grow(
+        self, structure: Structure, model: Model, progress: Progress | None = None
+    ) -> TransitionDocument:
+        """Grow the tree of a crystal in this process, from the answers that an interrupted call left.
+
+        Parameters
+        ----------
+        structure, model
+            As :meth:`make` takes them.
+        progress
+            Told how many structures are evaluated, and what is being done.
+        """
         from phonotune.models.phases import resume_tree
         from phonotune.training.interruption import walltime
 
         evaluator, source = model_evaluator(model)
         time = walltime()
-        document = resume_tree(
-            structure, evaluator, self.settings, source, ended=lambda: time.near_end
+        return resume_tree(
+            structure, evaluator, self.settings, source, progress, lambda: time.near_end
         )
-        return document if self.labeller is None else self._labelled(document, self.labeller)
 
     def _labelled(self, document: TransitionDocument, chosen: LabelMaker) -> Response[Any]:
         """Replace the running job by one static job a phase, and one that puts the labels in."""

@@ -18,7 +18,7 @@ from phonotune.schemas.wells import WellDocument
 
 
 @dataclass
-class DoubleWellMaker(PropertyMaker):
+class DoubleWellMaker(PropertyMaker[WellDocument]):
     """E(Q) along one mode, in one or several directions, in the smallest commensurate supercell.
 
     Parameters
@@ -30,6 +30,7 @@ class DoubleWellMaker(PropertyMaker):
     """
 
     document = WellDocument
+    planned = "amplitudes"
 
     name: str = "double well"
     settings: WellSettings = field(default_factory=WellSettings)

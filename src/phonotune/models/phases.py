@@ -23,6 +23,7 @@ from phonotune.physics.transitions.branches import (
 )
 from phonotune.physics.transitions.phases import Phase, Tree, tree_document
 from phonotune.ports import Evaluation, Evaluator
+from phonotune.progress import Progress
 from phonotune.schemas.base import Source, hash_json, package_versions, structure_hash
 from phonotune.schemas.phonon import PhononDocument
 from phonotune.schemas.transition import Outcome, TransitionDocument
@@ -30,9 +31,6 @@ from phonotune.settings import get_settings
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
-
-Progress = Callable[[int, str], None]
-"""Called with the structures evaluated so far and what is being done."""
 
 
 def grow_tree(
@@ -128,7 +126,7 @@ class _Growth:
         self._evaluator = evaluator
         self._settings = settings
         self._source = source
-        self._progress = progress or (lambda _done, _now: None)
+        self._progress = progress or Progress()
 
     def root(self, structure: Structure) -> Phase:
         """Return the first phase: the crystal relaxed, its symmetry kept, or as given."""
@@ -250,7 +248,7 @@ class _Growth:
         answers = self._evaluator(structures) if structures else []
         self.evaluated += len(answers)
         if structures:
-            self._progress(self.evaluated, stage)
+            self._progress.advance(self.evaluated, stage)
         return answers
 
     def _evaluate_plans(

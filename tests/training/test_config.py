@@ -137,7 +137,7 @@ def test_a_mapping_is_read_with_its_types_nested_or_with_dots():
     assert nested == parse_overrides("lora", ["rank=8", "loss.forces=10", "clip_norm=none"])
     with pytest.raises(ConfigError, match="Unknown key 'loss'"):
         build_config("lora", {"loss": 3})
-    with pytest.raises(ConfigError, match=r"loss.forces=-1 is not allowed"):
+    with pytest.raises(ConfigError, match=r"loss.forces = -1 is not allowed"):
         build_config("lora", {"loss": {"forces": -1}})
 
 

@@ -120,10 +120,9 @@ class PhononDocument(PropertyDocument):
     ``displacement_sites`` (n_d,), ``displacement_vectors`` (n_d, 3) Å, ``displacement_forces``
     (n_d, n_super, 3) eV/Å.
 
-    With ``residual``, the above are those of model + ΔΦ, the displacement forces included, and beside them
-    stand the model alone and the plain symfc fit: ``force_constants_model``, ``force_constants_symfc``,
-    and ``mesh_frequencies_*``, ``commensurate_frequencies_*``, ``band_frequencies_*`` of both;
-    ``mesh_frequencies_uncertainty`` (n_q, 3 n_prim) is the standard deviation by the fit.
+    With ``residual``, the above are those of model + ΔΦ, the displacement forces included;
+    ``force_constants_model`` are those of the model alone, ``force_constants_symfc`` those of the plain
+    symfc fit. Their frequencies come from :func:`~phonotune.physics.phonon.residual.residual_variant`.
     """
 
     kind: Literal["phonon"] = "phonon"

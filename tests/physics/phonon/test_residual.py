@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from monty.json import MontyDecoder, MontyEncoder
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import FramesError, InputError, LabelError
@@ -27,6 +28,7 @@ from phonotune.physics.residual.matching import ResidualSettings
 from phonotune.physics.supercell import as_matrix, make_supercell
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
+from phonotune.schemas.blob import Blob
 from phonotune.schemas.dataset import Frame
 from phonotune.schemas.phonon import PhononDocument
 from tests.physics.conftest import HARMONIC, RocksaltWell, emt
@@ -81,7 +83,8 @@ def test_harmonic_differences_are_recovered_exactly(
     found, wanted = fixed.data.arrays(), harmonic_phonons.data.arrays()
     np.testing.assert_allclose(found["force_constants"], wanted["force_constants"], atol=1e-7)
     np.testing.assert_allclose(found["mesh_frequencies"], wanted["mesh_frequencies"], atol=1e-5)
-    assert np.abs(found["mesh_frequencies_model"] - wanted["mesh_frequencies"]).mean() > 0.1
+    model = residual_variant(fixed, "model").data.arrays()
+    assert np.abs(model["mesh_frequencies"] - wanted["mesh_frequencies"]).mean() > 0.1
     assert fixed.residual.error_after < 1e-6 < fixed.residual.error_before
     assert fixed.residual.frequency_uncertainty < 1e-4
     assert fixed.highest_frequency == pytest.approx(harmonic_phonons.highest_frequency, abs=1e-5)
@@ -142,17 +145,35 @@ def test_permuted_sites_change_nothing(
     )
 
 
+def test_only_force_constants_of_the_variants_are_stored(fixed: PhononDocument) -> None:
+    beside = {name for name in fixed.data.arrays() if name.endswith(("_model", "_symfc"))}
+    assert beside == {"force_constants_model", "force_constants_symfc"}
+
+
+def test_a_document_of_an_earlier_version_holds_more_arrays_and_loads(
+    fixed: PhononDocument,
+) -> None:
+    arrays = fixed.data.arrays()
+    more = {"mesh_frequencies_model": arrays["mesh_frequencies"]}
+    old = fixed.model_copy(update={"data": Blob.pack(**arrays, **more)})
+    read = MontyDecoder().decode(MontyEncoder().encode(old))
+    assert residual_variant(read, "model").highest_frequency == pytest.approx(
+        fixed.residual.model.highest_frequency
+    )
+
+
 def test_the_variants_are_phonons_of_their_own(
     fixed: PhononDocument, rock_plan: PhononPlan, source: Source
 ) -> None:
     own = analyse_forces(rock_plan, MODEL(rock_plan.structures), source)
-    arrays = fixed.data.arrays()
     variant = residual_variant(fixed, "model")
     assert variant.residual is None
     assert variant.highest_frequency == pytest.approx(own.highest_frequency, abs=1e-8)
     assert fixed.residual.model.highest_frequency == pytest.approx(own.highest_frequency, abs=1e-8)
     np.testing.assert_allclose(
-        arrays["band_frequencies_model"], own.data.arrays()["band_frequencies"], atol=1e-6
+        variant.data.arrays()["band_frequencies"],
+        own.data.arrays()["band_frequencies"],
+        atol=1e-6,
     )
     plain = residual_variant(fixed, "symfc")
     assert plain.lowest_frequency == pytest.approx(fixed.residual.symfc.lowest_frequency, abs=1e-6)
@@ -281,8 +302,6 @@ def test_a_missing_answer_to_a_labelled_frame_is_named(
 
 
 def test_the_document_survives_its_way_through_json(fixed: PhononDocument) -> None:
-    from monty.json import MontyDecoder, MontyEncoder
-
     text = MontyEncoder().encode(fixed)
     assert MontyDecoder().decode(text).residual == fixed.residual
     assert len(text) - len(fixed.data.payload) < 50_000

@@ -1,8 +1,8 @@
 """Residual force constants: what labelled frames say about the harmonic error of a model.
 
-Φ = Φ_model + ΔΦ. The forces of a model differ from the reference's by those of ΔΦ and by what is not
-harmonic; the model takes most of the anharmonic part off, which spoils a plain fit of the same
-frames, and few numbers remain to be fitted.
+Φ = Φ_model + ΔΦ. The forces of the model and of the reference differ by those of ΔΦ and by an anharmonic
+part. The model already describes most of the anharmonic part, which spoils a plain fit of the same frames,
+so that few and small numbers remain to be fitted.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from phonotune.schemas.phonon import BornCharges, FrequencyRange, PhononDocument
 Variant = Literal["model", "symfc"]
 
 CORRECTED: Final = " + ΔΦ"
-"""What the role of a source ends with where residual force constants correct a model."""
+"""Ending of a source's role where residual force constants correct a model."""
 SYMFC: Final = "symfc"
 """Role of the plain fit to the labelled frames."""
 _MOST_BLOCKS: Final = 8
@@ -48,7 +48,7 @@ _FEWEST_BLOCKS: Final = 3
 
 @dataclass(frozen=True, eq=False)
 class ResidualPlan:
-    """Displaced supercells, and the labelled frames that a model is asked for, too.
+    """Displaced supercells, and the labelled frames that the model has to evaluate as well.
 
     Attributes
     ----------
@@ -78,23 +78,23 @@ def plan_residual(
     settings: ResidualSettings | None = None,
     required: bool = False,
 ) -> PhononPlan | ResidualPlan:
-    """Add the labelled frames of a plan's supercell to what a model is asked for.
+    """Add the labelled frames of a plan's supercell to the structures that a model evaluates.
 
     Parameters
     ----------
     plan
         The finite displacements.
     frames
-        Labelled frames; those of any other cell are left out.
+        Labelled frames; those of other cells are left out.
     settings
         How ΔΦ is fitted.
     required
-        Refuse to go on without a frame; else the plan itself is returned.
+        Raise if no frame matches; otherwise the plan itself is returned.
 
     Raises
     ------
     FramesError
-        ``required``, and no frame is one of the undeformed supercell.
+        ``required``, and no frame belongs to the undeformed supercell.
     """
     own = settings or ResidualSettings()
     supercell = to_structure(plan.phonon.supercell)
@@ -111,7 +111,7 @@ class ResidualFit:
     Attributes
     ----------
     basis
-        Independent force constants of the supercell, those of distant atoms held small.
+        Independent force constants of the supercell; those between distant atoms are kept small.
     ridge
         The fit of ΔΦ, coefficients in the basis.
     plain
@@ -152,11 +152,11 @@ def fit_residual(
 ) -> ResidualFit:
     """Fit ΔΦ to reference minus model forces, and Φ to the reference forces alone.
 
-    Of mirrored frames the odd part is fitted. Forces at the sites themselves, of model or reference,
-    that symmetry allows are fitted along and not kept. The strength of the ridge is found by leaving
-    out frame after frame (or pair after pair); with one, by leaving out every eighth image of the
-    primitive cell (every third atom where nothing repeats): the other images know the same force
-    constants.
+    Only the odd part of mirrored frames is fitted. Forces that symmetry allows at the undisplaced sites,
+    of the model or of the reference, are fitted too but not kept. The strength of the ridge is found by
+    leaving out one frame (or pair) after the other. With a single frame, every eighth image of the
+    primitive cell is left out (every third atom where nothing repeats): the remaining images determine
+    the same force constants.
 
     Parameters
     ----------
@@ -169,44 +169,39 @@ def fit_residual(
     settings
         Weights of the frames.
     """
-    operations = phonon.symmetry.symmetry_operations
     flat = ForceConstantBasis.find(
-        to_structure(phonon.supercell), operations, phonon.symmetry.tolerance
+        to_structure(phonon.supercell),
+        phonon.symmetry.symmetry_operations,
+        phonon.symmetry.tolerance,
     )
     free = flat.free_design(frames.displacements)
     plain = least_squares(flat.constrained(free), frames.forces.ravel())
     basis = flat.decaying(settings.decay_length)
     parts = OddParts.find(frames.displacements)
+
+    primitive, group = phonon.primitive, phonon.primitive_symmetry.symmetry_operations
+    allowed = site_forces(to_structure(primitive), group["rotations"], group["translations"])
+    allowed = allowed[[primitive.p2p_map[site] for site in primitive.s2p_map]]
+    allowed = allowed.reshape(3 * basis.n_atoms, -1)
+
+    images = basis.images
+    if len(parts) > 1:
+        blocks = np.repeat(np.arange(len(parts)), basis.n_atoms)
+    elif images.max() == 0:
+        blocks = np.arange(basis.n_atoms) % _FEWEST_BLOCKS
+    else:
+        blocks = images % min(_MOST_BLOCKS, images.max() + 1)
+
     n, rows = len(frames), 3 * basis.n_atoms
-    allowed = np.broadcast_to(found := _allowed_forces(phonon), (n, *found.shape))
     ridge = fit_ridge(
         basis.constrained(np.concatenate(parts.fold(free.reshape(n, rows, -1)))),
         parts.fold(frames.forces - model_forces).ravel(),
-        np.repeat(_blocks(len(parts), basis), 3),
+        np.repeat(blocks, 3),
         np.repeat(parts.weights(frames.displacements, settings.harmonic_amplitude), rows),
-        np.concatenate(parts.fold(allowed)),
+        np.concatenate(parts.fold(np.broadcast_to(allowed, (n, *allowed.shape)))),
     )
     plain_constants = flat.expand(plain, phonon.primitive.p2s_map)
     return ResidualFit(basis, ridge, plain_constants, int(parts.is_pair.sum()))
-
-
-def _blocks(n_parts: int, basis: ForceConstantBasis) -> IntArray:
-    """Return which block each atom of each frame or pair is left out with, shape (n_parts * n_super,)."""
-    if n_parts > 1:
-        return np.repeat(np.arange(n_parts), basis.n_atoms)
-    images = basis.images
-    if images.max() == 0:
-        return np.arange(basis.n_atoms) % _FEWEST_BLOCKS
-    return np.asarray(images % min(_MOST_BLOCKS, images.max() + 1))
-
-
-def _allowed_forces(phonon: Phonopy) -> FloatArray:
-    """Return the forces that symmetry allows on atoms at their sites, shape (3 n_super, n_free)."""
-    primitive = phonon.primitive
-    operations = phonon.primitive_symmetry.symmetry_operations
-    own = site_forces(to_structure(primitive), operations["rotations"], operations["translations"])
-    sites = [primitive.p2p_map[site] for site in primitive.s2p_map]
-    return np.asarray(own[sites].reshape(3 * len(sites), -1))
 
 
 def analyse_residual(
@@ -217,15 +212,15 @@ def analyse_residual(
 ) -> PhononDocument:
     """Turn the answers of a model into phonons with residual force constants.
 
-    The forces on the displaced supercells in the document are those of the corrected force
-    constants, so that phonopy makes the same phonons of them.
+    The document holds the forces that the corrected force constants exert on the displaced supercells, so
+    that phonopy computes the same phonons from them.
 
     Parameters
     ----------
     plan
         What was planned.
     answers
-        One answer a structure; all are needed.
+        One answer per structure; all are needed.
     source
         Who gave the answers.
     born
@@ -250,31 +245,28 @@ def analyse_residual(
         "displacement_vectors": plan.phonons.vectors,
         "displacement_forces": forces + fit.forces(plan.phonons.sites, plan.phonons.vectors),
     }
-    settings = plan.phonons.settings
     document = analyse_force_constants(
-        phonon, plan.phonons.structure, settings, source, born, displaced
+        phonon, plan.phonons.structure, plan.phonons.settings, source, born, displaced
     )
-    return _with_variants(document, phonon, plan, fit, {"model": model, "symfc": fit.plain})
-
-
-def _with_variants(
-    document: PhononDocument,
-    phonon: Phonopy,
-    plan: ResidualPlan,
-    fit: ResidualFit,
-    variants: dict[str, FloatArray],
-) -> PhononDocument:
-    """Add model and plain fit beside the headline, and what is known of the fit."""
     arrays = dict(document.data.arrays())
+
+    q = np.concatenate([arrays["mesh_q"], arrays["commensurate_q"]])
     ranges = {}
-    for name, constants in variants.items():
-        phonon.force_constants = constants
-        found = _frequencies(phonon, arrays)
-        arrays[f"force_constants_{name}"] = constants
-        arrays |= {f"{kind}_frequencies_{name}": nu for kind, nu in found.items()}
-        ranges[name] = _range(arrays, found)
-    deviation = _deviation(phonon, fit, variants["model"], arrays, plan.settings)
-    arrays["mesh_frequencies_uncertainty"] = deviation
+    for name, constants in (("model", model), ("symfc", fit.plain)):
+        arrays[f"force_constants_{name}"] = phonon.force_constants = constants
+        nu = np.array(phonon.run_qpoints(q).frequencies)
+        ranges[name] = FrequencyRange(
+            lowest_frequency=float(without_acoustic(q, nu).min()), highest_frequency=float(nu.max())
+        )
+
+    rng, mesh = np.random.default_rng(plan.settings.seed), arrays["mesh_frequencies"]
+    squares = np.zeros_like(mesh)
+    for _ in range(plan.settings.n_draws):
+        phonon.force_constants = model + fit.force_constants(phonon, fit.ridge.draw(rng))
+        drawn = phonon.run_qpoints(arrays["mesh_q"]).frequencies
+        squares += (np.sort(drawn, axis=1) - mesh) ** 2
+    deviation = np.sqrt(squares / plan.settings.n_draws).mean(axis=1)
+
     summary = ResidualSummary(
         settings=plan.settings.model_dump(mode="json"),
         n_frames=len(plan.frames),
@@ -286,49 +278,11 @@ def _with_variants(
         ridge=fit.ridge.strength,
         error_before=fit.ridge.error_before,
         error_after=fit.ridge.error_after,
-        frequency_uncertainty=float(
-            np.average(deviation.mean(axis=1), weights=arrays["mesh_weights"])
-        ),
+        frequency_uncertainty=float(np.average(deviation, weights=arrays["mesh_weights"])),
         model=ranges["model"],
         symfc=ranges["symfc"],
     )
     return document.model_copy(update={"data": Blob.pack(**arrays), "residual": summary})
-
-
-def _frequencies(phonon: Phonopy, arrays: dict[str, FloatArray]) -> dict[str, FloatArray]:
-    """Return frequencies on the mesh, at the commensurate points and on the path of a document."""
-    parts = [arrays["band_q"][first : last + 1] for first, last in arrays["band_segments"]]
-    return {
-        "mesh": np.array(phonon.run_qpoints(arrays["mesh_q"]).frequencies),
-        "commensurate": np.array(phonon.run_qpoints(arrays["commensurate_q"]).frequencies),
-        "band": np.concatenate(phonon.run_band_structure(parts).frequencies),
-    }
-
-
-def _range(arrays: dict[str, FloatArray], found: dict[str, FloatArray]) -> FrequencyRange:
-    kinds = ("mesh", "commensurate")
-    lowest = min(without_acoustic(arrays[f"{kind}_q"], found[kind]).min() for kind in kinds)
-    return FrequencyRange(
-        lowest_frequency=float(lowest),
-        highest_frequency=float(max(found[kind].max() for kind in kinds)),
-    )
-
-
-def _deviation(
-    phonon: Phonopy,
-    fit: ResidualFit,
-    model: FloatArray,
-    arrays: dict[str, FloatArray],
-    settings: ResidualSettings,
-) -> FloatArray:
-    """Return the standard deviation of the mesh frequencies over draws of ΔΦ, THz."""
-    rng = np.random.default_rng(settings.seed)
-    total = np.zeros_like(arrays["mesh_frequencies"])
-    for _ in range(settings.n_draws):
-        phonon.force_constants = model + fit.force_constants(phonon, fit.ridge.draw(rng))
-        drawn = phonon.run_qpoints(arrays["mesh_q"]).frequencies
-        total += (np.sort(drawn, axis=1) - arrays["mesh_frequencies"]) ** 2
-    return np.sqrt(total / settings.n_draws)
 
 
 def residual_variant(document: PhononDocument, variant: Variant) -> PhononDocument:
@@ -360,13 +314,13 @@ def residual_variant(document: PhononDocument, variant: Variant) -> PhononDocume
 
 
 def corrected(document: PhononDocument) -> PhononDocument:
-    """Return phonons with residual force constants, named so by the role of their source."""
+    """Return phonons with residual force constants; the role of their source says so."""
     source = document.source.model_copy(update={"role": document.source.role + CORRECTED})
     return document.model_copy(update={"source": source})
 
 
 def plain_fit(document: PhononDocument) -> PhononDocument:
-    """Return the plain symfc fit of the labelled frames, a source of its own.
+    """Return the plain symfc fit of the labelled frames as a document with its own source.
 
     Raises
     ------

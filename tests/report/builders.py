@@ -98,6 +98,13 @@ def conductivity_document(
     )
 
 
+PEROVSKITE = np.array(
+    [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, 0.5, 0.0], [0.5, 0.0, 0.5], [0.0, 0.5, 0.5]]
+)
+POLAR = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], *[[0.0, 0.0, -1.0]] * 3])
+"""Displacements of the ions of a perovskite along z."""
+
+
 def node(index: int, symbol: str, number: int, energy: float, ending: str) -> PhaseNode:
     return PhaseNode(
         id=index,
@@ -139,6 +146,7 @@ def transition_document(
     """Return a cubic perovskite with two phases below it, and ``n_more`` close to the lowest."""
     more = [node(3 + i, "R3m", 160, -42.0 + 0.2 * i, "stable") for i in range(n_more)]
     steps = np.linspace(0, 1, 11)
+    n = 3 + n_more
     return TransitionDocument(
         formula="BaTiO3",
         material_id="0" * 16,
@@ -156,6 +164,10 @@ def transition_document(
         ],
         branches=[branch(1, "a00"), branch(2, "aaa")],
         data=Blob.pack(
+            lattices=[np.diag([4.0, 4.0, 4.0 + 0.1 * i]) for i in range(n)],
+            n_sites=[5] * n,
+            numbers=[56, 22, 8, 8, 8] * n,
+            positions=[row for i in range(n) for row in PEROVSKITE + 0.01 * i * POLAR],
             path_branches=np.array([0, 1]),
             path_lambda=steps,
             path_energies=np.array([-29.0, -43.0])[:, None] * np.sin(steps * np.pi / 2) ** 2,

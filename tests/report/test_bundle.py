@@ -7,6 +7,8 @@ import pytest
 
 from phonotune.report.bundle import bundle_documents
 from phonotune.schemas.base import Source
+from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
+from phonotune.schemas.transition import TransitionDocument
 
 REFERENCE = Source(role="reference", evaluator="teacher")
 
@@ -83,9 +85,12 @@ def test_only_tuned_sources_have_a_training(soft, role: str) -> None:
 
 def test_thermal_properties_and_trees_belong_to_their_material(many) -> None:
     stable = many[1]
-    counts = [len(x) for x in (stable.expansions, stable.conductivities, stable.trees)]
+    counts = [
+        len(stable.of(kind))
+        for kind in (QuasiHarmonicDocument, ConductivityDocument, TransitionDocument)
+    ]
     assert counts == [4, 4, 1]
     roles = ["reference", "untuned", "lora", "equitrain"]
-    assert [d.source.role for d in stable.expansions] == roles
+    assert [d.source.role for d in stable.of(QuasiHarmonicDocument)] == roles
     assert [s.role for s in stable.sources] == roles
-    assert many[0].trees == ()
+    assert many[0].of(TransitionDocument) == ()

@@ -107,7 +107,7 @@ def test_every_text_of_a_user_is_escaped(soft) -> None:
     evil = '<script>alert("x")</script>'
     source = soft.elastics[0].source.model_copy(update={"evaluator": evil})
     elastic = soft.elastics[0].model_copy(update={"source": source, "settings": {"note": evil}})
-    page = render_report([MaterialReport(formula=evil, elastics=(elastic,))], title=evil)
+    page = render_report([MaterialReport(formula=evil, properties=(elastic,))], title=evil)
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert Page(page).open == []
@@ -174,5 +174,6 @@ def test_error_bars_are_explained_where_there_are_any(soft) -> None:
     tuned, other = soft.elastics[2], soft.elastics[1]
     members = [tuned, other.model_copy(update={"source": tuned.source})]
     elastics = (*soft.elastics[:2], with_spread(tuned, members))
-    page = render_report([replace(soft, elastics=elastics, comparison=None)])
+    properties = (*soft.phonons, *soft.wells, *elastics)
+    page = render_report([replace(soft, properties=properties, comparison=None)])
     assert page.count("±: one standard deviation over a committee of 2.") == 2

@@ -15,8 +15,8 @@ def test_every_step_stands_there_with_its_hash(soft) -> None:
         "Dataset",
         "Training",
         *["Phonons"] * 3,
-        *["Elastic"] * 3,
         *["Double well"] * 3,
+        *["Elastic constants"] * 3,
     ]
     facts = {row.stage: dict(row.facts) for row in rows[:3]}
     training = soft.trainings[0]
@@ -45,6 +45,6 @@ def test_settings_are_printed_as_they_were_resolved(soft) -> None:
 
 def test_every_version_that_took_part_is_listed(soft) -> None:
     other = soft.phonons[0].model_copy(update={"versions": {"phonopy": "0.0"}})
-    mixed = type(soft)(formula="BaTiO3", phonons=(other, *soft.phonons[1:]))
+    mixed = type(soft)(formula="BaTiO3", properties=(other, *soft.phonons[1:]))
     assert "0.0" in versions_of(mixed)["phonopy"]
     assert len(versions_of(mixed)["phonopy"]) == 2

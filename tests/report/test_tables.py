@@ -55,7 +55,7 @@ def test_every_row_of_every_table_has_one_cell_a_column_and_a_unit(soft) -> None
 
 
 def test_rows_without_any_number_are_left_out(soft) -> None:
-    only_phonons = MaterialReport(formula="BaTiO3", phonons=soft.phonons[:1])
+    only_phonons = MaterialReport(formula="BaTiO3", properties=soft.phonons[:1])
     names = [row.name for row in headline_table(only_phonons).rows]
     assert names == ["Lowest mode", "Highest mode", "Cᵥ at 300 K"]
 
@@ -115,9 +115,11 @@ def committee(soft) -> MaterialReport:
 
     return MaterialReport(
         formula=soft.formula,
-        phonons=(soft.phonons[0], spread(soft.phonons)),
-        elastics=(soft.elastics[0], spread(soft.elastics)),
-        wells=(soft.wells[0], spread(soft.wells)),
+        properties=tuple(
+            document
+            for documents in (soft.phonons, soft.wells, soft.elastics)
+            for document in (documents[0], spread(documents))
+        ),
     )
 
 

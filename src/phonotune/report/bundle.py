@@ -13,15 +13,13 @@ from phonotune.schemas.base import Document, PropertyDocument, Source, structure
 from phonotune.schemas.comparison import ComparisonDocument
 from phonotune.schemas.dataset import DatasetDocument, Frame, LabelledSet
 from phonotune.schemas.elastic import ElasticDocument
+from phonotune.schemas.kinds import property_kinds
 from phonotune.schemas.phonon import PhononDocument
-from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
 from phonotune.schemas.training import TrainingDocument
-from phonotune.schemas.transition import TransitionDocument
 from phonotune.schemas.wells import WellDocument
 from phonotune.training.strategies import STRATEGIES
 
 UNTUNED: Final = "untuned"
-_D = TypeVar("_D", bound=Document)
 _P = TypeVar("_P", bound=PropertyDocument)
 
 
@@ -37,10 +35,8 @@ class MaterialReport:
         structure_hash of the crystal; None where only datasets or trainings of the formula are known.
     structure
         The unit cell of the phonon Documents, or None.
-    phonons, elastics, expansions, conductivities, trees
-        One Document a Source.
-    wells
-        One Document a Source and followed mode.
+    properties
+        Every property Document: of each kind one per Source, of wells one per Source and followed mode.
     labels
         What the labeller gave back, or None.
     """
@@ -48,22 +44,30 @@ class MaterialReport:
     formula: str
     material_id: str | None = None
     structure: Structure | None = None
-    phonons: tuple[PhononDocument, ...] = ()
-    elastics: tuple[ElasticDocument, ...] = ()
-    wells: tuple[WellDocument, ...] = ()
-    expansions: tuple[QuasiHarmonicDocument, ...] = ()
-    conductivities: tuple[ConductivityDocument, ...] = ()
-    trees: tuple[TransitionDocument, ...] = ()
+    properties: tuple[PropertyDocument, ...] = ()
     trainings: tuple[TrainingDocument, ...] = ()
     datasets: tuple[DatasetDocument, ...] = ()
     comparison: ComparisonDocument | None = None
     labels: LabelledSet | None = None
 
+    def of(self, document: type[_P]) -> tuple[_P, ...]:
+        """Return the properties of one class."""
+        return tuple(d for d in self.properties if isinstance(d, document))
+
     @property
-    def properties(self) -> tuple[PropertyDocument, ...]:
-        """Every property Document."""
-        first = (*self.phonons, *self.elastics, *self.wells)
-        return (*first, *self.expansions, *self.conductivities, *self.trees)
+    def phonons(self) -> tuple[PhononDocument, ...]:
+        """Phonons, one per Source."""
+        return self.of(PhononDocument)
+
+    @property
+    def elastics(self) -> tuple[ElasticDocument, ...]:
+        """Elastic constants, one per Source."""
+        return self.of(ElasticDocument)
+
+    @property
+    def wells(self) -> tuple[WellDocument, ...]:
+        """Double wells, one per Source and followed mode."""
+        return self.of(WellDocument)
 
     @property
     def sources(self) -> list[Source]:
@@ -137,21 +141,24 @@ def bundle_documents(documents: Iterable[Document]) -> list[MaterialReport]:
 
 
 def _properties(flat: Sequence[Document], formula: str, material_id: str) -> MaterialReport:
-    newest = _latest(_of_material(flat, PhononDocument, material_id))
-    phonons = tuple(shown for document in newest for shown in _shown(document))
+    own = [d for d in flat if isinstance(d, PropertyDocument) and d.material_id == material_id]
+    newest = {_identity(d): d for d in own}
+    properties = [
+        shown
+        for kind in property_kinds()
+        for document in sorted(newest.values(), key=lambda d: source_order(d.source))
+        if document.kind == kind
+        for shown in (_shown(document) if isinstance(document, PhononDocument) else [document])
+    ]
+    cells = [d.unitcell for d in properties if isinstance(d, PhononDocument)]
     comparisons = [
         d for d in flat if isinstance(d, ComparisonDocument) and d.material_id == material_id
     ]
     return MaterialReport(
         formula=formula,
         material_id=material_id,
-        structure=phonons[0].unitcell if phonons else None,
-        phonons=phonons,
-        elastics=_latest(_of_material(flat, ElasticDocument, material_id)),
-        wells=_latest(_of_material(flat, WellDocument, material_id)),
-        expansions=_latest(_of_material(flat, QuasiHarmonicDocument, material_id)),
-        conductivities=_latest(_of_material(flat, ConductivityDocument, material_id)),
-        trees=_latest(_of_material(flat, TransitionDocument, material_id)),
+        structure=cells[0] if cells else None,
+        properties=tuple(properties),
         comparison=comparisons[-1] if comparisons else None,
     )
 
@@ -207,15 +214,6 @@ def _formula_of(document: Document) -> str | None:
     return None
 
 
-def _of_material(flat: Sequence[Document], kind: type[_P], material_id: str) -> list[_P]:
-    return [d for d in flat if isinstance(d, kind) and d.material_id == material_id]
-
-
-def _latest(documents: Sequence[_P]) -> tuple[_P, ...]:
-    newest = {_identity(d): d for d in documents}
-    return tuple(sorted(newest.values(), key=lambda d: source_order(d.source)))
-
-
 def _shown(document: PhononDocument) -> list[PhononDocument]:
     """Return what figures show of phonons with residual force constants: few enough lines to read."""
     if document.residual is None:
@@ -225,7 +223,7 @@ def _shown(document: PhononDocument) -> list[PhononDocument]:
 
 
 def _identity(document: PropertyDocument) -> tuple[object, ...]:
-    who = source_order(document.source)
+    who = (document.kind, *source_order(document.source))
     if isinstance(document, WellDocument):
         return (*who, document.q, document.band, document.mode_source)
     return who

@@ -11,16 +11,12 @@ from phonotune.report.plots_forgetting import plot_hole_scan
 from phonotune.report.plots_mechanics import plot_elastic, plot_well, well_window
 from phonotune.report.plots_phonon import plot_bands, plot_bands_and_dos, plot_dos, plot_thermal
 from phonotune.report.plots_training import plot_history, plot_parity, training_source
-from phonotune.report.sections_properties import (
-    conductivity_section,
-    expansion_section,
-    transition_sections,
-)
 from phonotune.report.style import NARROW, source_label
 from phonotune.report.tables import (
     bars_note,
     elastic_table,
     error_table,
+    kind_table,
     mode_owner,
     number,
     q_text,
@@ -28,6 +24,7 @@ from phonotune.report.tables import (
 )
 from phonotune.schemas.base import PropertyDocument, Source
 from phonotune.schemas.comparison import ComparisonDocument
+from phonotune.schemas.kinds import load, property_kinds
 from phonotune.schemas.wells import WellDocument
 
 
@@ -41,43 +38,53 @@ def material_sections(material: MaterialReport, prefix: str) -> list[Section]:
     prefix
         Start of every id, unique in the page.
     """
-    sections = []
-    if material.phonons:
-        bands, thermal = _bands(material, prefix), _thermal(material, prefix)
-        sections.append(Section("phonons", "Phonons", (bands,)))
-        if zone := _zone(material, prefix):
-            sections.append(Section("zone", "Frequencies over the zone", zone))
-        sections.append(Section("thermal", "Thermal properties", (thermal,)))
-    if material.expansions:
-        sections.append(expansion_section(material, prefix))
-    if material.conductivities:
-        sections.append(conductivity_section(material, prefix))
-    if material.wells:
-        sections.append(_wells_section(material, prefix))
-    sections += transition_sections(material, prefix)
-    if material.elastics:
-        sections.append(_elastic_section(material, prefix))
+    sections: list[Section] = []
+    for kind in property_kinds().values():
+        documents = [d for d in material.properties if d.kind == kind.name]
+        if documents and kind.sections:
+            sections += load(kind.sections)(material, prefix)
+        elif documents:
+            caption = f"{kind.title}.{bars_note(documents)}"
+            sections.append(
+                Section(kind.name, kind.title, (), kind_table(kind, documents), caption)
+            )
     if material.trainings:
         sections.append(_training_section(material, prefix))
     return sections
 
 
-def _wells_section(material: MaterialReport, prefix: str) -> Section:
+def phonon_sections(material: MaterialReport, prefix: str) -> list[Section]:
+    """Return bands and DOS, the frequencies over the zone and the thermal properties."""
+    zone = _zone(material, prefix)
+    return [
+        Section("phonons", "Phonons", (_bands(material, prefix),)),
+        *([Section("zone", "Frequencies over the zone", zone)] if zone else []),
+        Section("thermal", "Thermal properties", (_thermal(material, prefix),)),
+    ]
+
+
+def well_sections(material: MaterialReport, prefix: str) -> list[Section]:
+    """Return the potential along the soft modes and its numbers."""
     caption = (
         "The fitted double well; the curvature is that of the quadratic term, negative if imaginary."
         + bars_note(material.wells)
     )
     wells = tuple(_wells(material, prefix))
-    return Section("wells", "Double well", wells, well_table(material), caption)
+    return [Section("wells", "Double well", wells, well_table(material), caption)]
 
 
-def _elastic_section(material: MaterialReport, prefix: str) -> Section:
+def elastic_sections(material: MaterialReport, prefix: str) -> list[Section]:
+    """Return the elastic constants: a figure and their numbers."""
+    figure_caption = (
+        "Distinct constants with relaxed ions, and bulk (B) and shear (G) moduli after Hill."
+    )
+    figures = (plot_elastic(material.elastics),)
+    drawing = draw(prefix, "elastic", "Elastic constants.", figure_caption, figures)
     caption = (
         "Elastic constants with relaxed ions, Voigt notation; deviation from the first column."
         + bars_note(material.elastics)
     )
-    drawing = _elastic(material, prefix)
-    return Section("elastic", "Elastic constants", (drawing,), elastic_table(material), caption)
+    return [Section("elastic", "Elastic constants", (drawing,), elastic_table(material), caption)]
 
 
 def _training_section(material: MaterialReport, prefix: str) -> Section:
@@ -191,12 +198,6 @@ def _wells(material: MaterialReport, prefix: str) -> list[Drawing]:
 
 def _joined(words: Iterable[str]) -> str:
     return " / ".join(dict.fromkeys(words))
-
-
-def _elastic(material: MaterialReport, prefix: str) -> Drawing:
-    caption = "Distinct constants with relaxed ions, and bulk (B) and shear (G) moduli after Hill."
-    figures = (plot_elastic(material.elastics),)
-    return draw(prefix, "elastic", "Elastic constants.", caption, figures)
 
 
 def _parity(material: MaterialReport, prefix: str) -> Drawing:

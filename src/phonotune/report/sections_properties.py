@@ -10,6 +10,7 @@ from phonotune.report.style import NARROW, source_label
 from phonotune.report.tables import bars_note, number
 from phonotune.report.tables_thermal import conductivity_table, expansion_table
 from phonotune.report.tables_transitions import branch_table, phase_name, phase_table
+from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
 from phonotune.schemas.transition import TransitionDocument
 
 MOST_PATHWAYS = 4
@@ -18,9 +19,9 @@ MOST_SMALL = 6
 """Phases of a tree that is drawn small, beside the pathways from its root."""
 
 
-def expansion_section(material: MaterialReport, prefix: str) -> Section:
+def expansion_sections(material: MaterialReport, prefix: str) -> list[Section]:
     """Return the quasi-harmonic properties: a figure of four panels and their numbers."""
-    documents = material.expansions
+    documents = material.of(QuasiHarmonicDocument)
     first = documents[0]
     caption = (
         f"Phonons at {len(first.lowest_frequencies)} volumes of one shape, no pressure, "
@@ -35,12 +36,12 @@ def expansion_section(material: MaterialReport, prefix: str) -> Section:
         + bars_note(documents)
     )
     table = expansion_table(documents)
-    return Section("expansion", "Thermal expansion", (drawing,), table, table_caption)
+    return [Section("expansion", "Thermal expansion", (drawing,), table, table_caption)]
 
 
-def conductivity_section(material: MaterialReport, prefix: str) -> Section:
+def conductivity_sections(material: MaterialReport, prefix: str) -> list[Section]:
     """Return the lattice thermal conductivity: κ(T) and its numbers."""
-    documents = material.conductivities
+    documents = material.of(ConductivityDocument)
     caption = (
         "Lattice part, mean of the diagonal, relaxation-time approximation of third-order force "
         "constants."
@@ -54,13 +55,14 @@ def conductivity_section(material: MaterialReport, prefix: str) -> Section:
     )
     table_caption = "Lattice thermal conductivity at 300 K." + bars_note(documents)
     table = conductivity_table(documents)
-    return Section("conductivity", "Lattice thermal conductivity", (drawing,), table, table_caption)
+    title = "Lattice thermal conductivity"
+    return [Section("conductivity", title, (drawing,), table, table_caption)]
 
 
 def transition_sections(material: MaterialReport, prefix: str) -> list[Section]:
-    """Return two sections a tree: its phases, and the directions that were followed."""
+    """Return two sections per tree: its phases, and the directions that were followed."""
     sections = []
-    for index, tree in enumerate(material.trees):
+    for index, tree in enumerate(material.of(TransitionDocument)):
         suffix = "" if index == 0 else str(index + 1)
         sections.append(_phases(tree, prefix, suffix))
         if tree.branches:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from phonotune.report.plots_mechanics import constant_label, distinct_constants,
 from phonotune.schemas.base import PropertyDocument
 from phonotune.schemas.elastic import ElasticDocument
 from phonotune.schemas.forgetting import ForgettingProbe
+from phonotune.schemas.kinds import Kind, value_at
 from phonotune.schemas.training import ErrorMetrics
 from phonotune.schemas.wells import WellDocument
 
@@ -94,9 +95,7 @@ def field_cell(
     digits
         Significant digits where there is no error bar.
     """
-    value: Any = document
-    for part in name.split("."):
-        value = getattr(value, part)
+    value = value_at(document, name)
     spread = None if document.spread is None else document.spread.numbers.get(name)
     scaled = None if value is None else scale * value
     return Cell(measured(scaled, None if spread is None else abs(scale) * spread, digits), note)
@@ -110,7 +109,7 @@ def bars_note(documents: Iterable[PropertyDocument]) -> str:
 
 
 def source_heads(documents: Iterable[PropertyDocument]) -> tuple[tuple[str, str], ...]:
-    """Return one column head a Document: role and evaluator."""
+    """Return one column head per Document: role and evaluator."""
     return tuple((d.source.role, d.source.evaluator) for d in documents)
 
 
@@ -119,6 +118,19 @@ def percent(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:+.1f} %".replace("-", "−")
+
+
+def kind_table(kind: Kind, documents: Sequence[PropertyDocument]) -> Table:
+    """Return the headline numbers of a kind, one row each, one column per Source."""
+    rows = tuple(
+        Row(
+            column.label[:1].upper() + column.label[1:],
+            column.unit,
+            tuple(field_cell(d, column.path, 10.0**-column.exponent) for d in documents),
+        )
+        for column in kind.columns
+    )
+    return Table(source_heads(documents), rows)
 
 
 def well_table(material: MaterialReport) -> Table:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from phonotune.physics.compare import PropertySet, headline, headline_error_bars
 from phonotune.report.bundle import MaterialReport
 from phonotune.report.style import source_label
 from phonotune.report.tables import ABSENT, Cell, Row, Table, field_cell, measured, number, percent
 from phonotune.report.tables_transitions import plain_space_group
-from phonotune.schemas.base import PropertyDocument, Source
+from phonotune.schemas.base import Source
 from phonotune.schemas.comparison import Deviations, Properties
+from phonotune.schemas.kinds import property_kinds, value_at
 from phonotune.schemas.transition import TransitionDocument
 
 
@@ -83,29 +84,28 @@ def headline_table(material: MaterialReport) -> Table:
 
 
 def _beyond_rows(material: MaterialReport, deviations: Sequence[Deviations]) -> list[Row]:
-    """Return what the anharmonic properties and the tree of phases come to, one row each."""
-
-    def cells(documents: Sequence[PropertyDocument], field: str, scale: float = 1.0) -> list[Cell]:
-        known = {d.source: field_cell(d, field, scale) for d in documents}
-        return [known.get(source, Cell(ABSENT)) for source in material.sources]
-
-    expansion = cells(material.expansions, "at_300.thermal_expansion", 1e6)
-    notes = (percent(d.thermal_expansion_300) for d in deviations)
-    lowest = {tree.source: tree for tree in material.trees}
-    phases = (phase_cell(lowest[s]) if s in lowest else Cell(ABSENT) for s in material.sources)
-    return [
-        Row(
-            "Volume expansion at 300 K",
-            "10⁻⁶/K",
-            tuple(replace(c, note=n) for c, n in zip(expansion, notes, strict=True)),
-        ),
-        Row(
-            "Thermal conductivity at 300 K",
-            "W/m/K",
-            tuple(cells(material.conductivities, "mean_conductivity_300")),
-        ),
-        Row("Lowest phase", "meV/f.u.", tuple(phases)),
-    ]
+    """Return the headline numbers that have no row above: one for each brief column of the kinds."""
+    rows = []
+    for kind in property_kinds().values():
+        documents = {d.source: d for d in material.properties if d.kind == kind.name}
+        for column in kind.columns:
+            if not column.brief or column.field:
+                continue
+            cells = []
+            for source, deviation in zip(material.sources, deviations, strict=True):
+                document = documents.get(source)
+                if document is None:
+                    cells.append(Cell(ABSENT))
+                elif isinstance(document, TransitionDocument):
+                    cells.append(phase_cell(document))
+                else:
+                    path = column.deviation or f"others.{kind.name}.{column.path}"
+                    note = percent(value_at(deviation, path))
+                    scale = 10.0**-column.exponent
+                    cells.append(field_cell(document, column.path, scale, note))
+            name = column.label[:1].upper() + column.label[1:]
+            rows.append(Row(name, column.unit.replace("1e-6", "10⁻⁶"), tuple(cells)))
+    return rows
 
 
 def phase_cell(tree: TransitionDocument) -> Cell:

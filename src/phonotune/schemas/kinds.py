@@ -50,6 +50,9 @@ class Column:
     field
         Field of :class:`phonotune.schemas.comparison.Properties` that holds it in a comparison; empty:
         ``others``, by kind and path.
+    deviation
+        Field of :class:`phonotune.schemas.comparison.Deviations` with its deviation in percent; empty:
+        ``others``, by kind and path.
     brief
         Whether the short table of a comparison shows it.
     owner
@@ -61,6 +64,7 @@ class Column:
     digits: int = 2
     exponent: int = 0
     field: str = ""
+    deviation: str = ""
     brief: bool = False
     owner: str = ""
 
@@ -148,9 +152,10 @@ class Kind:
         What a labeller gives: the ``property`` itself, ``labels`` of what a model found, or nothing.
     comparison
         How two of them are compared; None: they are not.
-    table, section
-        Dotted paths of the functions that make its table on the terminal and its sections in the report;
-        empty: the headline columns.
+    table
+        Dotted path of the function that makes its table on the terminal; empty: all fields alone.
+    sections
+        Dotted path of the function that makes its sections of the report; empty: a table of the columns.
     """
 
     name: str
@@ -166,7 +171,7 @@ class Kind:
     reference: Literal["property", "labels", ""] = ""
     comparison: Comparison | None = None
     table: str = ""
-    section: str = ""
+    sections: str = ""
 
     def __post_init__(self) -> None:
         """Tell every column where its path starts."""
@@ -323,31 +328,56 @@ _ROWS: Final = (
             ),
         ),
         table="phonotune.cli.tables:phonon_table",
+        sections="phonotune.report.figures:phonon_sections",
     ),
     Kind(
-        name="elastic",
-        document="phonotune.schemas.elastic:ElasticDocument",
-        title="Elastic constants",
-        headline="bulk {bulk_modulus}, shear {shear_modulus}",
+        name="quasi_harmonic",
+        document="phonotune.schemas.thermal:QuasiHarmonicDocument",
+        title="Thermal expansion",
+        headline="expansion {at_300.thermal_expansion}, bulk {at_300.bulk_modulus} at 300 K",
         columns=(
-            Column("bulk_modulus", "bulk modulus", 1, field="bulk_modulus", brief=True),
-            Column("shear_modulus", "shear modulus", 1, field="shear_modulus"),
+            Column("at_300.volume", "volume at 300 K", 3),
+            Column(
+                "at_300.thermal_expansion",
+                "volume expansion at 300 K",
+                1,
+                exponent=-6,
+                deviation="thermal_expansion_300",
+                brief=True,
+            ),
+            Column("at_300.bulk_modulus", "bulk modulus at 300 K", 1),
+            Column("at_300.heat_capacity_pressure", "C_p at 300 K", 2),
         ),
-        csv="elastic.csv",
-        file="elastic.json",
-        command="phonotune.cli.elastic:elastic",
-        maker="phonotune.jobs.elastic:ElasticMaker",
+        csv="quasi_harmonic.csv",
+        file="quasi_harmonic.json",
+        command="phonotune.cli.thermal:thermal",
+        maker="phonotune.jobs.quasi_harmonic:QuasiHarmonicMaker",
         reference="property",
         comparison=Comparison(
-            deviations="phonotune.physics.deviations:elastic_deviations",
+            equal=("supercell_matrix", "has_nac"),
+            deviations="phonotune.physics.deviations:expansion_deviations",
             columns=(
-                Column("deviations.bulk_modulus", "bulk modulus", 1),
-                Column("deviations.shear_modulus", "shear modulus", 1),
-                Column("deviations.elastic.constants", "", 1),
-                Column("deviations.elastic.young_modulus", "Young's modulus", 1),
+                Column("deviations.volume_300", "volume at 300 K", 2),
+                Column("deviations.thermal_expansion_300", "thermal expansion at 300 K", 1),
             ),
         ),
-        table="phonotune.cli.tables:elastic_table",
+        table="phonotune.cli.thermal:quasi_harmonic_table",
+        sections="phonotune.report.sections_properties:expansion_sections",
+    ),
+    Kind(
+        name="conductivity",
+        document="phonotune.schemas.thermal:ConductivityDocument",
+        title="Thermal conductivity",
+        headline="{mean_conductivity_300} at 300 K",
+        columns=(Column("mean_conductivity_300", "thermal conductivity at 300 K", 2, brief=True),),
+        csv="conductivity.csv",
+        file="conductivity.json",
+        command="phonotune.cli.thermal:thermal",
+        maker="phonotune.jobs.conductivity:ConductivityMaker",
+        reference="property",
+        comparison=Comparison(equal=("supercell_matrix", "harmonic_matrix", "has_nac")),
+        table="phonotune.cli.thermal:conductivity_table",
+        sections="phonotune.report.sections_properties:conductivity_sections",
     ),
     Kind(
         name="well",
@@ -373,46 +403,7 @@ _ROWS: Final = (
             ),
         ),
         table="phonotune.cli.tables:well_table",
-    ),
-    Kind(
-        name="quasi_harmonic",
-        document="phonotune.schemas.thermal:QuasiHarmonicDocument",
-        title="Thermal expansion",
-        headline="expansion {at_300.thermal_expansion}, bulk {at_300.bulk_modulus} at 300 K",
-        columns=(
-            Column("at_300.volume", "volume at 300 K", 3),
-            Column("at_300.thermal_expansion", "volume expansion at 300 K", 1, -6, brief=True),
-            Column("at_300.bulk_modulus", "bulk modulus at 300 K", 1),
-            Column("at_300.heat_capacity_pressure", "C_p at 300 K", 2),
-        ),
-        csv="quasi_harmonic.csv",
-        file="quasi_harmonic.json",
-        command="phonotune.cli.thermal:thermal",
-        maker="phonotune.jobs.quasi_harmonic:QuasiHarmonicMaker",
-        reference="property",
-        comparison=Comparison(
-            equal=("supercell_matrix", "has_nac"),
-            deviations="phonotune.physics.deviations:expansion_deviations",
-            columns=(
-                Column("deviations.volume_300", "volume at 300 K", 2),
-                Column("deviations.thermal_expansion_300", "thermal expansion at 300 K", 1),
-            ),
-        ),
-        table="phonotune.cli.thermal:quasi_harmonic_table",
-    ),
-    Kind(
-        name="conductivity",
-        document="phonotune.schemas.thermal:ConductivityDocument",
-        title="Thermal conductivity",
-        headline="{mean_conductivity_300} at 300 K",
-        columns=(Column("mean_conductivity_300", "thermal conductivity at 300 K", 2, brief=True),),
-        csv="conductivity.csv",
-        file="conductivity.json",
-        command="phonotune.cli.thermal:thermal",
-        maker="phonotune.jobs.conductivity:ConductivityMaker",
-        reference="property",
-        comparison=Comparison(equal=("supercell_matrix", "harmonic_matrix", "has_nac")),
-        table="phonotune.cli.thermal:conductivity_table",
+        sections="phonotune.report.figures:well_sections",
     ),
     Kind(
         name="transitions",
@@ -434,6 +425,33 @@ _ROWS: Final = (
             ),
         ),
         table="phonotune.cli.tables:transition_table",
+        sections="phonotune.report.sections_properties:transition_sections",
+    ),
+    Kind(
+        name="elastic",
+        document="phonotune.schemas.elastic:ElasticDocument",
+        title="Elastic constants",
+        headline="bulk {bulk_modulus}, shear {shear_modulus}",
+        columns=(
+            Column("bulk_modulus", "bulk modulus", 1, field="bulk_modulus", brief=True),
+            Column("shear_modulus", "shear modulus", 1, field="shear_modulus"),
+        ),
+        csv="elastic.csv",
+        file="elastic.json",
+        command="phonotune.cli.elastic:elastic",
+        maker="phonotune.jobs.elastic:ElasticMaker",
+        reference="property",
+        comparison=Comparison(
+            deviations="phonotune.physics.deviations:elastic_deviations",
+            columns=(
+                Column("deviations.bulk_modulus", "bulk modulus", 1),
+                Column("deviations.shear_modulus", "shear modulus", 1),
+                Column("deviations.elastic.constants", "", 1),
+                Column("deviations.elastic.young_modulus", "Young's modulus", 1),
+            ),
+        ),
+        table="phonotune.cli.tables:elastic_table",
+        sections="phonotune.report.figures:elastic_sections",
     ),
     Kind(
         name="comparison",
@@ -446,7 +464,7 @@ _ROWS: Final = (
 )
 
 KINDS: Final[dict[str, Kind]] = {row.name: row for row in _ROWS}
-"""The rows by name; a plugin or a test adds its own."""
+"""The rows by name, properties in the order of the report; a plugin or a test adds its own."""
 
 
 def find_kind(name: str) -> Kind:

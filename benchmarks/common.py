@@ -15,8 +15,8 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.data.importers import import_frames
 from phonotune.data.structures import read_structure
-from phonotune.models.adapter import load_model
 from phonotune.models.evaluate import ModelEvaluator
+from phonotune.models.load import load_model
 from phonotune.physics.compare import PropertySet, compare
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
 from phonotune.physics.phonon.files import read_phonopy_yaml

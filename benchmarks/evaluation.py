@@ -17,8 +17,8 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from phonotune.data.assemble import assemble_given
-from phonotune.models.adapter import load_model
 from phonotune.models.evaluate import ModelEvaluator
+from phonotune.models.load import load_model
 from phonotune.schemas.dataset import Frame
 from phonotune.training.config import parse_overrides
 from phonotune.training.finetune import finetune

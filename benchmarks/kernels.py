@@ -21,9 +21,9 @@ from pymatgen.core import Lattice, Structure
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from phonotune.models.adapter import load_model
 from phonotune.models.fast import accelerate
 from phonotune.models.graphs import Batch, GraphSpec, build_graph, collate, fresh
+from phonotune.models.load import load_model
 
 VIEWS = (
     "view",

@@ -72,8 +72,8 @@ def measure_scaling(most: int, rounds: int, threads: int, device: str) -> dict[s
 def _measure(name: str, most: int, rounds: int, threads: int, device: str) -> list[Point]:
     import torch
 
-    from phonotune.models.adapter import load_model
     from phonotune.models.evaluate import ModelEvaluator
+    from phonotune.models.load import load_model
 
     torch.set_num_threads(threads)
     evaluator = ModelEvaluator(

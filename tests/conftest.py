@@ -15,7 +15,7 @@ from pymatgen.symmetry.groups import SpaceGroup
 from phonotune.settings import get_settings
 
 if TYPE_CHECKING:
-    from phonotune.models.architecture import ArchitectureCard
+    from phonotune.models.shipped import ArchitectureCard
 
 _new_space_group = SpaceGroup.__new__
 _space_groups: dict[int, SpaceGroup] = {}
@@ -64,7 +64,7 @@ def aluminium() -> Structure:
 @pytest.fixture(scope="session")
 def tiny_card() -> ArchitectureCard:
     """Architecture of a very small MACE for O, Na, Cl and Ba."""
-    from phonotune.models.architecture import ArchitectureCard
+    from phonotune.models.shipped import ArchitectureCard
 
     residual = "RealAgnosticResidualInteractionBlock"
     return ArchitectureCard(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import grimp
+import pytest
 
 PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 BEGIN, END = "<!-- imports: begin -->", "<!-- imports: end -->"
@@ -35,3 +36,10 @@ def test_the_page_shows_the_imports_as_they_are():
     text = PAGE.read_text(encoding="utf-8")
     shown = text.split(BEGIN)[1].split(END)[0].strip()
     assert shown == imports_table(), f"Replace the table in {PAGE.name} by:\n{imports_table()}"
+
+
+@pytest.mark.parametrize("package", ["mace", "e3nn"])
+def test_one_module_imports_what_models_are_built_of(package):
+    graph = grimp.build_graph("phonotune", include_external_packages=True)
+    importers = graph.find_modules_that_directly_import(package)
+    assert importers == {"phonotune.models.mace_parts"}

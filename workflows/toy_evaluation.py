@@ -26,7 +26,8 @@ from scipy.optimize import minimize_scalar
 from toy_labels import CHGNET_NAMES, FIRST_EXTRA, FIRST_POLAR, Labelled, read_labels, relaxed_cell
 from toy_training import collate, is_target, make_graph, residuals
 
-from phonotune.models.architecture import load_card, load_shipped, shipped_sha256
+from phonotune.models.architecture import load_shipped
+from phonotune.models.shipped import load_card, shipped_sha256
 
 MODELS = ("mini", "teacher")
 DOCUMENT = Path(__file__).parents[1] / "docs" / "toy_models.md"

@@ -24,7 +24,8 @@ from prototype_crystals import CRYSTALS
 from safetensors.torch import load_file, save_file
 from toy_labels import FIRST_EXTRA, Labelled, read_labels
 
-from phonotune.models.architecture import WEIGHTS, ArchitectureCard, build_mace, save_shipped
+from phonotune.models.architecture import build_mace, save_shipped
+from phonotune.models.shipped import WEIGHTS, ArchitectureCard
 
 ELEMENTS = tuple(sorted({atomic_numbers[s] for crystal in CRYSTALS for s in crystal.symbols}))
 HIDDEN = {"mini": "32x0e+32x1o", "teacher": "48x0e+48x1o"}

@@ -16,8 +16,8 @@ import sys
 import torch
 
 from phonotune.data.extxyz import read_frames
-from phonotune.models.adapter import load_model
 from phonotune.models.graphs import fresh
+from phonotune.models.load import load_model
 from phonotune.training.batches import FrameSet
 
 EARLY = ("node_embedding.", "interactions.0.")

@@ -15,8 +15,8 @@ from phonopy import load as load_phonopy
 from pymatgen.core import Lattice, Structure
 
 from phonotune.data.extxyz import write_frames
-from phonotune.models.adapter import load_model
 from phonotune.models.evaluate import ModelEvaluator
+from phonotune.models.load import load_model
 from phonotune.schemas.dataset import Frame
 from phonotune.settings import get_settings
 

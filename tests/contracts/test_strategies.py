@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 from phonotune.cli.app import app
 from phonotune.errors import ConfigError
-from phonotune.models.adapter import load_model, merge, read_adapters
+from phonotune.models.adapter import merge, read_adapters
 from phonotune.models.architecture import build_mace, fresh_like
 from phonotune.models.evaluate import ModelEvaluator, torch_dtype
+from phonotune.models.load import load_model
 from phonotune.models.weight_updates import EffectiveWeights, weight_blocks
 from phonotune.report.bundle import source_order
 from phonotune.schemas.base import Source
@@ -127,7 +128,7 @@ def test_zero_epochs_are_the_foundation(foundation, dataset, strategy, monkeypat
 
 @every_strategy
 def test_saved_and_loaded_models_are_equal(foundation, tuned, strategy, monkeypatch):
-    monkeypatch.setattr("phonotune.models.adapter.load_foundation", load(foundation))
+    monkeypatch.setattr("phonotune.models.load.load_foundation", load(foundation))
     adapter = adapter_of(tuned[strategy])
     loaded, merged = load_model(tuned[strategy].model), merge(foundation, adapter)
     for name, value in merged.state_dict().items():

@@ -15,9 +15,11 @@ from phonotune.flows.local import run_flow
 from phonotune.jobs.analysis import evaluate_and_analyse
 from phonotune.jobs.compare import CompareMaker
 from phonotune.jobs.elastic import ElasticMaker
-from phonotune.models.adapter import Adapter, load_model, model_record
+from phonotune.models.adapter import Adapter
 from phonotune.models.committee import CommitteeEvaluator
 from phonotune.models.foundation import find_foundation
+from phonotune.models.load import load_model
+from phonotune.models.records import model_record
 from phonotune.models.weight_updates import WeightUpdate, weight_blocks
 from phonotune.physics.committee_spread import spread_arrays
 from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains

@@ -10,7 +10,8 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from phonotune.models.architecture import ArchitectureCard, build_mace
+from phonotune.models.architecture import build_mace
+from phonotune.models.shipped import ArchitectureCard
 
 
 @pytest.fixture(scope="session")

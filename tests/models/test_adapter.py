@@ -6,18 +6,12 @@ import pytest
 import torch
 
 from phonotune.errors import FoundationError, InputError, StructureError
-from phonotune.models.adapter import (
-    Adapter,
-    atomic_energies,
-    find_model,
-    load_model,
-    merge,
-    model_record,
-    read_model_directory,
-)
+from phonotune.models.adapter import Adapter, atomic_energies, merge
 from phonotune.models.evaluate import ModelEvaluator
 from phonotune.models.foundation import find_foundation
 from phonotune.models.graphs import GraphSpec, build_graph, collate
+from phonotune.models.load import load_model
+from phonotune.models.records import find_model, model_record, read_model_directory
 from phonotune.models.weight_updates import EffectiveWeights, WeightUpdate, low_rank, weight_blocks
 from phonotune.schemas.blob import join_blobs
 from phonotune.schemas.training import FoundationRecord

@@ -9,10 +9,10 @@ from pymatgen.core import Structure
 
 from phonotune.errors import FoundationError, StructureError
 from phonotune.models import committee
-from phonotune.models.adapter import find_model
 from phonotune.models.calculator import EvaluatorCalculator, load_calculator
 from phonotune.models.evaluate import ModelEvaluator
-from phonotune.models.foundation import load_foundation
+from phonotune.models.load import load_foundation
+from phonotune.models.records import find_model
 
 LABELLER = {"@module": "phonotune.models.calculator", "@callable": "load_calculator"}
 

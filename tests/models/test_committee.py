@@ -4,10 +4,12 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import InputError
-from phonotune.models.adapter import Adapter, find_model, load_members, load_model, model_record
+from phonotune.models.adapter import Adapter
 from phonotune.models.committee import CommitteeEvaluator, load_evaluator, shared_evaluator
 from phonotune.models.evaluate import ModelEvaluator
 from phonotune.models.foundation import find_foundation
+from phonotune.models.load import load_members, load_model
+from phonotune.models.records import find_model, model_record
 from phonotune.models.weight_updates import WeightUpdate, weight_blocks
 
 

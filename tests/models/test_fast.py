@@ -13,10 +13,11 @@ from mace.modules.radial import AgnesiTransform, ZBLBasis
 from pymatgen.core import Lattice, Structure
 from torch.func import functional_call
 
-from phonotune.models.architecture import ArchitectureCard, build_mace
+from phonotune.models.architecture import build_mace
 from phonotune.models.fast import FastMACE, accelerate
 from phonotune.models.fast.graph import Neighbours
 from phonotune.models.graphs import Batch, GraphSpec, build_graph, collate, fresh
+from phonotune.models.shipped import ArchitectureCard
 
 KEYS = ("energy", "interaction_energy", "node_energy", "forces", "stress")
 PLAIN, RESIDUAL = "RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock"

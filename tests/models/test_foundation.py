@@ -9,24 +9,24 @@ from mace.calculators import foundations_models
 
 from phonotune.errors import FoundationError
 from phonotune.models import foundation as module
+from phonotune.models import load
 from phonotune.models.foundation import (
     cached_name,
-    cutoff_of,
-    elements_of,
     find_foundation,
     foundation_names,
-    load_foundation,
     trust_file,
 )
+from phonotune.models.graphs import GraphSpec
+from phonotune.models.load import load_foundation
 from phonotune.models.trust import trusted_files
 from phonotune.schemas.training import FoundationRecord
 
 
 @pytest.fixture(autouse=True)
 def _forget_loaded_models():
-    module._load.cache_clear()
+    load._load.cache_clear()
     yield
-    module._load.cache_clear()
+    load._load.cache_clear()
 
 
 @pytest.fixture
@@ -66,8 +66,8 @@ def test_shipped_models_load_by_name(name):
     model = load_foundation(record)
     assert record.name == name
     assert len(record.sha256) == 64
-    assert {"Ba", "Ti", "O", "Na", "Cl", "K", "Sb"} <= set(elements_of(model))
-    assert cutoff_of(model) == 5.0
+    assert {"Ba", "Ti", "O", "Na", "Cl", "K", "Sb"} <= set(GraphSpec.of(model).symbols)
+    assert GraphSpec.of(model).r_max == 5.0
 
 
 def test_each_load_is_its_own_copy_in_the_asked_dtype():
@@ -134,7 +134,7 @@ def test_a_trusted_file_is_found_where_it_was_moved_to(model_file, tmp_path):
     with pytest.raises(FoundationError, match="not known on this machine"):
         load_foundation(record)
     assert find_foundation(moved).sha256 == record.sha256
-    assert elements_of(load_foundation(record)) == ("O", "Mg", "Si", "Ba")
+    assert GraphSpec.of(load_foundation(record)).symbols == ("O", "Mg", "Si", "Ba")
 
 
 def test_a_file_that_changed_after_it_was_trusted_is_refused(model_file):
@@ -177,7 +177,7 @@ def test_a_file_put_into_the_cache_is_found_and_pinned(mace_cache, model_file, n
     url = foundations_models.mace_mp_urls["medium-0b3"]
     cached = model_file.rename(mace_cache / cached_name(url))
     record = find_foundation(name)
-    assert elements_of(load_foundation(record)) == ("O", "Mg", "Si", "Ba")
+    assert GraphSpec.of(load_foundation(record)).symbols == ("O", "Mg", "Si", "Ba")
     assert [file.name for file in trusted_files()] == ["mace-torch:medium-0b3"]
     assert capsys.readouterr().out == ""
     cached.write_bytes(b"swapped")

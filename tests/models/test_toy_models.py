@@ -13,8 +13,9 @@ from ase.build import bulk
 from pymatgen.io.ase import AseAtomsAdaptor
 
 import phonotune.models
-from phonotune.models.architecture import WEIGHTS, load_card, load_shipped, shipped_names
+from phonotune.models.architecture import load_shipped
 from phonotune.models.graphs import GraphSpec, build_graph, collate
+from phonotune.models.shipped import SHIPPED, WEIGHTS, load_card
 
 MEGABYTE = 1e6
 PICKLES = {".pt", ".pth", ".model", ".pkl", ".pickle", ".ckpt", ".bin"}
@@ -56,7 +57,7 @@ def displaced(atoms: Atoms, index: int, axis: int, steps: tuple[float, ...]) -> 
 
 
 def test_the_pair_ships_in_at_most_four_megabytes() -> None:
-    assert shipped_names() == ("mini", "teacher")
+    assert tuple(sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))) == SHIPPED
     assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) <= 4 * MEGABYTE
 
 
@@ -74,7 +75,7 @@ def test_the_pair_knows_at_least_32_elements(name: str) -> None:
 
 
 def test_mini_is_small_and_the_teacher_larger() -> None:
-    sizes = {n: sum(p.numel() for p in model(n).parameters()) for n in shipped_names()}
+    sizes = {n: sum(p.numel() for p in model(n).parameters()) for n in SHIPPED}
     assert 80_000 <= sizes["mini"] <= 150_000
     assert sizes["teacher"] >= 2 * sizes["mini"]
 

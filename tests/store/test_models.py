@@ -5,7 +5,8 @@ from ase.build import bulk
 
 from phonotune import ResultStore, load_calculator
 from phonotune.errors import FoundationError, InputError
-from phonotune.models.adapter import Adapter, find_model, model_record
+from phonotune.models.adapter import Adapter
+from phonotune.models.records import find_model, model_record
 from phonotune.settings import get_settings
 
 

@@ -11,8 +11,9 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from phonotune.models.adapter import shift_energies
-from phonotune.models.architecture import ArchitectureCard, build_mace
+from phonotune.models.architecture import build_mace
 from phonotune.models.evaluate import ModelEvaluator, torch_dtype
+from phonotune.models.shipped import ArchitectureCard
 from phonotune.schemas.dataset import DatasetDocument, Frame, pack_frames
 from phonotune.schemas.training import FoundationRecord
 
@@ -40,7 +41,7 @@ def foundation(
 
     monkeypatch.setattr("phonotune.training.finetune.find_foundation", find)
     monkeypatch.setattr("phonotune.training.finetune.load_foundation", load)
-    monkeypatch.setattr("phonotune.models.adapter.load_foundation", load)
+    monkeypatch.setattr("phonotune.models.load.load_foundation", load)
     return foundation_session
 
 

@@ -12,9 +12,10 @@ import torch
 from monty.json import MontyEncoder
 
 from phonotune.errors import FramesError, StructureError, TrainingError
-from phonotune.models.adapter import load_model, read_adapters
+from phonotune.models.adapter import read_adapters
 from phonotune.models.committee import load_evaluator
 from phonotune.models.evaluate import ModelEvaluator
+from phonotune.models.load import load_model
 from phonotune.settings import get_settings
 from phonotune.training import loop
 from phonotune.training.config import parse_overrides

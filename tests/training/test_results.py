@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from phonotune.errors import InputError
-from phonotune.models.adapter import load_model, read_model_directory
 from phonotune.models.evaluate import ModelEvaluator
+from phonotune.models.load import load_model
+from phonotune.models.records import read_model_directory
 from phonotune.ports import Evaluation
 from phonotune.schemas.dataset import Frame
 from phonotune.training.config import parse_overrides

@@ -25,12 +25,12 @@ def read_crystal(path: Path, model: str) -> tuple[Structure, ModelRecord]:
     from phonotune.data.structures import read_structure
 
     structure = read_structure(path)
-    from phonotune.models.adapter import find_model
-    from phonotune.models.committee import shared_evaluator
+    from phonotune.models.foundation import foundation_elements
+    from phonotune.models.records import find_model
     from phonotune.physics.supercell import check_structure
 
     record = find_model(model)
-    check_structure(structure, shared_evaluator(record).elements, record.label)
+    check_structure(structure, foundation_elements(record.foundation), record.label)
     return structure, record
 
 

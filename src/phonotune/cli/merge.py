@@ -34,8 +34,8 @@ def merge(
     """
     with session(as_json=json, debug=debug) as out:
         check_output_file(output)
-        from phonotune.models.adapter import read_model_directory
         from phonotune.models.export import export_model
+        from phonotune.models.records import read_model_directory
 
         record = read_model_directory(folder)
         output.parent.mkdir(parents=True, exist_ok=True)

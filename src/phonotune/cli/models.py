@@ -46,7 +46,8 @@ def fetch(
     For machines whose compute nodes have no network: run it once on the login node.
     """
     with session(as_json=json, debug=debug) as out:
-        from phonotune.models.foundation import find_foundation, load_foundation
+        from phonotune.models.foundation import find_foundation
+        from phonotune.models.load import load_foundation
 
         record = find_foundation(name)
         load_foundation(record)
@@ -65,7 +66,8 @@ def verify(
 ) -> None:
     """Check that a model is the one its sha256 says, and that it loads."""
     with session(as_json=json, debug=debug) as out:
-        from phonotune.models.adapter import find_model, load_members
+        from phonotune.models.load import load_members
+        from phonotune.models.records import find_model
 
         record = find_model(model)
         load_members(record)

@@ -106,11 +106,10 @@ def check_labeller(labeller: str, crystals: Iterable[Structure], protocol: Label
 
 def check_foundation(foundation: str, crystals: Mapping[str, Structure]) -> str:
     """Return the foundation's name or absolute path; raise where an element is unknown to it."""
-    from phonotune.models.adapter import load_model
-    from phonotune.models.evaluate import ModelEvaluator
+    from phonotune.models.foundation import find_foundation, foundation_elements
     from phonotune.physics.supercell import check_structure
 
-    elements = ModelEvaluator(load_model(foundation), device="cpu").elements
+    elements = foundation_elements(find_foundation(foundation))
     for crystal in crystals.values():
         check_structure(crystal, elements, foundation)
     return str(Path(foundation).resolve()) if Path(foundation).is_file() else foundation

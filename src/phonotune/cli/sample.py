@@ -115,7 +115,7 @@ def draw_frames(
         Shows progress; relaxations that did not converge are told.
     """
     from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
-    from phonotune.models.adapter import find_model
+    from phonotune.models.records import find_model
 
     model = find_model(maker.foundation)
     rattle = RattleMaker(settings=maker.rattle, phonon=maker.phonon, seed=maker.seed)

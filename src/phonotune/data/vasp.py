@@ -21,7 +21,6 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from ase.units import GPa
 from monty.io import zopen
 from pymatgen.core import Structure
-from pymatgen.io.vasp import Vasprun
 
 from phonotune.data.extxyz import structure_of
 from phonotune.data.vasp_settings import settings_of, settings_of_outcar
@@ -93,6 +92,8 @@ def read_vasprun(path: Path) -> list[IonicStep]:
     FramesError
         Not a complete vasprun.xml, or no ionic step with forces in it.
     """
+    from pymatgen.io.vasp import Vasprun  # imports scipy.signal, lxml and more
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -20,7 +20,7 @@ from phonotune.jobs.property import Model
 from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
 from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
 from phonotune.jobs.wells import DoubleWellMaker
-from phonotune.models.adapter import find_model
+from phonotune.models.records import find_model
 from phonotune.physics.elastic import ElasticSettings
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings

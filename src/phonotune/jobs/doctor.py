@@ -78,7 +78,7 @@ def check_device() -> Finding:
 
 def check_toy_models() -> Finding:
     """The models that ship with phonotune are whole."""
-    from phonotune.models.foundation import load_foundation
+    from phonotune.models.load import load_foundation
 
     for name in ("mini", "teacher"):
         load_foundation(name, "float64")

@@ -203,8 +203,8 @@ def model_evaluator(model: Model) -> tuple[Evaluator, Source]:
     FoundationError
         If the foundation model cannot be had.
     """
-    from phonotune.models.adapter import find_model
     from phonotune.models.committee import shared_evaluator
+    from phonotune.models.records import find_model
 
     record = model.model if isinstance(model, TrainingDocument) else find_model(model)
     evaluator = shared_evaluator(record)

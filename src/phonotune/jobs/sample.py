@@ -238,8 +238,8 @@ def _features(
 ) -> list[FloatArray] | None:
     if settings.needs is None or model is None:
         return None
-    from phonotune.models.adapter import load_members
     from phonotune.models.features import pool_features
+    from phonotune.models.load import load_members
 
     record = model.model if isinstance(model, TrainingDocument) else model
     return pool_features(load_members(record)[0], settings.needs, structures)

@@ -7,73 +7,24 @@ constants such as Clebsch-Gordan coefficients are recomputed, never stored.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any
 
-import mace.modules  # before e3nn
 import numpy as np
 import torch
-from e3nn import o3
-from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load_file, save
 
 from phonotune.errors import FoundationError, InputError
 from phonotune.files import write_atomically
-from phonotune.units import Angstrom, Dimensionless, ElectronVolt
-
-WEIGHTS: Final[Path] = Path(__file__).parent / "weights"
-"""Directory of the models that ship with the package."""
-
-InteractionName = Literal[
-    "RealAgnosticInteractionBlock",
-    "RealAgnosticResidualInteractionBlock",
-    "RealAgnosticDensityInteractionBlock",
-    "RealAgnosticDensityResidualInteractionBlock",
-]
-
-
-class ArchitectureCard(BaseModel):
-    """Everything needed to rebuild a ScaleShiftMACE, except its learned parameters.
-
-    Attributes
-    ----------
-    elements
-        Atomic numbers, ascending; the order of the one-hot node attributes.
-    cutoff_p
-        Order of the polynomial cutoff.
-    hidden_irreps, readout_irreps
-        e3nn's notation, e.g. ``32x0e+32x1o`` and ``16x0e``.
-    atomic_energies
-        One E0 in eV per element, in the order of `elements`; part of every total energy.
-    scale, shift
-        Interaction energy of an atom = scale * readout + shift (both eV).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal["phonotune-mace-1"] = "phonotune-mace-1"
-    name: str
-    trained_on: str
-    elements: tuple[int, ...] = Field(min_length=1)
-    r_max: Angstrom
-    num_radial: int
-    cutoff_p: int
-    l_max: int
-    hidden_irreps: str
-    readout_irreps: str
-    radial_mlp: tuple[int, ...]
-    correlation: int
-    num_interactions: int
-    interaction: InteractionName
-    first_interaction: InteractionName
-    avg_num_neighbors: Dimensionless
-    atomic_energies: tuple[ElectronVolt, ...]
-    scale: ElectronVolt
-    shift: ElectronVolt
-    heads: tuple[str, ...] = ("Default",)
+from phonotune.models.mace_parts import (
+    ScaleShiftMACE,
+    interaction_classes,
+    o3,
+    read_architecture,
+)
+from phonotune.models.shipped import WEIGHTS, ArchitectureCard, load_card, shipped_paths
 
 
 @contextmanager
@@ -92,8 +43,8 @@ def _mace_arguments(card: ArchitectureCard) -> dict[str, Any]:
         "num_bessel": card.num_radial,
         "num_polynomial_cutoff": card.cutoff_p,
         "max_ell": card.l_max,
-        "interaction_cls": mace.modules.interaction_classes[card.interaction],
-        "interaction_cls_first": mace.modules.interaction_classes[card.first_interaction],
+        "interaction_cls": interaction_classes[card.interaction],
+        "interaction_cls_first": interaction_classes[card.first_interaction],
         "num_interactions": card.num_interactions,
         "num_elements": len(card.elements),
         "hidden_irreps": o3.Irreps(card.hidden_irreps),
@@ -128,7 +79,7 @@ def build_mace(
     """
     with _default_dtype(dtype), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: torch.nn.Module = mace.modules.ScaleShiftMACE(**_mace_arguments(card))
+        model: torch.nn.Module = ScaleShiftMACE(**_mace_arguments(card))
     return model.to(dtype)
 
 
@@ -147,10 +98,8 @@ def fresh_like(model: torch.nn.Module, seed: int) -> torch.nn.Module:
     FoundationError
         The model is of another class, whose architecture cannot be read off it.
     """
-    from mace.tools.scripts_utils import extract_config_mace_model
-
-    arguments = extract_config_mace_model(model)
-    if "error" in arguments or type(model) is not mace.modules.ScaleShiftMACE:
+    arguments = read_architecture(model)
+    if "error" in arguments or type(model) is not ScaleShiftMACE:
         raise FoundationError(
             f"A {type(model).__name__} cannot be built anew from its file; only ScaleShiftMACE can. "
             "Choose another foundation model, or a strategy that starts from the foundation."
@@ -159,11 +108,11 @@ def fresh_like(model: torch.nn.Module, seed: int) -> torch.nn.Module:
     dtype = next(model.parameters()).dtype
     with _default_dtype(dtype), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh: torch.nn.Module = mace.modules.ScaleShiftMACE(**arguments)
+        fresh: torch.nn.Module = ScaleShiftMACE(**arguments)
         if _shapes(fresh) != _shapes(model):  # the symmetric product's basis: see _mace_arguments
             torch.manual_seed(seed)
             arguments["use_reduced_cg"] = not arguments["use_reduced_cg"]
-            fresh = mace.modules.ScaleShiftMACE(**arguments)
+            fresh = ScaleShiftMACE(**arguments)
     if _shapes(fresh) != _shapes(model):
         raise FoundationError(
             "The foundation's architecture could not be built anew: its weights have other shapes. "
@@ -189,29 +138,6 @@ def save_shipped(model: torch.nn.Module, card: ArchitectureCard, directory: Path
     write_atomically(directory / f"{card.name}.safetensors", save(tensors))
 
 
-def _shipped_paths(name: str, directory: Path) -> tuple[Path, Path]:
-    paths = directory / f"{name}.safetensors", directory / f"{name}.json"
-    if not all(path.is_file() for path in paths):
-        present = ", ".join(sorted(path.stem for path in directory.glob("*.json"))) or "none"
-        raise InputError(
-            f"No model named {name!r} is in {directory} (present: {present}). "
-            "Rebuild the shipped ones with workflows/pretrain_toy_models.py export."
-        )
-    return paths
-
-
-def shipped_names(directory: Path = WEIGHTS) -> tuple[str, ...]:
-    """Names of the models in `directory` that have both files."""
-    stems = (path.stem for path in directory.glob("*.json"))
-    return tuple(sorted(s for s in stems if (directory / f"{s}.safetensors").is_file()))
-
-
-def load_card(name: str, directory: Path = WEIGHTS) -> ArchitectureCard:
-    """Read the architecture card of a shipped model."""
-    _, card_path = _shipped_paths(name, directory)
-    return ArchitectureCard.model_validate_json(card_path.read_text(encoding="utf-8"))
-
-
 def load_shipped(
     name: str, dtype: torch.dtype = torch.float64, directory: Path = WEIGHTS
 ) -> torch.nn.Module:
@@ -219,7 +145,7 @@ def load_shipped(
 
     Every parameter must be present, none unexpected and all of the right shape.
     """
-    weights_path, _ = _shipped_paths(name, directory)
+    weights_path, _ = shipped_paths(name, directory)
     model = build_mace(load_card(name, directory), dtype)
     tensors = load_file(weights_path)
     parameters = dict(model.named_parameters())
@@ -237,11 +163,3 @@ def load_shipped(
                 )
             parameter.copy_(tensors[key])
     return model.eval()
-
-
-def shipped_sha256(name: str, directory: Path = WEIGHTS) -> str:
-    """Hex sha256 over the safetensors file followed by the card's file."""
-    digest = hashlib.sha256()
-    for path in _shipped_paths(name, directory):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -17,8 +17,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import FoundationError, StructureError
-from phonotune.models.adapter import find_model, model_record
 from phonotune.models.committee import shared_evaluator
+from phonotune.models.records import find_model, model_record
 from phonotune.ports import Evaluator
 from phonotune.schemas.blob import join_blobs
 from phonotune.schemas.training import ModelRecord

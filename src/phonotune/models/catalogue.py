@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from phonotune.models.foundation import ALIASES, SHIPPED, cached_name
+from phonotune.models.foundation import ALIASES, cached_name, mace_cache, mace_urls
+from phonotune.models.shipped import SHIPPED
 from phonotune.models.trust import trusted_files
 
 Where = Literal["shipped", "cached", "to download", "trusted file"]
@@ -39,14 +40,11 @@ def catalogue() -> list[CatalogueEntry]:
     FoundationError
         The list of trusted files is damaged.
     """
-    from mace.calculators.foundations_models import mace_mp_urls
-    from mace.tools.utils import get_cache_dir
-
-    cache = Path(get_cache_dir())
-    keys = ALIASES | {key: key for key in mace_mp_urls}
+    urls = mace_urls()
+    keys = ALIASES | {key: key for key in urls}
     entries = [CatalogueEntry(name, "shipped", None) for name in SHIPPED]
     for name, key in keys.items():
-        path = cache / cached_name(mace_mp_urls[key])
+        path = mace_cache() / cached_name(urls[key])
         entries.append(CatalogueEntry(name, "cached" if path.exists() else "to download", path))
     return entries + [
         CatalogueEntry(file.name, "trusted file", file.path)

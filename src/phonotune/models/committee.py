@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from phonotune.models.adapter import load_members
 from phonotune.models.batching import find_atoms_per_batch
 from phonotune.models.evaluate import ModelEvaluator, choose_device
+from phonotune.models.load import load_members
 from phonotune.ports import Evaluation, FloatArray, Spread
 from phonotune.schemas.base import Source
 from phonotune.schemas.training import ModelRecord

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from phonotune.files import replacing
-from phonotune.models.adapter import load_members
+from phonotune.models.load import load_members
 from phonotune.schemas.training import ModelRecord
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from e3nn import o3
 
 from phonotune.errors import FoundationError
 from phonotune.models.batching import Batching
 from phonotune.models.evaluate import choose_device, readout_head, torch_dtype
 from phonotune.models.graphs import Batch, GraphSpec
+from phonotune.models.mace_parts import o3
 from phonotune.ports import FloatArray
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Foundation models: a name or a file becomes a verified, plain MACE module.
+"""Foundation models: which file a name means, and its sha256; nothing here loads torch.
 
 Three sources: the models that ship with phonotune (safetensors), mace-torch's own periodic
 foundation models (its cached downloads over https) and ``.model`` files that the user trusts.
@@ -6,27 +6,25 @@ foundation models (its cached downloads over https) and ``.model`` files that th
 
 from __future__ import annotations
 
+import ast
 import contextlib
-import copy
 import http.client
-import io
-import pickle
+import json
+import os
 import sys
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-import torch
+from ase.data import chemical_symbols
 
 from phonotune.errors import FoundationError, unknown_name
-from phonotune.models.architecture import load_shipped, shipped_sha256
-from phonotune.models.evaluate import torch_dtype
-from phonotune.models.graphs import GraphSpec
-from phonotune.models.trust import read_verified, sha256_of, trust, trusted_files
+from phonotune.files import write_atomically
+from phonotune.models.shipped import SHIPPED, load_card, shipped_sha256
+from phonotune.models.trust import sha256_of, trust, trusted_files
 from phonotune.schemas.training import FoundationRecord
-
-SHIPPED: Final = ("mini", "teacher")
-"""Models in the package: toys, for demos and tests, not for science."""
+from phonotune.settings import get_settings
 
 ALIASES: Final = {
     "mace-mp-0": "medium",
@@ -36,37 +34,34 @@ ALIASES: Final = {
 }
 """The models' published names, by mace-torch's names for them."""
 
-_UNREADABLE = (
-    pickle.UnpicklingError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    KeyError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+
+@lru_cache(maxsize=1)
+def mace_urls() -> dict[str, str]:
+    """Return the addresses of mace-torch's periodic foundation models by its names for them.
+
+    They are read from mace-torch's source: importing it takes seconds.
+    """
+    package = find_spec("mace")
+    for folder in (package and package.submodule_search_locations) or ():
+        source = Path(folder) / "calculators" / "foundations_models.py"
+        for node in ast.parse(source.read_text(encoding="utf-8")).body if source.is_file() else ():
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "mace_mp_urls":
+                return dict(ast.literal_eval(node.value))
+    from phonotune.models.mace_parts import (
+        foundation_urls,  # a mace-torch that is laid out otherwise
+    )
+
+    return foundation_urls()
 
 
-def _mace_urls() -> dict[str, str]:
-    from mace.calculators.foundations_models import mace_mp_urls
-
-    return dict(mace_mp_urls)
+def mace_cache() -> Path:
+    """Return the folder into which mace-torch downloads."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mace"
 
 
 def foundation_names() -> tuple[str, ...]:
     """Every name that :func:`find_foundation` knows: shipped, published and mace-torch's."""
-    return (*SHIPPED, *ALIASES, *_mace_urls())
-
-
-def elements_of(model: torch.nn.Module) -> tuple[str, ...]:
-    """Return the chemical symbols that a MACE model knows, in its order."""
-    return GraphSpec.of(model).symbols
-
-
-def cutoff_of(model: torch.nn.Module) -> float:
-    """Return the cutoff radius of a MACE model, Å."""
-    return GraphSpec.of(model).r_max
+    return (*SHIPPED, *ALIASES, *mace_urls())
 
 
 def trust_file(path: str | Path) -> FoundationRecord:
@@ -103,7 +98,7 @@ def find_foundation(name_or_path: str | Path) -> FoundationRecord:
     if name in SHIPPED:
         return FoundationRecord(name=name, sha256=shipped_sha256(name))
     key = ALIASES.get(name, name)
-    if key in _mace_urls():
+    if key in mace_urls():
         return FoundationRecord(name=name, sha256=sha256_of(_downloaded(key)))
     path = Path(name_or_path).expanduser()
     if path.is_file():
@@ -119,47 +114,41 @@ def find_foundation(name_or_path: str | Path) -> FoundationRecord:
     )
 
 
-def load_foundation(
-    foundation: str | Path | FoundationRecord, dtype: str = "float64"
-) -> torch.nn.Module:
-    """Load a foundation model as a plain MACE module on the CPU, in evaluation mode.
+def foundation_elements(record: FoundationRecord) -> tuple[str, ...]:
+    """Return the chemical symbols that a foundation model knows.
 
-    Every call returns its own copy, free to be tuned; a process reads each file once.
-
-    Parameters
-    ----------
-    foundation
-        What :func:`find_foundation` takes, or the record that it returned, here or elsewhere.
-    dtype
-        ``"float64"`` or ``"float32"``.
+    Those of a ``.model`` file are noted in ``cache_dir`` by its sha256: a machine loads it once for that.
 
     Raises
     ------
     FoundationError
-        As :func:`find_foundation`; the file does not have the record's sha256; it is no MACE model.
+        The file cannot be had or read.
     """
-    if not isinstance(foundation, FoundationRecord):
-        foundation = find_foundation(foundation)
-    return copy.deepcopy(_load(foundation.name, foundation.sha256, dtype))
+    if record.name in SHIPPED:
+        return tuple(chemical_symbols[z] for z in load_card(record.name).elements)
+    note = get_settings().cache_dir.expanduser() / "elements" / f"{record.sha256}.json"
+    with contextlib.suppress(OSError, ValueError):
+        return tuple(json.loads(note.read_bytes()))
+    from phonotune.models.load import read_elements
+
+    elements = read_elements(record)
+    with contextlib.suppress(
+        OSError
+    ):  # a folder that cannot be written: the next call loads it again
+        write_atomically(note, json.dumps(elements))
+    return elements
 
 
-@lru_cache(maxsize=4)
-def _load(name: str, sha256: str, dtype: str) -> torch.nn.Module:
-    if name in SHIPPED:
-        if (found := shipped_sha256(name)) != sha256:
-            raise FoundationError(
-                f"The shipped model {name!r} has sha256 {found[:12]}, expected {sha256[:12]}: it "
-                "changed with the version of phonotune. Install that version or tune again."
-            )
-        return load_shipped(name, torch_dtype(dtype)).eval()
-    path = _path_of(name, sha256)
-    model = _unpickle(read_verified(path, sha256), path)
-    return model.to(torch_dtype(dtype)).eval()
+def foundation_file(name: str, sha256: str) -> Path:
+    """Return the file of a foundation that does not ship with the package.
 
-
-def _path_of(name: str, sha256: str) -> Path:
+    Raises
+    ------
+    FoundationError
+        It is neither a download of mace-torch nor a trusted file of this machine.
+    """
     key = ALIASES.get(name, name)
-    if key in _mace_urls():
+    if key in mace_urls():
         return _downloaded(key)
     for file in trusted_files():
         if file.sha256 == sha256 and file.path.is_file():
@@ -198,44 +187,24 @@ def _downloaded(key: str) -> Path:
 
 
 def _download(key: str) -> Path:
-    from mace.calculators.foundations_models import download_mace_mp_checkpoint
-    from mace.tools.utils import get_cache_dir
+    url = mace_urls()[key]
+    cached = mace_cache() / cached_name(url)
+    if cached.is_file():
+        return cached
+    from phonotune.models.mace_parts import download_foundation
 
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            return Path(download_mace_mp_checkpoint(key))
+            return download_foundation(key)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
-        url = _mace_urls()[key]
         name = next((name for name, alias in ALIASES.items() if alias == key), key)
         raise FoundationError(
             f"The foundation model {name!r} is not in mace-torch's cache and could not be "
             f"downloaded from {url} ({error}). Download it elsewhere and save it as "
-            f"{get_cache_dir() / cached_name(url)}, or give it with --foundation FILE."
+            f"{cached}, or give it with --foundation FILE."
         ) from error
 
 
 def cached_name(url: str) -> str:
     """Return the file name under which mace-torch caches a download."""
     return "".join(c for c in url.rsplit("/", 1)[-1] if c.isalnum() or c == "_")
-
-
-def _unpickle(content: bytes, path: Path) -> torch.nn.Module:
-    try:
-        model = torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)
-    except ModuleNotFoundError as error:
-        raise FoundationError(
-            f"{path} needs the Python package {error.name!r} to be loaded. "
-            "Install it, or export the model as plain e3nn MACE."
-        ) from error
-    except _UNREADABLE as error:
-        raise FoundationError(
-            f"{path} cannot be read as a MACE model ({error}). "
-            "Give a .model file that mace-torch wrote."
-        ) from error
-    is_mace = hasattr(model, "atomic_numbers") and hasattr(model, "r_max")
-    if not isinstance(model, torch.nn.Module) or not is_mace:
-        raise FoundationError(
-            f"{path} holds a {type(model).__name__}, not a MACE model. "
-            "Give a .model file that mace-torch wrote, not a checkpoint or a state dict."
-        )
-    return model

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Self, cast
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from mace.data.neighborhood import get_neighborhood
 
 from phonotune.errors import PhonotuneError, StructureError
+from phonotune.models.mace_parts import get_neighborhood
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

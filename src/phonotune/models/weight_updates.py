@@ -13,14 +13,12 @@ from itertools import groupby
 from math import prod
 from operator import attrgetter
 
-import mace.modules  # noqa: F401  (before e3nn)
 import torch
 from ase.data import chemical_symbols
-from e3nn import o3
-from mace.modules.symmetric_contraction import Contraction
 from pydantic import Field
 
 from phonotune.errors import StructureError
+from phonotune.models.mace_parts import Contraction, o3
 from phonotune.schemas.base import Part
 from phonotune.units import Dimensionless
 

@@ -6,7 +6,6 @@ from typing import Final
 
 import numpy as np
 from pymatgen.core import Lattice, Structure
-from pymatgen.transformations.advanced_transformations import CubicSupercellTransformation
 
 from phonotune.physics.supercell import as_matrix, supercell_matrix
 from phonotune.ports import FloatArray
@@ -37,6 +36,9 @@ def cubic_supercell_matrix(
     max_atoms
         Most atoms in the supercell.
     """
+    # pymatgen's module takes a second to import
+    from pymatgen.transformations.advanced_transformations import CubicSupercellTransformation
+
     for length in np.arange(min_length, _LARGEST * min_length, _STEP):
         transformation = CubicSupercellTransformation(
             min_length=float(length), max_atoms=max_atoms, step_size=_STEP

@@ -10,11 +10,10 @@ a saddle point: there it gives the tensor of the saddle and says so.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from pydantic import Field
-from pymatgen.analysis.elasticity import ComplianceTensor, ElasticTensor, Strain, Stress
 from pymatgen.core import Structure, SymmOp
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
@@ -28,6 +27,9 @@ from phonotune.ports import Answers, Evaluation, FloatArray
 from phonotune.schemas.base import Part, Source, structure_hash
 from phonotune.schemas.elastic import ElasticDocument
 from phonotune.units import EV_PER_CUBIC_ANGSTROM_IN_GPA, Angstrom, Dimensionless
+
+if TYPE_CHECKING:
+    from pymatgen.analysis.elasticity import ComplianceTensor, ElasticTensor, Strain, Stress
 
 SOFT_MODE: Final[float] = 1e-4
 """An internal mode below this curvature (eV/Å^2) cannot be relaxed."""
@@ -85,6 +87,8 @@ def plan_strains(structure: Structure, settings: ElasticSettings) -> ElasticPlan
     StructureError
         The structure is unusable.
     """
+    from pymatgen.analysis.elasticity import Strain  # imports sympy
+
     gamma = plan_gamma_displacements(structure, settings.displacement, settings.symprec)
     primitive = gamma.structure
     strains = [
@@ -141,6 +145,8 @@ def analyse_stresses(plan: ElasticPlan, answers: Answers, source: Source) -> Ela
     LabelError
         A missing answer or stress; the frames are named.
     """
+    from pymatgen.analysis.elasticity import ElasticTensor, Stress
+
     n = 1 + len(plan.strains)
     complete = require_answers(plan.structures[:n], answers[:n], "Elastic constants", stress=True)
     constants = gamma_force_constants(plan.gamma, answers[n:])
@@ -193,6 +199,8 @@ def _expand(
     plan: ElasticPlan, strained: list[Evaluation]
 ) -> tuple[list[Strain], list[Stress], FloatArray]:
     """Return all planned strains with stresses (GPa) and forces (n, n_prim, 3) made by symmetry."""
+    from pymatgen.analysis.elasticity import Stress
+
     strains, stresses, forces = [], [], []
     for (strain, operations), answer in zip(plan.strains, strained, strict=True):
         for operation in (SymmOp.from_rotation_and_translation(), *operations):
@@ -218,7 +226,7 @@ def _symmetric(tensor: ElasticTensor, plan: ElasticPlan) -> ElasticTensor:
     fitted = tensor.voigt_symmetrized.fit_to_structure(
         plan.gamma.structure, symprec=plan.settings.symprec
     )
-    return ElasticTensor(fitted)
+    return type(tensor)(fitted)
 
 
 def _document(

@@ -11,7 +11,7 @@ from typing import Final
 
 from phonotune.errors import InputError
 from phonotune.files import write_atomically
-from phonotune.models.adapter import MODEL_FILE, adapter_file
+from phonotune.models.records import MODEL_FILE, adapter_file
 from phonotune.schemas.blob import Blob, join_blobs
 from phonotune.schemas.training import TrainingDocument
 

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from phonotune.errors import PhonotuneError
-from phonotune.models.adapter import Adapter, merge, model_record
+from phonotune.models.adapter import Adapter, merge
 from phonotune.models.committee import as_evaluator
 from phonotune.models.evaluate import ModelEvaluator
-from phonotune.models.foundation import cutoff_of, elements_of
+from phonotune.models.graphs import GraphSpec
+from phonotune.models.records import model_record
 from phonotune.ports import Evaluation, Evaluator
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.dataset import DatasetDocument, Frame
@@ -107,9 +108,9 @@ def _forgetting(training: Training, tuned: Evaluator) -> tuple[ForgettingProbe |
         probe = forgetting(
             ModelEvaluator(base, training.device),
             tuned,
-            elements_of(base),
+            GraphSpec.of(base).symbols,
             sorted({symbol for frame in frames for symbol in frame.structure.symbol_set}),
-            cutoff=cutoff_of(base),
+            cutoff=GraphSpec.of(base).r_max,
             energy_shifts=training.refit.shifts,
             foundation_sha256=training.foundation.sha256,
         )

@@ -7,8 +7,8 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from scipy.interpolate import CubicHermiteSpline
 
-from phonotune.models.adapter import find_model
 from phonotune.models.committee import load_evaluator
+from phonotune.models.records import find_model
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.wells.double_well import WellSettings, analyse_well, plan_well

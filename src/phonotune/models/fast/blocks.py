@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from mace.modules import blocks
 
 from phonotune.models.fast.convolution import Edges, ElementConvolution, FastConvolution
 from phonotune.models.fast.graph import Neighbours
@@ -20,6 +19,7 @@ from phonotune.models.fast.layers import (
     add,
 )
 from phonotune.models.fast.tables import require
+from phonotune.models.mace_parts import blocks
 
 KINDS: Final = {
     blocks.RealAgnosticInteractionBlock: (False, False),

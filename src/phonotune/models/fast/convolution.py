@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from e3nn import o3
 
 from phonotune.models.fast.graph import Neighbours
 from phonotune.models.fast.layers import Parts, keep_constant, matrices
 from phonotune.models.fast.tables import conv_table, mixing_paths, require
+from phonotune.models.mace_parts import o3
 
 
 @dataclass(frozen=True, eq=False)

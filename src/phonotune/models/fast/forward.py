@@ -11,7 +11,6 @@ import copy
 from collections.abc import Mapping
 from typing import Any, cast
 
-import mace.modules  # before e3nn
 import torch
 
 from phonotune.models.fast.blocks import FastLayer, FastReadout, Geometry
@@ -19,6 +18,7 @@ from phonotune.models.fast.geometry import FastGeometry, forces_of, neighbour_ve
 from phonotune.models.fast.graph import Neighbours
 from phonotune.models.fast.layers import Parts, matrices
 from phonotune.models.fast.tables import NotCovered, linear_paths, require
+from phonotune.models.mace_parts import ScaleShiftMACE
 
 Output = dict[str, torch.Tensor | None]
 """``energy``, ``interaction_energy``, ``node_energy``, ``forces`` and ``stress`` as of plain MACE."""
@@ -61,7 +61,7 @@ class FastMACE(torch.nn.Module):
 
     def __init__(self, plain: Any) -> None:
         super().__init__()
-        require(type(plain) is mace.modules.ScaleShiftMACE, f"a {type(plain).__name__}")
+        require(type(plain) is ScaleShiftMACE, f"a {type(plain).__name__}")
         require(not hasattr(plain, "joint_embedding"), "an embedding of more than elements")
         for name, child in plain.named_children():
             self.add_module(name, child)

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mace.modules.blocks import RadialEmbeddingBlock
-from mace.modules.radial import BesselBasis, PolynomialCutoff
 
 from phonotune.models.fast.graph import Neighbours
 from phonotune.models.fast.layers import keep_constant
 from phonotune.models.fast.tables import harmonics_table
+from phonotune.models.mace_parts import BesselBasis, PolynomialCutoff, blocks
 
 
 def neighbour_vectors(batch: Mapping[str, torch.Tensor], graph: Neighbours) -> torch.Tensor:
@@ -106,7 +105,7 @@ class FastGeometry(torch.nn.Module):
 def _is_plain(radial: Any) -> bool:
     """Whether it is Bessel functions times a polynomial cutoff, and nothing else."""
     return (
-        type(radial) is RadialEmbeddingBlock
+        type(radial) is blocks.RadialEmbeddingBlock
         and type(radial.bessel_fn) is BesselBasis
         and type(radial.cutoff_fn) is PolynomialCutoff
         and not hasattr(radial, "distance_transform")

@@ -12,10 +12,9 @@ from itertools import combinations_with_replacement, groupby
 from math import prod, sqrt
 from typing import Any
 
-import mace.modules  # noqa: F401  (before e3nn)
 import torch
-from e3nn import o3
-from mace.modules.symmetric_contraction import SymmetricContraction
+
+from phonotune.models.mace_parts import SymmetricContraction, o3
 
 
 class NotCovered(Exception):  # noqa: N818  (an answer, not an error: the plain model is used instead)

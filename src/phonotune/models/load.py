@@ -1,0 +1,133 @@
+"""Models as plain MACE modules on the CPU: foundations verified, adapters merged."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from phonotune.errors import FoundationError, InputError
+from phonotune.models.adapter import merge_into, read_adapters
+from phonotune.models.architecture import load_shipped
+from phonotune.models.evaluate import torch_dtype
+from phonotune.models.foundation import find_foundation, foundation_file
+from phonotune.models.graphs import GraphSpec
+from phonotune.models.records import find_model
+from phonotune.models.shipped import SHIPPED, shipped_sha256
+from phonotune.models.trust import read_verified
+from phonotune.schemas.training import FoundationRecord, ModelRecord
+
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def load_foundation(
+    foundation: str | Path | FoundationRecord, dtype: str = "float64"
+) -> torch.nn.Module:
+    """Load a foundation model as a plain MACE module on the CPU, in evaluation mode.
+
+    Every call returns its own copy, free to be tuned; a process reads each file once.
+
+    Parameters
+    ----------
+    foundation
+        What :func:`find_foundation` takes, or the record that it returned, here or elsewhere.
+    dtype
+        ``"float64"`` or ``"float32"``.
+
+    Raises
+    ------
+    FoundationError
+        As :func:`find_foundation`; the file does not have the record's sha256; it is no MACE model.
+    """
+    if not isinstance(foundation, FoundationRecord):
+        foundation = find_foundation(foundation)
+    return copy.deepcopy(_load(foundation.name, foundation.sha256, dtype))
+
+
+def read_elements(foundation: FoundationRecord) -> tuple[str, ...]:
+    """Return the chemical symbols that a foundation knows, in its order; raises as :func:`load_foundation`."""
+    return GraphSpec.of(_load(foundation.name, foundation.sha256, "float64")).symbols
+
+
+@lru_cache(maxsize=4)
+def _load(name: str, sha256: str, dtype: str) -> torch.nn.Module:
+    if name in SHIPPED:
+        if (found := shipped_sha256(name)) != sha256:
+            raise FoundationError(
+                f"The shipped model {name!r} has sha256 {found[:12]}, expected {sha256[:12]}: it "
+                "changed with the version of phonotune. Install that version or tune again."
+            )
+        return load_shipped(name, torch_dtype(dtype)).eval()
+    path = foundation_file(name, sha256)
+    model = _unpickle(read_verified(path, sha256), path)
+    return model.to(torch_dtype(dtype)).eval()
+
+
+def _unpickle(content: bytes, path: Path) -> torch.nn.Module:
+    try:
+        model = torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)
+    except ModuleNotFoundError as error:
+        raise FoundationError(
+            f"{path} needs the Python package {error.name!r} to be loaded. "
+            "Install it, or export the model as plain e3nn MACE."
+        ) from error
+    except _UNREADABLE as error:
+        raise FoundationError(
+            f"{path} cannot be read as a MACE model ({error}). "
+            "Give a .model file that mace-torch wrote."
+        ) from error
+    is_mace = hasattr(model, "atomic_numbers") and hasattr(model, "r_max")
+    if not isinstance(model, torch.nn.Module) or not is_mace:
+        raise FoundationError(
+            f"{path} holds a {type(model).__name__}, not a MACE model. "
+            "Give a .model file that mace-torch wrote, not a checkpoint or a state dict."
+        )
+    return model
+
+
+def load_model(model: ModelRecord | str | Path, dtype: str = "float64") -> torch.nn.Module:
+    """Load a model as a plain MACE module on the CPU, the adapter merged.
+
+    Parameters
+    ----------
+    model
+        A record, a model directory, a foundation's name or a foundation's file.
+    dtype
+        ``"float64"`` or ``"float32"``.
+
+    Raises
+    ------
+    FoundationError
+        The foundation cannot be had here, or is not the one that the model was tuned from.
+    InputError
+        The model is a committee.
+    """
+    members = load_members(model, dtype)
+    if len(members) > 1:
+        raise InputError(
+            f"{find_model(model).label} is a committee of {len(members)} models, one is wanted. "
+            "Use its members one by one (`phonotune merge` writes one file a member)."
+        )
+    return members[0]
+
+
+def load_members(model: ModelRecord | str | Path, dtype: str = "float64") -> list[torch.nn.Module]:
+    """Load every member of a model as :func:`load_model` does; a model that is no committee has one."""
+    record = find_model(model)
+    adapters = read_adapters(record)
+    if not adapters:
+        return [load_foundation(record.foundation, dtype)]
+    return [merge_into(load_foundation(record.foundation, dtype), own) for own in adapters]

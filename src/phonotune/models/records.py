@@ -1,0 +1,106 @@
+"""Which model a name, a file or a folder means, and its id; nothing here loads torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from phonotune.errors import InputError
+from phonotune.models.foundation import find_foundation, foundation_names
+from phonotune.schemas.base import hash_json
+from phonotune.schemas.blob import Blob
+from phonotune.schemas.training import FoundationRecord, ModelRecord
+
+MODEL_FILE: Final = "model.json"
+ADAPTER_FILE: Final = "adapter.safetensors"
+
+
+def model_record(
+    foundation: FoundationRecord,
+    strategy: str | None = None,
+    adapters: Sequence[bytes] = (),
+    dataset_hash: str | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> ModelRecord:
+    """Name a model: ``model_id`` is the sha256 over everything that determines it.
+
+    Parameters
+    ----------
+    foundation
+        Name and sha256 of the foundation; alone, the record is that of the untuned model.
+    strategy, dataset_hash, config
+        Of a fine-tuned model; `config` is the resolved configuration.
+    adapters
+        What :meth:`phonotune.models.adapter.Adapter.to_bytes` gave, one a member.
+    """
+    identity = {
+        "foundation": foundation.sha256,
+        "strategy": strategy,
+        "adapters": [hashlib.sha256(content).hexdigest() for content in adapters],
+        "dataset": dataset_hash,
+        "config": dict(config or {}),
+    }
+    return ModelRecord(
+        model_id=hash_json(identity),
+        foundation=foundation,
+        strategy=strategy,
+        dataset_hash=dataset_hash,
+        config=dict(config or {}),
+        adapters=tuple(Blob.split(content, "safetensors") for content in adapters),
+    )
+
+
+def adapter_file(member: int) -> str:
+    """Name of the file of a member's adapter, counted from 0."""
+    return ADAPTER_FILE if member == 0 else f"adapter-{member + 1}.safetensors"
+
+
+def read_model_directory(path: Path | str) -> ModelRecord:
+    """Read the model that ``finetune -o DIR`` wrote.
+
+    Raises
+    ------
+    InputError
+        A file is missing or damaged, or the adapter is not the one that ``model.json`` names.
+    """
+    directory = Path(path)
+    try:
+        content = json.loads((directory / MODEL_FILE).read_text(encoding="utf-8"))
+        members = range(content.get("members", 1))
+        adapters = [(directory / adapter_file(i)).read_bytes() for i in members]
+        record = model_record(
+            FoundationRecord.model_validate(content["foundation"]),
+            content["strategy"],
+            adapters,
+            content["dataset_hash"],
+            content["config"],
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{directory} is no model directory ({error}). It must hold {MODEL_FILE} and "
+            f"{ADAPTER_FILE} as `phonotune finetune -o` writes them."
+        ) from error
+    if record.model_id != content.get("model_id"):
+        raise InputError(
+            f"{directory / ADAPTER_FILE} does not belong to {MODEL_FILE}: the model_id differs. Take "
+            "both files from the same fine-tuning."
+        )
+    return record
+
+
+def find_model(model: ModelRecord | str | Path) -> ModelRecord:
+    """Return the record of a model directory, a foundation's name or a foundation's file.
+
+    Raises
+    ------
+    InputError
+        Nothing of that name is known, or it is damaged.
+    """
+    if isinstance(model, ModelRecord):
+        return model
+    if str(model) not in foundation_names() and Path(model).is_dir():
+        return read_model_directory(model)
+    return model_record(find_foundation(model))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
+import functools
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import mongo
 import pytest
+from mongo import MongoServer
+from potcars import write_potcars
 from pymatgen.core import Lattice, Structure
 from pymatgen.symmetry.groups import SpaceGroup
 
@@ -17,6 +22,8 @@ from phonotune.settings import get_settings
 if TYPE_CHECKING:
     from phonotune.models.shipped import ArchitectureCard
 
+VASP = f"{sys.executable} {Path(__file__).parent / 'emulators' / 'vasp.py'}"
+"""Command of a stand-in for VASP with the energies of EMT."""
 _new_space_group = SpaceGroup.__new__
 _space_groups: dict[int, SpaceGroup] = {}
 
@@ -89,29 +96,46 @@ def tiny_card() -> ArchitectureCard:
     )
 
 
-def _servers() -> Any:
-    """Return the module ``tests/servers/mongo.py``; the tests are no package."""
-    spec = importlib.util.spec_from_file_location(
-        "tests_servers_mongo", Path(__file__).parent / "servers" / "mongo.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="session")
+def potcars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of POTCAR headers, as PMG_VASP_PSP_DIR names it."""
+    folder = tmp_path_factory.mktemp("potcars")
+    write_potcars(folder)
+    return folder
+
+
+@contextlib.contextmanager
+def emulated_vasp(potcars: Path) -> Iterator[None]:
+    """Let atomate2 start the emulator of VASP, and pymatgen find POTCARs."""
+    from atomate2 import SETTINGS as ATOMATE2
+    from atomate2.vasp.run import run_vasp
+    from pymatgen.core import SETTINGS as PYMATGEN
+
+    run = functools.partial(run_vasp, vasp_cmd=VASP, vasp_gamma_cmd=VASP)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("atomate2.vasp.jobs.base.run_vasp", run)
+        patch.setattr(ATOMATE2, "VASP_CMD", VASP)
+        patch.setitem(PYMATGEN, "PMG_VASP_PSP_DIR", str(potcars))
+        yield
+
+
+@pytest.fixture(scope="module")
+def vasp(potcars: Path) -> Iterator[None]:
+    """VASP, emulated, for every test of the module."""
+    with emulated_vasp(potcars):
+        yield
 
 
 @pytest.fixture(scope="session")
-def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., MongoServer]]:
     """Start MongoDB servers, ``mongo_server(durable=True)``; the test skips where there is no program."""
-    servers = _servers()
-    program = servers.find_program()
+    program = mongo.find_program()
     if program is None:
-        pytest.skip(servers.NONE_HERE)
+        pytest.skip(mongo.NONE_HERE)
     started = []
 
-    def start(**options: bool) -> Any:
-        server = servers.MongoServer(tmp_path_factory.mktemp("mongo"), program, **options)
+    def start(**options: bool) -> MongoServer:
+        server = mongo.MongoServer(tmp_path_factory.mktemp("mongo"), program, **options)
         started.append(server)
         server.start()
         return server
@@ -124,8 +148,7 @@ def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 @pytest.fixture(scope="session")
 def mongo_uri(request: pytest.FixtureRequest) -> str:
     """Address of a MongoDB server: the one given, else one started for the session."""
-    given: str | None = _servers().given_uri()
-    return given or str(request.getfixturevalue("mongo_server")().uri)
+    return mongo.given_uri() or str(request.getfixturevalue("mongo_server")().uri)
 
 
 @pytest.fixture

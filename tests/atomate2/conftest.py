@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +22,6 @@ with warnings.catch_warnings():  # what atomate2 0.1.5 warns of when it is impor
     warnings.simplefilter("ignore")
     import atomate2.common.schemas.phonons
     import atomate2.cp2k.schemas.task  # noqa: F401
-
-EMULATORS = Path(__file__).parents[1] / "emulators"
 
 Run = Callable[..., dict[str, Any]]
 
@@ -78,17 +73,3 @@ def tuned(rattled_aluminium: list[Structure], tmp_path_factory: pytest.TempPathF
         document = finetune(dataset, "mini", parse_overrides("lora", ["max_epochs=3"]))
     write_model_directory(document, folder / "tuned")
     return str(folder / "tuned")
-
-
-@pytest.fixture
-def vasp(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let atomate2 start the emulator of VASP and pymatgen find POTCARs."""
-    from atomate2.vasp.run import run_vasp
-    from pymatgen.core import SETTINGS
-
-    command = f"{sys.executable} {EMULATORS / 'vasp.py'}"
-    potcars = tmp_path_factory.mktemp("potcars")
-    subprocess.run([sys.executable, EMULATORS / "potcars.py", potcars], check=True)
-    started = functools.partial(run_vasp, vasp_cmd=command, vasp_gamma_cmd=command)
-    monkeypatch.setattr("atomate2.vasp.jobs.base.run_vasp", started)
-    monkeypatch.setitem(SETTINGS, "PMG_VASP_PSP_DIR", str(potcars))

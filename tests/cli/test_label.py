@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -15,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
+from warm import WarmProcess, phonotune
 
 from phonotune.data.extxyz import read_frames, write_frames
 from phonotune.data.importers import import_frames
@@ -22,8 +20,6 @@ from phonotune.data.mixing import check_one_protocol
 from phonotune.data.vasp_settings import settings_text
 from phonotune.jobs.vasp.protocol import LabelProtocol
 from phonotune.schemas.dataset import Frame
-
-TESTS = Path(__file__).parents[1]
 
 SLOW = '''
 """A labeller that tells when it starts and when it is done."""
@@ -190,13 +186,11 @@ def test_label_run_and_doctor_say_that_the_command_of_vasp_is_not_there(
 
 
 def test_other_potcars_than_those_of_the_finished_frames_are_refused(
-    cli: Any, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Any, frames: Path, tmp_path: Path, potcars: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from atomate2 import SETTINGS as ATOMATE2
     from pymatgen.core import SETTINGS as PYMATGEN
 
-    potcars = tmp_path / "potcars"
-    subprocess.run([sys.executable, TESTS / "emulators" / "potcars.py", potcars], check=True)
     monkeypatch.setattr(ATOMATE2, "VASP_CMD", sys.executable)
     monkeypatch.setitem(PYMATGEN, "PMG_VASP_PSP_DIR", str(potcars))
     asked, output = read_frames(frames, need=()), tmp_path / "labelled.extxyz"
@@ -225,37 +219,26 @@ def test_other_potcars_than_those_of_the_finished_frames_are_refused(
     assert cli(*words)["already"] == 6
 
 
-def command(*arguments: object) -> list[str]:
-    return [
-        sys.executable,
-        "-c",
-        "from phonotune.cli.app import main; main()",
-        *map(str, arguments),
-    ]
-
-
-@pytest.mark.slow
 def test_a_killed_label_goes_on_and_labels_no_frame_twice(frames: Path, tmp_path: Path) -> None:
     (tmp_path / "slowly.py").write_text(SLOW)
     log, output = tmp_path / "log", tmp_path / "labelled.extxyz"
-    environment = os.environ | {
-        "PYTHONPATH": str(tmp_path),
-        "SLOW_LOG": str(log),
-        "SLOW_SECONDS": "1.0",
-    }
-    line = command("label", frames, "--labeller", "slowly:SlowStatic", "-o", output, "--json")
-    running = subprocess.Popen(line, env=environment, start_new_session=True)
+    line = ("label", frames, "--labeller", "slowly:SlowStatic", "-o", output, "--json")
+
+    def start(seconds: str) -> WarmProcess:
+        variables = {"PYTHONPATH": str(tmp_path), "SLOW_LOG": str(log), "SLOW_SECONDS": seconds}
+        return WarmProcess(phonotune, *line, folder=tmp_path / "said", variables=variables)
+
+    running = start("1.0")
     part = tmp_path / "labelled.extxyz.part"
     limit = time.monotonic() + 120
     while not (part.exists() and part.read_text().count("REF_energy") == 2):
         assert time.monotonic() < limit
-        assert running.poll() is None
+        assert running.process.is_alive(), running.stderr
         time.sleep(0.05)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
+    running.kill()
     finished = part.read_text().count("REF_energy")
-    environment["SLOW_SECONDS"] = "0"
-    again = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
+    again = start("0")
+    assert again.wait() == 0, again.stderr
     found = json.loads(again.stdout)
     assert (found["already"], found["labelled"]) == (finished, 6 - finished)
     words = log.read_text().split("\n")[:-1]
@@ -268,9 +251,13 @@ def test_a_killed_label_goes_on_and_labels_no_frame_twice(frames: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_vasp_labels_through_atomate2_and_says_what_failed(frames: Path, tmp_path: Path) -> None:
-    potcars = TESTS / "emulators" / "potcars.py"
-    subprocess.run([sys.executable, potcars, tmp_path / "potcars"], check=True)
+@pytest.mark.filterwarnings("ignore:POTCAR data with symbol:UserWarning")
+@pytest.mark.filterwarnings("ignore::pymatgen.io.vasp.outputs.UnconvergedVASPWarning")
+@pytest.mark.filterwarnings("ignore:Float overflow:UserWarning")
+@pytest.mark.filterwarnings("ignore:No POTCAR file with matching TITEL:UserWarning")
+def test_vasp_labels_through_atomate2_and_says_what_failed(
+    cli: Any, frames: Path, tmp_path: Path, vasp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(
         "vasp: {kspacing: 0.5}\nmonitoring: {polling_seconds: 0.05, monitor_every: 4}\n"
@@ -286,26 +273,15 @@ def test_vasp_labels_through_atomate2_and_says_what_failed(frames: Path, tmp_pat
             strict=True,
         )
     )
-    emulator = TESTS / "emulators" / "vasp.py"
-    environment = os.environ | {
-        "ATOMATE2_VASP_CMD": f"{sys.executable} {emulator}",
-        "ATOMATE2_VASP_GAMMA_CMD": f"{sys.executable} {emulator}",
-        "PMG_VASP_PSP_DIR": str(tmp_path / "potcars"),
-        "VASP_EMULATOR_MODE": json.dumps(modes),
-    }
+    monkeypatch.setenv("VASP_EMULATOR_MODE", json.dumps(modes))
     output = tmp_path / "labelled.extxyz"
-    line = command(
-        *("label", frames, "--labeller", "vasp", "--config", config, "-o", output, "--json")
-    )
-    first = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
-    assert first.returncode == 1, first.stderr
-    reasons = {failed["frame"]: failed["reason"] for failed in json.loads(first.stdout)["failed"]}
+    line = ("label", frames, "--labeller", "vasp", "--config", config, "-o", output)
+    first = cli(*line, code=1)
+    reasons = {failed["frame"]: failed["reason"] for failed in first["failed"]}
     assert "the job failed" in reasons[2]
     assert "did not converge" in reasons[3]
-    environment["VASP_EMULATOR_MODE"] = "ok"
-    again = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["already"] == 1
+    monkeypatch.setenv("VASP_EMULATOR_MODE", "ok")
+    assert cli(*line)["already"] == 1
     labelled = read_frames(output, need=("energy", "forces", "stress"))
     assert [frame.labeller for frame in labelled] == ["vasp"] * 3
     assert all(frame.magmoms is not None for frame in labelled)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from urllib.parse import urlsplit
 
+import processes
 import pytest
+import slurm as slurm_server
 from pymatgen.core import Lattice, Structure
 
 from phonotune.flows.local import run_flow
@@ -28,12 +26,9 @@ from phonotune.sampling.rattle import RattleSettings
 from phonotune.sampling.select import SelectSettings
 from phonotune.schemas.comparison import ComparisonDocument
 from phonotune.store import ResultStore, open_store
+from tests.conftest import VASP, emulated_vasp
 
-SERVERS = Path(__file__).parents[1] / "servers"
-EMULATORS = Path(__file__).parents[1] / "emulators"
 BIN = Path(sys.executable).parent
-VASP = f"{sys.executable} {EMULATORS / 'vasp.py'}"
-"""VASP with the energies of EMT."""
 MAKER = PhonotuneMaker(
     foundation="mini",
     labeller="vasp",
@@ -48,25 +43,6 @@ MAKER = PhonotuneMaker(
     elastic=ElasticSettings(strains=(0.005,)),
     well=WellSettings(n_amplitudes=5),
 )
-
-
-def _load(name: str) -> ModuleType:
-    """Import a file of tests/servers."""
-    spec = importlib.util.spec_from_file_location(f"server_{name}", SERVERS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-PROCESSES = _load("processes")
-
-
-@pytest.fixture(scope="session")
-def processes() -> ModuleType:
-    """How to start programs and wait for them."""
-    return PROCESSES
 
 
 @pytest.fixture(scope="session")
@@ -100,8 +76,7 @@ def slurm(
     tmp_path_factory: pytest.TempPathFactory, environment: pytest.MonkeyPatch
 ) -> Iterator[Path]:
     """Slurm with the partitions cpu and gpu; the folder of its configuration."""
-    server = _load("slurm")
-    reason = server.missing()
+    reason = slurm_server.missing()
     if reason:
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("slurm")
@@ -109,35 +84,17 @@ def slurm(
         parent.chmod(0o755)  # munged refuses folders of others' making
     environment.setenv("SLURM_CONF", str(folder / "slurm.conf"))
     try:
-        server.up(folder)
+        slurm_server.up(folder)
         yield folder
     finally:
-        server.down(folder)
+        slurm_server.down(folder)
 
 
 @pytest.fixture(scope="session")
-def mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+def mongo(mongo_uri: str) -> tuple[str, int]:
     """Host and port of a MongoDB wire server."""
-    servers = _load("mongo")
-    if given := servers.given_uri():
-        parts = urlsplit(given)
-        yield parts.hostname or "localhost", parts.port or 27017
-        return
-    program = servers.find_program()
-    if program is None:
-        pytest.skip(servers.NONE_HERE)
-    server = servers.MongoServer(tmp_path_factory.mktemp("mongo") / "data", program)
-    server.start()
-    yield "127.0.0.1", server.port
-    server.stop()
-
-
-@pytest.fixture(scope="session")
-def potcars(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of POTCAR headers, as PMG_VASP_PSP_DIR names it."""
-    folder = tmp_path_factory.mktemp("potcars")
-    subprocess.run([sys.executable, EMULATORS / "potcars.py", folder], check=True)
-    return folder
+    parts = urlsplit(mongo_uri)
+    return parts.hostname or "localhost", parts.port or 27017
 
 
 @pytest.fixture
@@ -166,11 +123,11 @@ def site(
             file.write_text(file.read_text().replace("--sleep 60", "--sleep 2"))
         give_vasp(tmp_path / "cpu" / "my_qadapter.yaml", potcars)
         launchpad = str(tmp_path / "my_launchpad.yaml")
-        PROCESSES.run("lpad", "-l", launchpad, "reset", "--password", time.strftime("%Y-%m-%d"))
+        processes.run("lpad", "-l", launchpad, "reset", "--password", time.strftime("%Y-%m-%d"))
     else:
         give_vasp(tmp_path / "projects" / "phonotune.yaml", potcars)
         quicken(tmp_path / "projects" / "phonotune.yaml")
-        PROCESSES.run("jf", "admin", "reset", "-y")
+        processes.run("jf", "admin", "reset", "-y")
     return tmp_path
 
 
@@ -182,15 +139,9 @@ def quiet(
     environment: pytest.MonkeyPatch,
 ) -> ComparisonDocument:
     """What the flow gives when it runs here, undisturbed."""
-    from atomate2.vasp.run import run_vasp
-    from pymatgen.core import SETTINGS
-
     folder = tmp_path_factory.mktemp("quiet")
     store = open_store(folder / "store")
-    run = functools.partial(run_vasp, vasp_cmd=VASP, vasp_gamma_cmd=VASP)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("atomate2.vasp.jobs.base.run_vasp", run)
-        patch.setitem(SETTINGS, "PMG_VASP_PSP_DIR", str(potcars))
+    with emulated_vasp(potcars):
         assert run_flow(MAKER.make(crystal), store, root_dir=folder).failed == []
     (comparison,) = ResultStore(store).query(kind="comparison")
     assert isinstance(comparison, ComparisonDocument)

@@ -7,9 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import processes
 import pytest
 from pymatgen.core import Structure
 
@@ -40,7 +40,7 @@ SECONDS = 480
 
 
 @contextlib.contextmanager
-def working(manager: str, site: Path, processes: ModuleType) -> Iterator[None]:
+def working(manager: str, site: Path) -> Iterator[None]:
     """Run what a user would leave running: qlaunch for each worker, or jobflow-remote's runner."""
     with contextlib.ExitStack() as stack:
         if manager == "jobflow-remote":
@@ -56,7 +56,7 @@ def working(manager: str, site: Path, processes: ModuleType) -> Iterator[None]:
         yield
 
 
-def partitions(site: Path, processes: ModuleType) -> dict[str, set[str]]:
+def partitions(site: Path) -> dict[str, set[str]]:
     """Return by worker, in Slurm's own words, the partitions that its jobs of the last minutes had."""
     found: dict[str, set[str]] = {}
     for line in processes.run("scontrol", "show", "job", "-o").splitlines():
@@ -96,16 +96,15 @@ def test_the_dag_gives_what_a_quiet_run_gives_on_the_workers_of_its_roles(
     crystal: Structure,
     maker: PhonotuneMaker,
     quiet: ComparisonDocument,
-    processes: ModuleType,
 ) -> None:
     profile = read_profile(site / "profile.yaml")
     about = {"formula": "Al", "material_id": "m"}
     first = submit(maker.make(crystal), manager, profile, about=about)
     assert first.added == len(first.uuids) > 10
     with open_queue(manager, profile) as queue:
-        with working(manager, site, processes):
+        with working(manager, site):
             processes.wait_for(lambda: is_over(queue), SECONDS, every=2)
-        assert partitions(site, processes) == PARTITIONS[manager]
+        assert partitions(site) == PARTITIONS[manager]
         jobs = queue.find()
         for job in jobs:
             assert job.worker == profile.route_of(job.about["role"]).worker, job
@@ -127,13 +126,11 @@ def test_the_dag_gives_what_a_quiet_run_gives_on_the_workers_of_its_roles(
     [("fireworks", "fireworks"), ("jobflow-remote", "jobflow-remote")],
     indirect=["site"],
 )
-def test_doctor_examines_every_worker_and_leaves_no_job_behind(
-    manager: str, site: Path, processes: ModuleType
-) -> None:
+def test_doctor_examines_every_worker_and_leaves_no_job_behind(manager: str, site: Path) -> None:
     profile = read_profile(site / "profile.yaml")
-    with working(manager, site, processes):
+    with working(manager, site):
         findings = examine_workers(manager, profile, None, SECONDS)
-    assert partitions(site, processes) == PARTITIONS[manager]
+    assert partitions(site) == PARTITIONS[manager]
     found = {finding.what: finding for finding in findings}
     for worker in WORKERS:
         for what in ("python", "toy models", "store", "clock", "versions"):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from time import monotonic
 
 import pytest
+from warm import CONTEXT, WarmProcess
 
 from phonotune.errors import InputError, PhonotuneError
 from phonotune.models import gpu_lock as module
@@ -23,14 +21,12 @@ from phonotune.settings import get_settings
 ONE = [Gpu(0, "a")]
 TWO = [Gpu(0, "a"), Gpu(1, "b")]
 
-HOLD = """
-import sys
-from phonotune.models.gpu_lock import Gpu, lease
-gpus = [Gpu(i, name) for i, name in enumerate(sys.argv[1].split(","))]
-with lease("training", gpus) as gpu:
-    print(gpu.name, flush=True)
-    sys.stdin.readline()
-"""
+
+def hold(names: str, talk: Connection) -> None:
+    """Hold one of the named GPUs, tell which, and give it back when told to."""
+    with lease("training", [Gpu(i, name) for i, name in enumerate(names.split(","))]) as gpu:
+        talk.send(gpu.name)
+        talk.recv()
 
 
 @pytest.fixture(autouse=True)
@@ -48,30 +44,23 @@ def choose(monkeypatch: pytest.MonkeyPatch, jobs: int = 1, seconds: float = 0) -
 
 
 @pytest.fixture
-def holder() -> Iterator[Callable[[str], tuple[subprocess.Popen[str], str]]]:
+def holder(tmp_path: Path) -> Iterator[Callable[[str], tuple[WarmProcess, str, Connection]]]:
     """Start another process that holds one of the named GPUs; say which."""
     started = []
 
-    def start(names: str) -> tuple[subprocess.Popen[str], str]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", HOLD, names],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        started.append(process)
-        assert process.stdout is not None
-        return process, process.stdout.readline().strip()
+    def start(names: str) -> tuple[WarmProcess, str, Connection]:
+        here, there = CONTEXT.Pipe()
+        process = WarmProcess(hold, names, there, folder=tmp_path / "holders")
+        started.append((process, here))
+        return process, here.recv(), here
 
     yield start
-    for process in started:
+    for process, _ in started:
         process.kill()
-        process.communicate()
 
 
 def test_another_process_gets_another_gpu_and_a_third_is_told_who_holds_them(holder) -> None:
-    (first, taken), (second, other) = holder("a,b"), holder("a,b")
+    (first, taken, _), (second, other, _) = holder("a,b"), holder("a,b")
     assert {taken, other} == {"a", "b"}
     sentence = "No GPU came free within 0 s for mine"
     with pytest.raises(PhonotuneError, match=sentence) as told, lease("mine", TWO):
@@ -82,10 +71,9 @@ def test_another_process_gets_another_gpu_and_a_third_is_told_who_holds_them(hol
 
 
 def test_a_lease_of_a_process_that_was_killed_is_free_at_once(holder) -> None:
-    process, taken = holder("a")
+    process, taken, _ = holder("a")
     assert taken == "a"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
     with lease("mine", ONE) as gpu:
         assert gpu == ONE[0]
 
@@ -93,10 +81,10 @@ def test_a_lease_of_a_process_that_was_killed_is_free_at_once(holder) -> None:
 def test_a_waiting_job_gets_the_gpu_when_it_is_given_back(
     holder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    process, _ = holder("a")
+    _, _, talk = holder("a")
     choose(monkeypatch, seconds=30)
     caplog.set_level(logging.INFO)
-    threading.Timer(0.3, lambda: (process.stdin.write("\n"), process.stdin.flush())).start()
+    threading.Timer(0.3, talk.send, ["enough"]).start()
     started = monotonic()
     with lease("mine", ONE):
         assert 0.2 < monotonic() - started < 20
@@ -157,12 +145,11 @@ def test_a_job_that_wants_a_gpu_of_its_own_never_meets_those_that_share(
     holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose(monkeypatch, jobs=2)
-    process, _ = holder("a")
+    process, *_ = holder("a")
     choose(monkeypatch, jobs=1)
     with pytest.raises(PhonotuneError, match=f"a held by pid {process.pid}"), lease("own", ONE):
         pass
     process.kill()
-    process.wait()
     holder("a")
     choose(monkeypatch, jobs=2)
     with pytest.raises(PhonotuneError, match="No GPU came free"), lease("small", ONE):

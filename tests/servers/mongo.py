@@ -6,7 +6,6 @@ a wire server on WiredTiger; GPL-2.0, so it is only ever started as a program).
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import signal
@@ -16,8 +15,8 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from gate import Gate
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
@@ -62,7 +61,7 @@ class MongoServer:
         self.durable = durable
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self._gate: Any = None
+        self._gate: Gate | None = None
         self._inner = 0
 
     @property
@@ -75,7 +74,7 @@ class MongoServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._is_mongod and self._gate is None:
             self._inner = _free_port()
-            self._gate = _gate(self.port, self._inner)
+            self._gate = Gate(self.port, self._inner)
             self._gate.open()
         with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -148,18 +147,6 @@ def answers(uri: str) -> bool:
 def given_uri() -> str | None:
     """Return the address of a server that somebody else runs, or None."""
     return os.environ.get(URI_VARIABLE) or None
-
-
-def _gate(port: int, target: int) -> Any:
-    """Return a closed Gate; the tests are no package."""
-    spec = importlib.util.spec_from_file_location(
-        "servers_serial", Path(__file__).with_name("serial.py")
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Gate(port, target)
 
 
 def _free_port() -> int:

@@ -1,15 +1,14 @@
 import json
-import os
 import signal
-import subprocess
-import sys
-import textwrap
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from monty.json import MontyEncoder
+from monty.json import MontyDecoder, MontyEncoder
+from processes import wait_for
+from warm import WarmProcess
 
 from phonotune.errors import FramesError, StructureError, TrainingError
 from phonotune.models.adapter import read_adapters
@@ -269,23 +268,25 @@ def test_an_interrupted_committee_does_not_train_its_finished_members_again(data
     assert checkpoints() == []
 
 
-CHILD = """
-    import json
-    import sys
-    from monty.json import MontyDecoder
-    from phonotune.training.config import parse_overrides
-    from phonotune.training.finetune import finetune
+def train_and_tell(file, last=None):
+    """Train; print every epoch and wait at the last; print the model."""
 
-    dataset = json.loads(open(sys.argv[1]).read(), cls=MontyDecoder)
+    def tell(row):
+        print(row["epoch"], flush=True)
+        if row["epoch"] == last:
+            signal.pause()
+
+    dataset = json.loads(Path(file).read_text(), cls=MontyDecoder)
     config = parse_overrides("lora", ["max_epochs=6", "dtype=float32"])
-    document = finetune(dataset, "mini", config, "cpu", lambda row: print(row["epoch"], flush=True))
+    document = finetune(dataset, "mini", config, "cpu", tell)
     print("model", document.model.model_id, flush=True)
-"""
 
 
-def told(output):
-    """Return the lines that CHILD itself printed."""
-    return [line for line in output.splitlines() if line.startswith("model") or line.isdigit()]
+def told(process):
+    """Return the lines that a training itself printed."""
+    return [
+        line for line in process.stdout.splitlines() if line.startswith("model") or line.isdigit()
+    ]
 
 
 @pytest.mark.slow
@@ -293,27 +294,23 @@ def test_a_killed_process_resumes_and_ends_bit_identical(dataset, tmp_path):
     file = tmp_path / "dataset.json"
     file.write_text(json.dumps(dataset, cls=MontyEncoder))
 
-    def start(folder):
-        settings = {
-            "PHONOTUNE_CHECKPOINT_DIR": str(tmp_path / folder),
+    def start(name, last=None):
+        variables = {
+            "PHONOTUNE_CHECKPOINT_DIR": str(tmp_path / name),
             "PHONOTUNE_CHECKPOINT_SECONDS": "1e-9",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "OMP_NUM_THREADS": "1",
         }
-        command = [sys.executable, "-c", textwrap.dedent(CHILD), str(file)]
-        return subprocess.Popen(
-            command, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True
+        return WarmProcess(
+            train_and_tell, file, last, folder=tmp_path / "output", variables=variables
         )
 
-    whole = told(start("whole").communicate()[0])
-    killed = start("killed")
-    for line in killed.stdout:
-        if line.strip() == "3":
-            killed.send_signal(signal.SIGKILL)
-            break
-    assert killed.wait() == -signal.SIGKILL
-    killed.stdout.close()
-    resumed = told(start("killed").communicate()[0])
-    assert resumed[0] in {"3", "4"}
-    assert resumed[-1].startswith("model")
-    assert resumed[-1] == whole[-1]
+    whole = start("whole")
+    assert whole.wait() == 0, whole.stderr
+    killed = start("killed", last=3)
+    wait_for(lambda: "3" in told(killed), 120)
+    killed.kill()
+    assert killed.process.exitcode == -signal.SIGKILL
+    resumed = start("killed")
+    assert resumed.wait() == 0, resumed.stderr
+    assert told(resumed)[0] in {"3", "4"}
+    assert told(resumed)[-1].startswith("model")
+    assert told(resumed)[-1] == told(whole)[-1]

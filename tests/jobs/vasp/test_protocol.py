@@ -133,9 +133,9 @@ def test_a_relaxation_keeps_the_symmetry_and_relaxes_the_cell(aluminium):
     assert "ISYM" not in incar
 
 
-def test_missing_potcars_are_named_with_the_folder(vasp):
+def test_missing_potcars_are_named_with_the_folder(vasp, potcars):
     LabelProtocol().check_potcars(["Cu", "Au"])
-    with pytest.raises(ConfigError, match=rf"Ba_sv in the family PBE_54 .* {vasp.potcars}"):
+    with pytest.raises(ConfigError, match=rf"Ba_sv in the family PBE_54 .* {potcars}"):
         LabelProtocol().check_potcars(["Cu", "Ba"])
 
 

@@ -116,7 +116,7 @@ def maker(epochs: int) -> PhonotuneMaker:
         foundation="mini",
         labeller="emt",
         strategies=STRATEGIES,
-        overrides=[f"max_epochs={epochs}"],
+        options={name: {"max_epochs": epochs} for name in STRATEGIES},
         select=SelectSettings(budget=10, n_valid=2),
     )
 
@@ -129,7 +129,7 @@ def warm_up(folder: Path) -> None:
         foundation="mini",
         labeller="emt",
         strategies=["lora"],
-        overrides=["max_epochs=1"],
+        options={"lora": {"max_epochs": 1}},
         select=SelectSettings(budget=2, n_valid=1),
     )
     run_flow(small.make(crystal("Cu", 3.61)), open_store(folder / "store"), root_dir=folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -68,6 +69,25 @@ class WalltimeError(TrainingInterruptedError):
 
 class LabelError(PhonotuneError):
     """Too few labelled frames came back."""
+
+
+def require_package(what: str, package: str, extra: str) -> None:
+    """Raise ConfigError where a package that something needs is not installed.
+
+    Parameters
+    ----------
+    what
+        What needs it, as the beginning of a sentence.
+    package
+        Name to import; empty: nothing is needed.
+    extra
+        Extra of phonotune that installs it.
+    """
+    if package and find_spec(package) is None:
+        raise ConfigError(
+            f"{what} needs {package}, which is not installed here. Install it: pip install "
+            f"'phonotune[{extra}]'."
+        )
 
 
 def unknown_name(what: str, found: str, allowed: Iterable[str]) -> ConfigError:

@@ -44,6 +44,17 @@ def test_a_file_chooses_how_frames_are_made_and_selected(tmp_path: Path) -> None
     assert (maker.select.method, maker.select.budget, maker.select.n_valid) == ("doptimal", 12, 4)
 
 
+def test_a_file_chooses_properties_and_gives_options_by_strategy(tmp_path: Path) -> None:
+    text = (
+        "properties: [phonon, quasi_harmonic]\nsettings: {quasi_harmonic: {centre: relaxed}}\n"
+        "options: {lora: {rank: 8, loss: {forces: 10}}}\n"
+    )
+    maker = build_maker(write(tmp_path, text), {"properties": ["phonon"]})
+    assert maker.properties == ["phonon"]
+    assert maker.settings == {"quasi_harmonic": {"centre": "relaxed"}}
+    assert maker.options == {"lora": {"rank": 8, "loss": {"forces": 10}}}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -54,6 +65,9 @@ def test_a_file_chooses_how_frames_are_made_and_selected(tmp_path: Path) -> None
         ("phonon: {displacment: 0.02}", "Did you mean 'displacement'"),
         ("seed: many", r"seed = 'many' is not allowed"),
         ("phonon: {displacement: -1}", r"phonon.displacement = -1 is not allowed"),
+        ("overrides: [rank=8]", r"overrides in .* is now options, by strategy"),
+        ("options: {lora: 5}", r"options\.lora = 5 is not allowed"),
+        ("settings: [conductivity]", r"settings = \['conductivity'\] is not allowed"),
         ("strategies: lora", "strategies = 'lora' is not allowed"),
         ("- a\n- b", "a mapping is needed"),
         ("a: [", "is no YAML"),

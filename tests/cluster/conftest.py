@@ -35,7 +35,7 @@ MAKER = PhonotuneMaker(
     vasp=LabelProtocol(kspacing=0.5),
     monitoring=VaspMonitoring(polling_seconds=0.1, monitor_every=10),
     strategies=["lora"],
-    overrides=["max_epochs=2"],
+    options={"lora": {"max_epochs": 2}},
     rattle=RattleSettings(n_cells=2, volumes=(0.0, 2.5), min_length=4.0, small=()),
     relaxation=RelaxSettings(max_steps=5),
     select=SelectSettings(budget=3, n_valid=1),

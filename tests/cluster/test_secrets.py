@@ -34,7 +34,7 @@ CONFIG = {
     "foundation": "mini",
     "labeller": "emt",
     "strategies": ["lora"],
-    "overrides": ["max_epochs=1"],
+    "options": {"lora": {"max_epochs": 1}},
     "rattle": {"n_cells": 2, "volumes": [0.0, 2.5], "min_length": 4.0, "small": []},
     "relaxation": {"max_steps": 2},
     "select": {"budget": 2, "n_valid": 1},

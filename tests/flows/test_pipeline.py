@@ -1,9 +1,10 @@
 """A whole DAG in seconds: fcc aluminium, EMT as the labeller, ``mini`` tuned for two epochs."""
 
 import json
+from dataclasses import replace
 
 import pytest
-from jobflow import Flow
+from jobflow import Flow, Job
 from monty.json import MontyDecoder, MontyEncoder
 
 from phonotune.errors import ConfigError
@@ -13,13 +14,14 @@ from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
 from phonotune.sampling.rattle import RattleSettings
 from phonotune.sampling.select import SelectSettings
+from phonotune.schemas.kinds import load, property_kinds
 from phonotune.store import ResultStore, open_store
 
 MAKER = PhonotuneMaker(
     foundation="mini",
     labeller="emt",
     strategies=["lora", "equitrain"],
-    overrides=["max_epochs=2"],
+    options={s: {"max_epochs": 2} for s in ("lora", "equitrain")},
     rattle=RattleSettings(n_cells=2, volumes=(0.0, 2.5), min_length=5.0),
     relaxation=RelaxSettings(max_steps=20),
     phonon=PhononSettings(supercell_matrix=((2, 0, 0), (0, 2, 0), (0, 0, 2))),
@@ -128,12 +130,59 @@ def test_small_rattles_train_beside_the_relaxations(finished):
     assert "small rattle" in groups
 
 
+def jobs_of(flow: Flow) -> dict[str, Job]:
+    return {made.name: made for made, _ in flow.iterflow()}
+
+
+def test_every_property_of_the_rows_can_stand_in_the_dag(aluminium):
+    pytest.importorskip("phono3py")
+    maker = replace(
+        MAKER,
+        strategies=["lora"],
+        options={},
+        properties=["well", *property_kinds()],
+        settings={"conductivity": {"mesh_density": 7.0}},
+    )
+    jobs = jobs_of(maker.make(aluminium))
+    for kind in property_kinds().values():
+        name = load(kind.maker).name
+        roles = {"reference", "untuned", "lora"} - set(
+            () if kind.reference == "property" else ["reference"]
+        )
+        assert {n.removeprefix(f"{name} ") for n in jobs if n.startswith(f"{name} ")} == roles
+    compared = jobs["compare"].input_uuids
+    assert {job.uuid for name, job in jobs.items() if name.endswith((" untuned", " reference"))} < {
+        *compared
+    }
+    assert jobs["conductivity lora"].maker.settings.mesh_density == 7.0
+    assert jobs["quasi-harmonic untuned"].maker.settings.phonons == maker.phonon
+
+
+def test_a_well_follows_the_mode_of_the_reference_and_a_tree_is_labelled(aluminium):
+    jobs = jobs_of(replace(MAKER, properties=["phonon", "well", "transitions"]).make(aluminium))
+    reference = jobs["phonon reference"].uuid
+    assert all(reference in jobs[f"double well {role}"].input_uuids for role in ("untuned", "lora"))
+    assert "transitions reference" not in jobs
+    assert jobs["transitions lora"].maker.labeller.labeller == "emt"
+    assert jobs["phonon lora"].maker.labeller is None
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"labeller": "emtt"}, "Did you mean 'emt'"),
         ({"strategies": ["lorra"]}, "Did you mean 'lora'"),
-        ({"overrides": ["los.forces=1"]}, r"Did you mean 'loss\.forces'"),
+        ({"options": {"lora": {"los.forces": 1}}}, r"Did you mean 'loss\.forces'"),
+        ({"options": {"delta": {}}}, "Unknown strategy in options 'delta'"),
+        ({"options": {"lora": {"rank": -1}}}, r"rank = -1 is not allowed"),
+        ({"properties": ["phonons"]}, "Unknown property 'phonons'. Did you mean 'phonon'"),
+        ({"properties": ["well", "elastic"]}, "Property 'well' needs 'phonon'"),
+        ({"properties": ["transitions"]}, "nothing could be compared"),
+        ({"settings": {"transitions": {}}}, "Unknown property in settings 'transitions'"),
+        (
+            {"properties": ["quasi_harmonic"], "settings": {"quasi_harmonic": {"volumes": 3}}},
+            r"settings\.quasi_harmonic\.volumes = 3 is not allowed",
+        ),
         ({"labeller": "atomate2.ase.jobs:LennardJonesStaticMaker"}, "offers no relaxation"),
     ],
 )

@@ -49,6 +49,11 @@ def maker_of(
     allowed = [field.name for field in fields(default) if field.name not in _NOT_IN_A_FILE]
     chosen: dict[str, Any] = {}
     for key, value in content.items():
+        if key == "overrides":
+            raise ConfigError(
+                f"overrides in {file} is now options, by strategy: write `options: {{lora: "
+                "{max_epochs: 50}}` instead of `overrides: [max_epochs=50]`."
+            )
         if key not in allowed:
             raise unknown_name(f"key in {file}", str(key), allowed)
         chosen[key] = _checked(str(key), value, getattr(default, key))
@@ -60,7 +65,8 @@ def _checked(key: str, value: Any, default: Any) -> Any:
     """Return a value of the type of the field's default."""
     from pydantic import BaseModel, TypeAdapter, ValidationError
 
-    expected: Any = list[str] if isinstance(default, list) else type(default)
+    whole: dict[type, Any] = {list: list[str], dict: dict[str, dict[str, Any]]}
+    expected = whole.get(type(default), type(default))
     if isinstance(default, BaseModel) and isinstance(value, dict):
         _check_keys(key, value, type(default))
     try:

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from phonotune.errors import ConfigError, InputError
+from phonotune.schemas.kinds import property_kinds
 
 if TYPE_CHECKING:
     from phonotune.schemas.base import Matrix3
@@ -147,6 +148,16 @@ Strategies = Annotated[
         "--strategy",
         metavar="NAME",
         help="Fine-tuning strategy, one model each; repeatable: {strategies}. Default: lora.",
+        show_default=False,
+    ),
+]
+Properties = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--property",
+        metavar="NAME",
+        help=f"What is computed and compared; repeatable: {', '.join(property_kinds())}. Default: "
+        "phonon, elastic, well.",
         show_default=False,
     ),
 ]

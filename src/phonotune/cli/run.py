@@ -14,6 +14,7 @@ from phonotune.cli.options import (
     Debug,
     FoundationName,
     LabellerName,
+    Properties,
     Store,
     Strategies,
     StructureFiles,
@@ -27,6 +28,7 @@ def run(
     foundation: FoundationName = None,
     labeller: LabellerName = None,
     strategy: Strategies = None,
+    properties: Properties = None,
     store: Store = None,
     out_dir: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for report.html.")
@@ -47,5 +49,10 @@ def run(
         from phonotune.data.structures import read_structure
 
         crystals = {str(path): read_structure(path) for path in structures}
-        options = {"foundation": foundation, "labeller": labeller, "strategies": strategy}
+        options = {
+            "foundation": foundation,
+            "labeller": labeller,
+            "strategies": strategy,
+            "properties": properties,
+        }
         run_pipeline(build_maker(config, options), crystals, store, out_dir, out)

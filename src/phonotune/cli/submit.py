@@ -15,6 +15,7 @@ from phonotune.cli.options import (
     Debug,
     FoundationName,
     LabellerName,
+    Properties,
     Strategies,
     StructureFiles,
 )
@@ -34,6 +35,7 @@ def submit(
     foundation: FoundationName = None,
     labeller: LabellerName = None,
     strategy: Strategies = None,
+    properties: Properties = None,
     campaign: Annotated[
         str | None,
         typer.Option(
@@ -58,7 +60,12 @@ def submit(
         from phonotune.data.structures import read_structure
 
         crystals = {str(path): read_structure(path) for path in structures}
-        options = {"foundation": foundation, "labeller": labeller, "strategies": strategy}
+        options = {
+            "foundation": foundation,
+            "labeller": labeller,
+            "strategies": strategy,
+            "properties": properties,
+        }
         maker = build_maker(config, options)
         submitted = _submit_all(maker, crystals, manager, profile, campaign, force, out)
         _finish(submitted, manager, out)

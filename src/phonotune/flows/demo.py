@@ -29,7 +29,7 @@ def demo_maker() -> PhonotuneMaker:
         foundation="mini",
         labeller="teacher",
         strategies=["lora"],
-        overrides=["max_epochs=40"],
+        options={"lora": {"max_epochs": 40}},
         rattle=RattleSettings(min_length=7.5),
         phonon=PhononSettings(min_length=7.5),
     )

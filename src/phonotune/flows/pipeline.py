@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from inspect import signature
 from typing import Any
 
 from jobflow import Flow, Job, Maker
+from pydantic import ValidationError
 from pymatgen.core import Structure
 
-from phonotune.errors import ConfigError
+from phonotune.errors import ConfigError, invalid_value, require_package, unknown_name
 from phonotune.jobs.base import tag
 from phonotune.jobs.compare import CompareMaker
 from phonotune.jobs.dataset import DatasetMaker
-from phonotune.jobs.elastic import ElasticMaker
 from phonotune.jobs.finetune import FineTuneMaker
 from phonotune.jobs.label import LabelMaker, relaxed_structure
-from phonotune.jobs.phonon import PhononMaker
 from phonotune.jobs.property import Model
 from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
 from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
-from phonotune.jobs.wells import DoubleWellMaker
 from phonotune.models.records import find_model
 from phonotune.physics.elastic import ElasticSettings
 from phonotune.physics.phonon.settings import PhononSettings
@@ -30,9 +30,10 @@ from phonotune.sampling.displace import check_packages
 from phonotune.sampling.rattle import RattleSettings
 from phonotune.sampling.select import SelectSettings
 from phonotune.schemas.dataset import DatasetDocument
+from phonotune.schemas.kinds import Kind, find_kind, load, property_kinds
 from phonotune.schemas.phonon import BornCharges
 from phonotune.schemas.training import ModelRecord
-from phonotune.training.config import parse_overrides
+from phonotune.training.config import FineTuneConfig, build_config
 
 
 @dataclass
@@ -51,8 +52,13 @@ class PhonotuneMaker(Maker):
         Name of the labeller: the reference of everything.
     strategies
         Fine-tuning strategies, one model each.
-    overrides
-        ``KEY=VALUE`` options of every fine-tuning, as ``phonotune finetune --set``.
+    options
+        Options of the strategies by name: ``{"lora": {"rank": 8, "loss": {"forces": 10}}}``; those of
+        :class:`phonotune.training.config.FineTuneConfig`.
+    properties
+        What is computed by the labeller and by every model, and compared: names of
+        :func:`phonotune.schemas.kinds.property_kinds`. A labeller cannot grow a tree of phases
+        (``transitions``): it labels the phases that each model finds.
     label_maker
         How frames are labelled; None uses the labeller's own static maker.
     vasp
@@ -63,6 +69,9 @@ class PhonotuneMaker(Maker):
         Relax cell and ions with the labeller before anything else.
     rattle, relaxation, select, phonon, elastic, well
         Settings of the stages.
+    settings
+        Settings of the other properties by name: ``{"conductivity": {"mesh_density": 20}}``. The phonons
+        behind expansion and conductivity have those of ``phonon``.
     residual
         How the labels of the undeformed supercell correct the force constants of every model; they
         are compared with and without.
@@ -76,7 +85,8 @@ class PhonotuneMaker(Maker):
     foundation: str = "mace-mp-0b3"
     labeller: str = "vasp"
     strategies: list[str] = field(default_factory=lambda: ["lora"])
-    overrides: list[str] = field(default_factory=list)
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    properties: list[str] = field(default_factory=lambda: ["phonon", "elastic", "well"])
     label_maker: LabelMaker | None = None
     vasp: LabelProtocol = field(default_factory=LabelProtocol)
     monitoring: VaspMonitoring = field(default_factory=VaspMonitoring)
@@ -87,6 +97,7 @@ class PhonotuneMaker(Maker):
     phonon: PhononSettings = field(default_factory=PhononSettings)
     elastic: ElasticSettings = field(default_factory=ElasticSettings)
     well: WellSettings = field(default_factory=WellSettings)
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     residual: ResidualSettings = field(default_factory=ResidualSettings)
     born: BornCharges | None = None
     seed: int = 0
@@ -104,28 +115,31 @@ class PhonotuneMaker(Maker):
         FoundationError
             The foundation model cannot be had.
         ConfigError
-            An unknown labeller, strategy or option, or a way to rattle that needs a package which
-            is not installed, before anything has started.
+            An unknown labeller, strategy, property or option, a property without one that it needs,
+            or something that needs a package which is not installed, before anything has started.
         """
         check_packages(self.rattle)
+        configs = self._configs()
         label = self.label_maker or LabelMaker(
             labeller=self.labeller, vasp=self.vasp, monitoring=self.monitoring
         )
         start, crystal = self._relaxed(structure, label)
         foundation = find_model(self.foundation)
         sampling, dataset = self._dataset(crystal, label, foundation)
-        trainings = [self._finetune(s, foundation).make(dataset.output) for s in self.strategies]
-        reference = self._properties(crystal, "reference", label=label)
-        phonons = reference[0]
+        trainings = [
+            FineTuneMaker(f"finetune {s}", foundation.foundation, config).make(dataset.output)
+            for s, config in configs.items()
+        ]
+        reference = self._properties(crystal, "reference", label)
         models: list[tuple[str, Model]] = [("untuned", foundation)]
-        models += [(s, t.output) for s, t in zip(self.strategies, trainings, strict=True)]
+        models += [(s, t.output) for s, t in zip(configs, trainings, strict=True)]
         computed = [
-            self._properties(crystal, role, phonons, model, labels=dataset.output)
+            self._properties(crystal, role, label, model, dataset.output, reference)
             for role, model in models
         ]
         compared = CompareMaker().make(_outputs(reference), [_outputs(jobs) for jobs in computed])
-        flat = [job for jobs in computed for job in jobs]
-        jobs = [*start, *sampling, *trainings, *reference, *flat, compared]
+        flat = [job for jobs in (reference, *computed) for job in jobs.values()]
+        jobs = [*start, *sampling, *trainings, *flat, compared]
         return Flow(jobs, output=compared.output, name=f"{self.name} {structure.reduced_formula}")
 
     def _relaxed(self, structure: Structure, label: LabelMaker) -> tuple[list[Job], Structure]:
@@ -157,30 +171,89 @@ class PhonotuneMaker(Maker):
         )
         return [rattled, relaxed, selected, labelled, dataset], dataset
 
-    def _finetune(self, strategy: str, foundation: ModelRecord) -> FineTuneMaker:
-        config = parse_overrides(strategy, self.overrides, beside=self.strategies)
-        return FineTuneMaker(f"finetune {strategy}", foundation.foundation, config)
+    def _configs(self) -> dict[str, FineTuneConfig]:
+        """Return the configuration of each strategy; raises ConfigError as :meth:`make`."""
+        for strategy in self.options:
+            if strategy not in self.strategies:
+                raise unknown_name("strategy in options", strategy, self.strategies)
+        return {s: build_config(s, self.options.get(s)) for s in self.strategies}
+
+    def _makers(self) -> dict[str, Maker]:
+        """Return the Maker of each property, what it needs of others first; raises as :meth:`make`."""
+        known = property_kinds()
+        for name in (*self.properties, *self.settings):
+            if name not in known:
+                raise unknown_name("property", name, known)
+            require_package(f"Property {name!r}", known[name].package, known[name].extra)
+        for name in self.settings:
+            if name not in self.properties:
+                raise unknown_name("property in settings", name, self.properties)
+        if not any(known[name].reference == "property" for name in self.properties):
+            raise ConfigError(
+                f"The reference has none of the properties {', '.join(self.properties) or '(none)'}, so "
+                "that nothing could be compared. Add one that a labeller computes, for example phonon."
+            )
+        for name in self.properties:
+            for needed in known[name].needs.values():
+                if needed not in self.properties:
+                    raise ConfigError(
+                        f"Property {name!r} needs {needed!r}, which is not among the properties "
+                        f"{', '.join(self.properties)}. Add {needed!r}."
+                    )
+        return {
+            name: self._maker(known[name])
+            for name in sorted(dict.fromkeys(self.properties), key=lambda n: bool(known[n].needs))
+        }
+
+    def _maker(self, kind: Kind) -> Maker:
+        """Return the Maker of a property with its settings, Born charges and residual settings."""
+        maker = load(kind.maker)()
+        names = {own.name for own in fields(maker)}
+        shared = {name: getattr(self, name) for name in ("born", "residual") if name in names}
+        own = {"phonon": self.phonon, "elastic": self.elastic, "well": self.well}
+        settings = own.get(kind.name, maker.settings)
+        if "phonons" in type(settings).model_fields:
+            settings = settings.model_copy(update={"phonons": self.phonon})
+        given = self.settings.get(kind.name, {})
+        try:
+            settings = type(settings).model_validate({**settings.model_dump(), **given})
+        except ValidationError as error:
+            named = f"settings.{kind.name}"
+            text = invalid_value(error, lambda path: ".".join([named, *path]))
+            raise ConfigError(text) from error
+        made: Maker = replace(maker, settings=settings, **shared)
+        return made
 
     def _properties(
         self,
         crystal: Structure,
         role: str,
-        mode_of: Job | None = None,
+        label: LabelMaker,
         model: Model | None = None,
-        label: LabelMaker | None = None,
         labels: DatasetDocument | None = None,
-    ) -> list[Job]:
-        """Return phonon, elastic and well jobs of one evaluator, in that order."""
-        phonons = PhononMaker(
-            f"phonon {role}", self.phonon, born=self.born, residual=self.residual, labeller=label
-        )
-        phonon = phonons.make(crystal, model, labels)
-        elastic = ElasticMaker(f"elastic {role}", self.elastic, labeller=label).make(crystal, model)
-        well = DoubleWellMaker(f"double well {role}", self.well, labeller=label).make(
-            crystal, (mode_of or phonon).output, model
-        )
-        return [phonon, elastic, well]
+        reference: Mapping[str, Job] | None = None,
+    ) -> dict[str, Job]:
+        """Return the property jobs of one evaluator by kind: of the labeller without a model.
+
+        A property that needs another takes the reference's where there is one: a double well follows
+        the reference's mode, whoever computes it.
+        """
+        jobs: dict[str, Job] = {}
+        for name, chosen in self._makers().items():
+            kind = find_kind(name)
+            if model is None and kind.reference != "property":
+                continue
+            by_label = model is None or kind.reference == "labels"
+            maker: Any = replace(
+                chosen, name=f"{chosen.name} {role}", labeller=label if by_label else None
+            )
+            given = {"structure": crystal, "model": model, "labels": labels}
+            for argument, needed in kind.needs.items():
+                given[argument] = {**jobs, **(reference or {})}[needed].output
+            arguments = signature(maker.make).parameters
+            jobs[name] = maker.make(*(given[argument] for argument in arguments))
+        return jobs
 
 
-def _outputs(jobs: list[Job]) -> list[Any]:
-    return [job.output for job in jobs]
+def _outputs(jobs: Mapping[str, Job]) -> list[Any]:
+    return [job.output for job in jobs.values()]

@@ -145,6 +145,8 @@ class Kind:
         Dotted path of the command that writes it.
     maker
         Dotted path of the Maker that computes it; only kinds with a Maker are properties.
+    package, extra
+        Package that it needs beside ours, and the extra of ours that installs it.
     needs
         Arguments of the Maker's ``make`` that are outputs of other kinds, by name: the reference's
         output where the reference has that property.
@@ -167,6 +169,8 @@ class Kind:
     file: str = ""
     command: str = ""
     maker: str = ""
+    package: str = ""
+    extra: str = ""
     needs: Mapping[str, str] = field(default_factory=dict)
     reference: Literal["property", "labels", ""] = ""
     comparison: Comparison | None = None
@@ -374,6 +378,8 @@ _ROWS: Final = (
         file="conductivity.json",
         command="phonotune.cli.thermal:thermal",
         maker="phonotune.jobs.conductivity:ConductivityMaker",
+        package="phono3py",
+        extra="conductivity",
         reference="property",
         comparison=Comparison(equal=("supercell_matrix", "harmonic_matrix", "has_nac")),
         table="phonotune.cli.thermal:conductivity_table",

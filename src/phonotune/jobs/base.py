@@ -102,7 +102,7 @@ def role_job(
 
 
 def document_job(
-    schema: type[Document] | None = None,
+    schema: type[Document] | None = None, content_version: int = 1
 ) -> Callable[[Callable[Q, Any]], Callable[Q, Job]]:
     """Make a function a jobflow job that returns a Document: what jobs of Makers are made of at run time.
 
@@ -113,9 +113,12 @@ def document_job(
     ----------
     schema
         Document class of the output; None where the function serves several.
+    content_version
+        Raised when the mathematics behind the function changes: its jobs then get other ids.
     """
 
     def decorate(function: Callable[Q, Any]) -> Callable[Q, Job]:
+        function.content_version = content_version  # type: ignore[attr-defined]
         made: Callable[Q, Job] = job(checked(function), data=[Blob], output_schema=schema)
         return made
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jobflow import Job, Maker, OnMissing, Response, job
-from monty.json import MontyEncoder
 from pymatgen.core import Structure
 
 from phonotune.data.vasp import KILOBAR
@@ -26,7 +25,7 @@ from phonotune.jobs.vasp.verification import (
     usual_titles,
 )
 from phonotune.ports import Evaluation, FloatArray
-from phonotune.schemas.base import hash_json
+from phonotune.schemas.content import content_hash
 from phonotune.schemas.dataset import (
     Candidate,
     Frame,
@@ -62,6 +61,8 @@ class LabelMaker(Maker):
     monitoring
         How VASP is watched; no label depends on it.
     """
+
+    uncounted_fields: ClassVar[tuple[str, ...]] = ("vasp", "monitoring")
 
     name: str = "label"
     labeller: str = "vasp"
@@ -116,7 +117,12 @@ class LabelMaker(Maker):
         labeller = self.resolve()
         if labeller.protocol is not None:
             return labeller.protocol.hash[:16]
-        return hash_json(json.loads(json.dumps(labeller.static, cls=MontyEncoder)))[:16]
+        return content_hash(labeller.static)[:16]
+
+    def content_note(self) -> str | None:
+        """Return the hash of the label protocol of VASP, which counts even where it is the default."""
+        uses_vasp = self.labeller == "vasp" and self.static_maker is None
+        return self.vasp.hash if uses_vasp else None
 
     def reader(self) -> LabelReader:
         """Return what turns the task documents of :meth:`static_jobs` into frames."""

@@ -81,7 +81,12 @@ class PlainContent:
 
 
 class Part(BaseModel):
-    """A frozen piece of a Document; unknown keys, NaN and infinity are refused."""
+    """A frozen piece of a Document, or settings; unknown keys, NaN and infinity are refused."""
+
+    content_version: ClassVar[int] = 1
+    """Raised when a default or the mathematics behind the class changes (:mod:`phonotune.schemas.content`)."""
+    uncounted_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields that say nothing about what a job computes."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True
@@ -119,6 +124,8 @@ class MemberSpread(Part):
 
 class Document(Part):
     """A stored result: small, self-describing, arrays only in Blobs."""
+
+    uncounted_fields = ("versions",)
 
     kind: str = Field(description="what the document is, the query key of ResultStore")
     schema_version: int = 1

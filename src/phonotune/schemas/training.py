@@ -31,6 +31,8 @@ class ModelRecord(Part):
     config; an untuned foundation has no adapter and ``strategy=None``, a committee has an adapter a member.
     """
 
+    uncounted_fields = ("config", "adapters")  # which model_id has hashed
+
     model_id: str
     foundation: FoundationRecord
     strategy: str | None = None

@@ -29,7 +29,6 @@ from phonotune.jobs.conductivity import ConductivityMaker
 from phonotune.jobs.dataset import DatasetMaker
 from phonotune.jobs.elastic import ElasticMaker
 from phonotune.jobs.finetune import FineTuneMaker
-from phonotune.jobs.isolated import IsolatedAtomMaker
 from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.labellers import find_labeller
 from phonotune.jobs.phonon import PhononMaker
@@ -88,7 +87,6 @@ def flows() -> dict[str, Flow]:
         TransitionMaker().make(cell, "mini"),
         QuasiHarmonicMaker().make(cell, "mini"),
         ConductivityMaker().make(cell, "mini"),
-        IsolatedAtomMaker().make("Na"),
         CompareMaker().make([phonons.output], [[phonons.output]]),
         TaskFramesMaker().make([tuned.output]),
     ]

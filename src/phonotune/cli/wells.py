@@ -163,4 +163,6 @@ def directions_table(document: WellDocument) -> Group:
     if document.dropped_directions:
         left = ", ".join(document.dropped_directions)
         caption += f"; not followed: {left} (name them with --directions)"
+    if not document.all_directions_found:
+        caption += "; the search for directions stopped at its limit: there may be others"
     return new_table(None, columns, rows, caption=caption)

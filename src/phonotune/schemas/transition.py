@@ -41,6 +41,7 @@ Outcome = Literal[
     "relaxation did not converge",
     "cell limit",
     "atom limit",
+    "direction limit",
     "branch limit",
     "phase limit",
 ]

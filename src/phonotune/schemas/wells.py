@@ -88,7 +88,11 @@ class WellDocument(PropertyDocument):
     )
     dropped_directions: list[str] = Field(
         default_factory=list,
-        description="labels of directions that symmetry tells apart, too, and that were asked for by "
-        "'all', but left out: only the most symmetric are followed",
+        description="labels of further directions that differ by symmetry and that 'all' asked for, but "
+        "that were left out: only the most symmetric are followed",
+    )
+    all_directions_found: bool = Field(
+        default=True,
+        description="False: the search for directions stopped at its limit, there may be others",
     )
     data: Blob

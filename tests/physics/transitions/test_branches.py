@@ -18,6 +18,7 @@ from phonotune.physics.transitions.branches import (
     plan_modes,
     well_minima,
 )
+from phonotune.physics.wells import directions
 from phonotune.ports import Evaluation
 from phonotune.schemas.phonon import PhononDocument
 from tests.physics.conftest import DOUBLE
@@ -103,6 +104,15 @@ def test_directions_beyond_the_most_that_are_followed_are_recorded(
     assert {branch.direction for branch in refused} == {"aa0", "aaa"}
     assert {branch.outcome for branch in refused} == {"branch limit"}
     assert len(plans) + len(refused) == len(whole)
+
+
+def test_a_search_for_directions_that_stopped_at_its_limit_is_recorded(
+    double_well_phonons: PhononDocument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directions, "_MOST_SUBSPACES", 1)
+    plans, (refused,) = plan_modes(0, only_at(double_well_phonons, GAMMA), SETTINGS)
+    assert plans
+    assert (refused.outcome, refused.direction) == ("direction limit", None)
 
 
 def test_a_stable_crystal_has_nothing_to_follow(harmonic_phonons: PhononDocument) -> None:

@@ -17,6 +17,7 @@ from phonotune.physics.supercell import commensurate_matrix, formula_units, make
 from phonotune.physics.wells.directions import (
     direction_label,
     directions_of,
+    fixed_spaces,
     image_group,
     isotropy_lines,
     mode_directions,
@@ -174,9 +175,10 @@ def rotations(order: int) -> NDArray[np.float64]:
 
 def test_rotations_alone_leave_no_line_fixed_and_mirrors_two_kinds() -> None:
     four = rotations(4)
-    assert isotropy_lines(four) == []
+    assert isotropy_lines(four, fixed_spaces(four)[0]) == []
     mirrors = four @ np.diag([1.0, -1.0])
-    lines = isotropy_lines(np.concatenate([four, mirrors]))
+    group = np.concatenate([four, mirrors])
+    lines = isotropy_lines(group, fixed_spaces(group)[0])
     assert [line.order for line in lines] == [2, 2]
     assert [len(line.images) for line in lines] == [2, 2]
 

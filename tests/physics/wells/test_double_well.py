@@ -10,7 +10,7 @@ from pymatgen.core import Lattice, Structure
 from phonotune.errors import ConfigError, InputError, LabelError
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
 from phonotune.physics.phonon.settings import PhononSettings
-from phonotune.physics.wells import double_well
+from phonotune.physics.wells import directions, double_well
 from phonotune.physics.wells.double_well import (
     WellSettings,
     analyse_well,
@@ -217,6 +217,15 @@ def test_directions_that_all_leaves_out_are_named_in_the_document_and_can_be_ask
     document = well_of(rocksalt, double_well_phonons, named, DOUBLE)
     assert [part.direction for part in document.directions] == ["aa0"]
     assert document.dropped_directions == []
+
+
+def test_a_search_for_directions_that_stopped_at_its_limit_is_recorded(
+    rocksalt: Structure, double_well_phonons: PhononDocument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = WellSettings(q=(0, 0, 0), directions=("all",), n_amplitudes=5)
+    assert well_of(rocksalt, double_well_phonons, asked, DOUBLE).all_directions_found
+    monkeypatch.setattr(directions, "_MOST_SUBSPACES", 1)
+    assert not well_of(rocksalt, double_well_phonons, asked, DOUBLE).all_directions_found
 
 
 def test_a_band_without_its_wavevector_is_a_contradiction(

@@ -40,6 +40,9 @@ class Mode:
         phase of the standing wave; None where :func:`displacement_pattern` has to choose the phase.
     irrep
         Label of the irreducible representation at q, for the origin of the primitive cell, or None.
+    complete
+        False where the search for directions of its degenerate space stopped at a limit, so that there
+        may be others.
     """
 
     primitive: Structure
@@ -50,6 +53,7 @@ class Mode:
     eigenvector: NDArray[np.complex128]
     direction: str | None = None
     irrep: str | None = None
+    complete: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +80,7 @@ class ModeSpace:
         vector: NDArray[np.complex128],
         direction: str | None = None,
         irrep: str | None = None,
+        complete: bool = True,
     ) -> Mode:
         """Return one mode of the space.
 
@@ -83,8 +88,8 @@ class ModeSpace:
         ----------
         vector
             shape (3 n_prim,), of norm 1.
-        direction, irrep
-            Labels, if known.
+        direction, irrep, complete
+            As in :class:`Mode`.
         """
         return Mode(
             primitive=self.primitive,
@@ -95,6 +100,7 @@ class ModeSpace:
             eigenvector=vector.reshape(-1, 3).astype(complex),
             direction=direction,
             irrep=irrep,
+            complete=complete,
         )
 
 

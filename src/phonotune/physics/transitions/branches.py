@@ -8,7 +8,7 @@ Space Groups, 1988), is displaced in its smallest commensurate supercell to the 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -196,14 +196,18 @@ def plan_modes(
 
     Returns
     -------
-    What to evaluate, and a record of each direction that a limit forbids: those beyond the
-    MOST_DIRECTIONS most symmetric of a mode among them.
+    What to evaluate, and one record per direction that a limit excludes, among them those beyond the
+    MOST_DIRECTIONS most symmetric of a mode. "direction limit" stands for the unknown directions of a mode
+    whose search for directions stopped.
     """
     plans: list[ModePlan] = []
     refused: list[PhaseBranch] = []
     for imaginary in distinct_modes(phonons, settings.degeneracy):
         q = np.array(imaginary.q)
         modes = mode_directions(phonons, q, imaginary.band, settings.degeneracy)
+        if not modes[0].complete:
+            unknown = replace(modes[0], direction=None)
+            refused.append(_refused(parent, unknown, "direction limit"))
         for number, mode in enumerate(modes):
             if number >= MOST_DIRECTIONS or len(plans) == settings.max_branches:
                 refused.append(_refused(parent, mode, "branch limit"))

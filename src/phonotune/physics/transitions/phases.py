@@ -144,6 +144,7 @@ class Tree:
         cut: dict[str, Ending] = {
             "relaxation did not converge": "relaxation did not converge",
             "branch limit": "branch limit",
+            "direction limit": "branch limit",
             "phase limit": "phase limit",
             "atom limit": "atom limit",
             "cell limit": "atom limit",

@@ -1,11 +1,11 @@
 """High-symmetry directions of a degenerate mode: its order parameter directions.
 
-A distortion of wavevector q is a vector of real coordinates in the degenerate space (a wave and,
-where q is not its own opposite, the same wave a quarter period on). The operations of the crystal act
-on it as orthogonal matrices. A direction that a subgroup leaves alone as its only one is a stationary
-line of every invariant energy (Michel, Rev. Mod. Phys. 52, 617 (1980)); these are the directions of
-the isotropy subgroups of Stokes and Hatch (Isotropy subgroups of the 230 crystallographic space
-groups, 1988), for one arm of the star.
+A distortion of wavevector q is a vector of real coordinates in the degenerate space (a wave and, where q
+is not its own opposite, the same wave shifted by a quarter period). The operations of the crystal act on
+it as orthogonal matrices. A direction that is the only one fixed by some subgroup is a stationary line of
+every invariant energy (Michel, Rev. Mod. Phys. 52, 617 (1980)); these are the directions of the isotropy
+subgroups of Stokes and Hatch (Isotropy subgroups of the 230 crystallographic space groups, 1988), for one
+arm of the star.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 import spglib
 from numpy.typing import NDArray
+from pymatgen.core import Structure
 
 from phonotune.physics.little_group import (
     Operation,
@@ -31,8 +32,9 @@ from phonotune.ports import FloatArray
 from phonotune.schemas.phonon import PhononDocument
 
 MOST_DIRECTIONS: Final[int] = 8
-"""Directions of one degenerate space that are followed at most, the most symmetric first."""
+"""At most this many directions of one degenerate space are followed, the most symmetric first."""
 _MOST_SUBSPACES: Final = 400
+"""The search for fixed spaces stops at this number; the modes found then say so."""
 _EQUAL: Final = 1e-3
 """Two matrices or unit vectors that differ by less are equal."""
 
@@ -59,9 +61,9 @@ def mode_directions(
     """Return one mode for each symmetry-distinct high-symmetry direction of a degenerate space.
 
     Directions that differ by an operation or by their sign count once: where no operation reverses a
-    direction, E(-Q) differs from E(Q) and both sides belong to it. For q that is not its own opposite
-    the phases of the standing wave that symmetry tells apart are directions too. A mode without any
-    such direction comes back as :func:`~phonotune.physics.phonon.modes.mode_of` gives it.
+    direction, E(-Q) differs from E(Q) and both sides belong to it. Where q is not its own opposite, phases
+    of the standing wave that differ by symmetry are directions too. A mode without any such direction is
+    returned as :func:`~phonotune.physics.phonon.modes.mode_of` gives it.
 
     Parameters
     ----------
@@ -76,9 +78,9 @@ def mode_directions(
 
     Returns
     -------
-    All of them, the largest isotropy group first, ``direction`` set to the components in the most
-    symmetric axes ("a00", "aa0", "aaa") and ``irrep`` where it has a name. Who follows no more than
-    :data:`MOST_DIRECTIONS` says which were dropped.
+    All of them, the largest isotropy group first, ``direction`` set to the components along the most
+    symmetric axes ("a00", "aa0", "aaa") and ``irrep`` where it has a name. ``complete`` is False where the
+    search stopped at its limit. A caller that follows only :data:`MOST_DIRECTIONS` of them records the rest.
 
     Raises
     ------
@@ -103,15 +105,27 @@ def directions_of(space: ModeSpace, symprec: float) -> list[Mode]:
     irrep = irrep_label(space, operations)
     basis = real_basis(space)
     group = image_group(basis, operations, translation_phases(space.q))
-    lines = isotropy_lines(group)
+    spaces, complete = fixed_spaces(group)
+    lines = isotropy_lines(group, spaces)
     if not lines:
-        mode = longest_projection(space)
-        return [space.mode(mode.eigenvector.ravel(), None, irrep)]
-    waves = [_as_complex(line.images, space) for line in lines]
-    vectors = _complex_basis(basis, space)
-    axes = _axes(waves[:MOST_DIRECTIONS], vectors, _crystal_axes(space))
-    chosen = [_representative(images @ axes.conj().T) for images in waves]
-    return [space.mode(vectors @ (c @ axes), direction_label(c), irrep) for c in chosen]
+        vector = longest_projection(space).eigenvector.ravel()
+        return [space.mode(vector, None, irrep, complete)]
+    d = space.vectors.shape[1]
+    vectors = basis[:, :d]
+    waves = [
+        images.astype(complex) if images.shape[1] == d else images[:, :d] + 1j * images[:, d:]
+        for images in (line.images for line in lines)
+    ]
+    axes = direction_axes(waves[:MOST_DIRECTIONS], vectors, space.primitive)
+    modes = []
+    for images in waves:
+        # of all images and their opposites: the largest components first, then the smallest phases
+        both = np.concatenate([images @ axes.conj().T, -images @ axes.conj().T])
+        keys = np.concatenate([-np.round(np.abs(both), 3), _degrees(both)], axis=1)
+        chosen = both[np.lexsort(keys.T[::-1])[0]]
+        label = direction_label(chosen)
+        modes.append(space.mode(vectors @ (chosen @ axes), label, irrep, complete))
+    return modes
 
 
 def real_basis(space: ModeSpace) -> NDArray[np.complex128]:
@@ -120,7 +134,7 @@ def real_basis(space: ModeSpace) -> NDArray[np.complex128]:
     Returns
     -------
     shape (3 n_prim, D), complex, orthonormal in the real part of the scalar product. D is d where q
-    is its own opposite (each wave then is real at every atom, but for one sign a cell), else 2 d.
+    is its own opposite (each wave is then real at every atom, except for one sign per cell), else 2 d.
     """
     if not is_own_opposite(space.q):
         return np.concatenate([space.vectors, 1j * space.vectors], axis=1)
@@ -139,8 +153,8 @@ def image_group(
 ) -> FloatArray:
     """Return the distinct matrices by which operations and translations act on a real basis.
 
-    Operations that lead out of the space (an accidental degeneracy cut in two, a phonon of lower
-    symmetry than its crystal) are left out.
+    Operations that lead out of the space (an accidental degeneracy cut in two, phonons of lower symmetry
+    than their crystal) are left out.
 
     Returns
     -------
@@ -159,18 +173,18 @@ def image_group(
     return np.array(found)
 
 
-def isotropy_lines(group: FloatArray) -> list[Line]:
-    """Return the one-dimensional fixed spaces of all subgroups, one an orbit, most symmetric first.
-
-    Fixed spaces of subgroups are intersections of those of single operations.
+def isotropy_lines(group: FloatArray, spaces: Sequence[FloatArray]) -> list[Line]:
+    """Return the one-dimensional fixed spaces, one per orbit, the most symmetric first.
 
     Parameters
     ----------
     group
         shape (n, D, D), orthogonal matrices.
+    spaces
+        Its :func:`fixed_spaces`.
     """
     lines: list[Line] = []
-    for space in fixed_spaces(group):
+    for space in spaces:
         if space.shape[1] != 1:
             continue
         images = group @ space[:, 0]
@@ -189,19 +203,35 @@ def _on_line(lines: FloatArray, vector: FloatArray) -> bool:
     return bool((np.abs(lines @ vector) > 1 - _EQUAL**2).any())
 
 
-def fixed_spaces(group: FloatArray) -> list[FloatArray]:
-    """Return bases (D, dimension >= 1) of the fixed spaces of all subgroups, without repetition."""
+def fixed_spaces(group: FloatArray) -> tuple[list[FloatArray], bool]:
+    """Return bases (D, dimension >= 1) of the fixed spaces of all subgroups, without repetition.
+
+    Fixed spaces of subgroups are intersections of those of single operations.
+
+    Parameters
+    ----------
+    group
+        shape (n, D, D), orthogonal matrices.
+
+    Returns
+    -------
+    The bases, and False where the search stopped at a limit before it had tried all intersections.
+    """
     projectors: list[FloatArray] = []
     for matrix in group:
         _add(projectors, _null_projector(matrix - np.eye(len(matrix))))
     single = list(projectors)
-    for known in projectors:
-        for other in single:
-            if len(projectors) >= _MOST_SUBSPACES:
-                break
-            rest = 2 * np.eye(len(known)) - known - other
-            _add(projectors, _null_projector(rest))
-    return [_basis(p) for p in projectors]
+    complete = True
+    for known, other in ((a, b) for a in projectors for b in single):
+        if len(projectors) >= _MOST_SUBSPACES:
+            complete = False
+            break
+        _add(projectors, _null_projector(2 * np.eye(len(known)) - known - other))
+    bases = []
+    for projector in projectors:
+        values, vectors = np.linalg.eigh(projector)
+        bases.append(np.asarray(vectors[:, values > 0.5]))
+    return bases, complete
 
 
 def _add(projectors: list[FloatArray], projector: FloatArray) -> None:
@@ -218,85 +248,63 @@ def _null_projector(matrix: FloatArray) -> FloatArray:
     return np.asarray(null.T @ null)
 
 
-def _basis(projector: FloatArray) -> FloatArray:
-    values, vectors = np.linalg.eigh(projector)
-    return np.asarray(vectors[:, values > 0.5])
-
-
-def _as_complex(images: FloatArray, space: ModeSpace) -> NDArray[np.complex128]:
-    """Return real coordinates (n, D) as complex amplitudes (n, d); real where q is its own opposite."""
-    d = space.vectors.shape[1]
-    if images.shape[1] == d:
-        return images.astype(complex)
-    return np.asarray(images[:, :d] + 1j * images[:, d:])
-
-
-def _complex_basis(basis: NDArray[np.complex128], space: ModeSpace) -> NDArray[np.complex128]:
-    return basis[:, : space.vectors.shape[1]]
-
-
-def _axes(
-    waves: Sequence[NDArray[np.complex128]], vectors: NDArray[np.complex128], crystal: FloatArray
+def direction_axes(
+    waves: Sequence[NDArray[np.complex128]],
+    vectors: NDArray[np.complex128],
+    primitive: Structure,
 ) -> NDArray[np.complex128]:
-    """Return the axes (d, d), rows, that directions are named in.
+    """Return the axes (d, d), rows, along which the components of directions are given.
 
-    Among sets of mutually perpendicular images of one line, the one whose displacements point most
-    along the crystal's axes; where no line has such a set, the most symmetric line and what is
-    perpendicular to it, other lines first.
+    Among sets of mutually perpendicular images of one line, the one whose displacements point most along
+    the crystal's axes; where no line has such a set, the most symmetric line and what is perpendicular to
+    it, other lines first.
+
+    Parameters
+    ----------
+    waves
+        shape (n, d) each, the images of a line as complex amplitudes.
+    vectors
+        shape (3 n_prim, d), the waves that the amplitudes refer to.
+    primitive
+        The primitive cell.
     """
-    frames = [frame for images in waves for frame in _perpendicular(images)]
+    d = vectors.shape[1]
+    frames = []
+    for images in waves:
+        apart = np.abs(images @ images.conj().T) < _EQUAL
+        sets: list[tuple[int, ...]] = [(i,) for i in range(len(images))]
+        for _ in range(d - 1):
+            longer = [
+                (*chosen, j)
+                for chosen in sets
+                for j in range(chosen[-1] + 1, len(images))
+                if apart[list(chosen), j].all()
+            ]
+            sets = longer[:_MOST_SUBSPACES]  # only the names of directions depend on the others
+        frames += [images[list(chosen)] for chosen in sets]
     if not frames:
-        frames = [_completed(image, np.concatenate(waves)) for image in waves[0]]
+        for image in waves[0]:
+            rows = [image]
+            for other in np.concatenate(waves):
+                if np.abs(np.array(rows).conj() @ other).max() < _EQUAL:
+                    rows.append(other)
+            rest = np.linalg.qr(np.column_stack([*rows, np.eye(d)]))[0].T
+            frames.append(np.vstack([*rows, rest[len(rows) : d]]))
+
+    # the crystal's axes: conventional a, what is perpendicular to it in the plane ab, and the third
+    data = spglib.get_symmetry_dataset(
+        (primitive.lattice.matrix, primitive.frac_coords, list(primitive.atomic_numbers)),
+        symprec=1e-3,
+    )
+    matrix = np.eye(3) if data is None else np.linalg.inv(data.transformation_matrix).T
+    columns, lengths = np.linalg.qr((matrix @ primitive.lattice.matrix).T)
+    crystal = (columns * np.sign(np.diag(lengths))).T
+
     motions = [(f @ vectors.T).reshape(len(f), -1, 3) @ crystal.T for f in frames]
     sharpness = np.array([np.sum(np.abs(m) ** 4) for m in motions])
     best = int(np.flatnonzero(sharpness > sharpness.max() - 1e-6)[0])
     weights = np.round(np.sum(np.abs(motions[best]) ** 2, axis=1), 4)
     return np.asarray(frames[best][np.lexsort(-weights.T[::-1])])
-
-
-def _perpendicular(images: NDArray[np.complex128]) -> list[NDArray[np.complex128]]:
-    """Return the sets of d mutually perpendicular vectors among the images of a line."""
-    apart = np.abs(images @ images.conj().T) < _EQUAL
-    sets: list[tuple[int, ...]] = [(i,) for i in range(len(images))]
-    for _ in range(images.shape[1] - 1):
-        longer = [
-            (*chosen, j)
-            for chosen in sets
-            for j in range(chosen[-1] + 1, len(images))
-            if apart[list(chosen), j].all()
-        ]
-        sets = longer[:_MOST_SUBSPACES]
-    return [images[list(chosen)] for chosen in sets]
-
-
-def _completed(
-    vector: NDArray[np.complex128], others: NDArray[np.complex128]
-) -> NDArray[np.complex128]:
-    """Return an orthonormal set (d, d), rows, of a unit vector, others where they fit, and any rest."""
-    rows = [vector]
-    for other in others:
-        if np.abs(np.array(rows).conj() @ other).max() < _EQUAL:
-            rows.append(other)
-    rest = np.linalg.qr(np.column_stack([*rows, np.eye(len(vector))]))[0].T
-    return np.asarray(np.vstack([*rows, rest[len(rows) : len(vector)]]))
-
-
-def _crystal_axes(space: ModeSpace) -> FloatArray:
-    """Return unit vectors (3, 3), rows: conventional a, what is perpendicular in ab, and the third."""
-    cell = space.primitive
-    data = spglib.get_symmetry_dataset(
-        (cell.lattice.matrix, cell.frac_coords, list(cell.atomic_numbers)), symprec=1e-3
-    )
-    matrix = np.eye(3) if data is None else np.linalg.inv(data.transformation_matrix).T
-    axes, lengths = np.linalg.qr((matrix @ cell.lattice.matrix).T)
-    return np.asarray((axes * np.sign(np.diag(lengths))).T)
-
-
-def _representative(components: NDArray[np.complex128]) -> NDArray[np.complex128]:
-    """Return the image, or its opposite, with the largest components in order and smallest phases."""
-    both = np.concatenate([components, -components])
-    keys = np.concatenate([-np.round(np.abs(both), 3), _degrees(both)], axis=1)
-    return np.asarray(both[np.lexsort(keys.T[::-1])[0]])
 
 
 def _degrees(components: NDArray[np.complex128]) -> FloatArray:
@@ -306,9 +314,9 @@ def _degrees(components: NDArray[np.complex128]) -> FloatArray:
 
 
 def direction_label(components: NDArray[np.complex128]) -> str:
-    """Return "a00", "aa0", "a-a0": a letter for each magnitude, 0 where there is none.
+    """Return "a00", "aa0", "a-a0": one letter per magnitude, 0 where a component vanishes.
 
-    Where phases are not all 0° or 180°, they follow: "aa@0,90".
+    Phases that are not all 0° or 180° are appended: "aa@0,90".
 
     Parameters
     ----------

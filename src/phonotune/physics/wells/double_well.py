@@ -329,6 +329,7 @@ def analyse_well(plan: WellPlan, answers: Answers, source: Source) -> WellDocume
         irrep=mode.irrep,
         directions=parts,
         dropped_directions=list(plan.dropped),
+        all_directions_found=all(path.mode.complete for path in plan.paths),
         data=Blob.pack(**arrays),
         **dict(parts[deepest]),
     )

@@ -21,9 +21,11 @@ from pathlib import Path
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
-from phonotune.data.assemble import Entry, SplitRequest
+from phonotune.data.assemble import Entry
+from phonotune.data.duplicates import DuplicateSearch
 from phonotune.data.extxyz import write_frames
-from phonotune.data.identity import Snapshot, find_duplicates, hash_of
+from phonotune.data.identity import Snapshot, dataset_hash
+from phonotune.data.split import SplitRequest
 from phonotune.schemas.dataset import Frame
 
 PHONOTUNE = "from phonotune.cli.app import main; main()"
@@ -71,11 +73,14 @@ def hash_and_split(count: int) -> None:
     start = time.process_time()
     entries = [Entry.of(frame) for frame in frames]
     hashed = time.process_time()
-    first = find_duplicates([Snapshot.of(frame.structure) for frame in frames])
+    search = DuplicateSearch()
+    for frame in frames:
+        search.add(Snapshot.of(frame.structure))
+    first = search.first_equal(lambda wanted: {i: Snapshot.of(frames[i].structure) for i in wanted})
     found = time.process_time()
     asked = SplitRequest(valid_fraction=0.2, rng=np.random.default_rng(0))
     train, valid, _ = asked.apply([entry.group for entry in entries])
-    hash_of(*([entries[i].hash for i in side] for side in (train, valid)), "random")
+    dataset_hash(*([entries[i].hash for i in side] for side in (train, valid)), "random")
     end = time.process_time()
     assert first == list(range(count))
     print(

@@ -16,7 +16,7 @@ from warm import WarmProcess, phonotune
 
 from phonotune.data.extxyz import read_frames, write_frames
 from phonotune.data.importers import import_frames
-from phonotune.data.mixing import check_one_protocol
+from phonotune.data.protocols import ProtocolGuard
 from phonotune.data.vasp_settings import settings_text
 from phonotune.jobs.vasp.protocol import LabelProtocol
 from phonotune.schemas.dataset import Frame
@@ -288,4 +288,7 @@ def test_vasp_labels_through_atomate2_and_says_what_failed(
     runs = [path.parent for path in (tmp_path / "labelled-jobs").rglob("vasprun.xml*")]
     imported = import_frames(runs)
     assert imported[0].protocol != labelled[0].protocol
-    assert not check_one_protocol([*labelled, *imported])
+    guard = ProtocolGuard()
+    for frame in (*labelled, *imported):
+        guard.add(frame)
+    assert not guard.mixed

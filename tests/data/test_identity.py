@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -7,18 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
-from phonotune.data.identity import (
-    SAME_POSITION,
-    Snapshot,
-    dataset_hash,
-    find_duplicates,
-    frame_hash,
-    frame_key,
-    match_atoms,
-)
+from phonotune.data.duplicates import SAME_POSITION, DuplicateSearch, match_atoms
+from phonotune.data.identity import Snapshot, dataset_hash, frame_hash, frame_key
 from phonotune.schemas.dataset import Frame
 
 MakeFrame = Callable[..., Frame]
+
+
+def hash_of(train: Iterable[Frame], valid: Iterable[Frame], labeller: str) -> str:
+    return dataset_hash(map(frame_hash, train), map(frame_hash, valid), labeller)
 
 
 def rattled(seed: int, atoms: int = 6) -> Snapshot:
@@ -35,6 +32,13 @@ def disguised(snapshot: Snapshot, rng: np.random.Generator, noise: float = 0.0) 
     shake *= noise / np.linalg.norm(shake, axis=1, keepdims=True).max()
     positions = snapshot.positions + images + shake @ np.linalg.inv(snapshot.cell)
     return Snapshot(snapshot.numbers[order], snapshot.cell, positions[order])
+
+
+def find_duplicates(snapshots: Sequence[Snapshot]) -> list[int]:
+    search = DuplicateSearch()
+    for snapshot in snapshots:
+        search.add(snapshot)
+    return search.first_equal(lambda wanted: {i: snapshots[i] for i in wanted})
 
 
 def as_frame(snapshot: Snapshot, seed: int = 0) -> Frame:
@@ -91,7 +95,7 @@ def test_the_hash_of_a_dataset_does_not_see_the_order_of_frames_or_atoms(
         )
         for frame in frames
     ]
-    assert dataset_hash(frames[:3], frames[3:], "t") == dataset_hash(turned[2::-1], turned[3:], "t")
+    assert hash_of(frames[:3], frames[3:], "t") == hash_of(turned[2::-1], turned[3:], "t")
     wrong = replace(turned[0], forces=frames[0].forces)
     assert frame_hash(wrong) != frame_hash(frames[0])
 

@@ -29,6 +29,7 @@ from phonotune.errors import ConfigError
 
 if TYPE_CHECKING:
     from phonotune.data.extxyz import Label
+    from phonotune.data.identity import Snapshot
     from phonotune.schemas.dataset import DatasetDocument, DatasetHeader, Frame
 
 app = typer.Typer(no_args_is_help=True, help="Datasets: info, split, append, export.")
@@ -51,20 +52,19 @@ def info(file: FramesFile, json: AsJson = False, debug: Debug = False) -> None:
     Example: phonotune dataset info labelled.extxyz
     """
     with session(as_json=json, debug=debug) as out:
-        from phonotune.data.identity import Fingerprints, Snapshot, close_pairs, first_equal
+        from phonotune.data.duplicates import DuplicateSearch
+        from phonotune.data.identity import Snapshot
         from phonotune.data.statistics import Tally
 
         dataset, frames = _open(file)
-        tally, groups, prints = Tally(), Counter[str](), Fingerprints()
+        tally, groups, search = Tally(), Counter[str](), DuplicateSearch()
         with out.progress(f"Reading {file}") as progress:
             for number, frame in enumerate(frames, start=1):
                 tally.add(frame)
                 groups[frame.group] += 1
-                prints.add(Snapshot.of(frame.structure))
+                search.add(Snapshot.of(frame.structure))
                 progress.advance(number, f"{number} frames")
-            pairs = close_pairs(prints)
-            close = _pick(file, {index for pair in pairs for index in pair})
-        first = first_equal(len(prints), pairs, lambda index: Snapshot.of(close[index].structure))
+            first = search.first_equal(lambda wanted: _snapshots(file, wanted))
         copies = [[one + 1, index + 1] for index, one in enumerate(first) if one != index]
         statistics = tally.result()
         for warning in statistics.warnings:
@@ -115,8 +115,8 @@ def split(
         check_output_folder(output)
         import numpy as np
 
-        from phonotune.data.assemble import SplitRequest
-        from phonotune.data.streaming import split_to_folder
+        from phonotune.data.assemble import split_to_folder
+        from phonotune.data.split import SplitRequest
 
         if (valid is None) == (not valid_group):
             raise ConfigError(
@@ -215,9 +215,12 @@ def _open(file: Path, need: Sequence[Label] = ()) -> tuple[DatasetHeader | None,
     return open_dataset(file) if file.is_dir() else (None, iter_labelled(file, need))
 
 
-def _pick(file: Path, wanted: set[int]) -> dict[int, Frame]:
-    """Read some frames by their index; nothing is read where none is wanted."""
-    return {i: f for i, f in enumerate(_open(file)[1]) if i in wanted} if wanted else {}
+def _snapshots(file: Path, wanted: set[int]) -> dict[int, Snapshot]:
+    """Read some structures by their index; nothing is read where none is wanted."""
+    from phonotune.data.identity import Snapshot
+
+    frames = enumerate(_open(file)[1]) if wanted else ()
+    return {i: Snapshot.of(frame.structure) for i, frame in frames if i in wanted}
 
 
 def _read_folder(folder: Path) -> DatasetDocument:

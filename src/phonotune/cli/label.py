@@ -16,7 +16,7 @@ from phonotune.cli.options import AsJson, Debug, check_output_file
 from phonotune.errors import ConfigError
 
 if TYPE_CHECKING:
-    from phonotune.data.journal import Journal
+    from phonotune.data.frame_log import FrameLog
     from phonotune.jobs.label import LabelMaker
     from phonotune.schemas.dataset import Frame
 
@@ -64,7 +64,7 @@ def label(
     with session(as_json=json, debug=debug) as out:
         check_output_file(output)
         from phonotune.data.extxyz import read_frames
-        from phonotune.data.journal import Journal
+        from phonotune.data.frame_log import FrameLog
         from phonotune.jobs.labellers import WARNINGS
 
         if output.exists() and output.samefile(frames):
@@ -74,7 +74,7 @@ def label(
         warning = WARNINGS.get(labeller)
         if warning:
             out.note(f"Note: {warning}")
-        with Journal(output.with_name(f"{output.name}.part")) as journal:
+        with FrameLog(output.with_name(f"{output.name}.part")) as journal:
             task.recall(journal)
             try:
                 task.run(journal, out)
@@ -104,7 +104,7 @@ class LabelTask:
         for frame in self.asked:
             self.wanted.setdefault(frame_key(frame.structure, protocol), frame)
 
-    def recall(self, journal: Journal) -> None:
+    def recall(self, journal: FrameLog) -> None:
         """Find finished frames in the output and in the journal.
 
         Raises
@@ -147,7 +147,7 @@ class LabelTask:
                         "choose another file for -o."
                     )
 
-    def run(self, journal: Journal, out: Session) -> None:
+    def run(self, journal: FrameLog, out: Session) -> None:
         """Label what is missing."""
         from phonotune.data.identity import frame_key
         from phonotune.flows.labelling import label_frames
@@ -186,7 +186,7 @@ class LabelTask:
         with suppress(OSError):
             kept.rmdir()
 
-    def write(self, journal: Journal) -> None:
+    def write(self, journal: FrameLog) -> None:
         """Write all finished frames in the order asked for; others that the output held stay."""
         from phonotune.data.extxyz import write_frames
 

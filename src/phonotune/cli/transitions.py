@@ -114,8 +114,8 @@ def label_tree(
 ) -> TransitionDocument:
     """Label the phases of a tree, those that ``path`` holds not again, and put the labels in."""
     from phonotune.cli.label import LabelTask
+    from phonotune.data.frame_log import FrameLog
     from phonotune.data.identity import frame_key
-    from phonotune.data.journal import Journal
     from phonotune.jobs.property import answer_of
     from phonotune.physics.transitions.labels import with_labels
     from phonotune.schemas.dataset import Candidate
@@ -123,7 +123,7 @@ def label_tree(
     cells = document.structures()
     asked = [Candidate(cell, str(i), "phase").frame() for i, cell in enumerate(cells)]
     task = LabelTask(asked, maker, path)
-    with Journal(path.with_name(f"{path.name}.part")) as journal:
+    with FrameLog(path.with_name(f"{path.name}.part")) as journal:
         task.recall(journal)
         try:
             task.run(journal, out)

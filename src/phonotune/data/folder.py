@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from phonotune.data.extxyz import iter_frames, write_frames
-from phonotune.data.identity import frame_hash, frame_key, hash_of
+from phonotune.data.identity import dataset_hash, frame_hash, frame_key
 from phonotune.errors import FramesError, invalid_value
 from phonotune.schemas.dataset import DatasetDocument, DatasetHeader, Frame, pack_frame_blobs
 
@@ -134,7 +134,7 @@ def _stored_order(header: DatasetHeader, folder: Path) -> Iterator[Frame]:
         hashes[side].append(frame_hash(frame))
         yield frame
     hashes[0].extend(frame_hash(frame) for file in files for frame in file)
-    found = hash_of(*hashes, header.labeller)
+    found = dataset_hash(*hashes, header.labeller)
     if found != header.dataset_hash:
         raise FramesError(
             f"The frames in {folder} are not those of its {MANIFEST} (hash {found[:12]} instead of "

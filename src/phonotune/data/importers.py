@@ -12,7 +12,7 @@ from typing import Final, overload
 from phonotune.data.checks import check_frame
 from phonotune.data.extxyz import frame_of, header_keys, iter_images
 from phonotune.data.extxyz_text import REF_KEYS, LabelKeys
-from phonotune.data.mixing import ProtocolGuard
+from phonotune.data.protocols import ProtocolGuard
 from phonotune.data.vasp import IonicStep, read_outcar, read_vasprun
 from phonotune.data.vasp_settings import protocol_of, settings_text
 from phonotune.errors import FramesError

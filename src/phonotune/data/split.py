@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from phonotune.errors import ConfigError, FramesError, PhonotuneError
+from phonotune.schemas.statistics import SplitRecord
 
 
 def split_by_group(
@@ -63,6 +65,49 @@ def split_by_group(
     valid = [i for i, group in enumerate(groups) if group in chosen]
     check_whole_groups(groups, train, valid)
     return train, valid
+
+
+@dataclass(frozen=True, eq=False)
+class SplitRequest:
+    """A split by groups that somebody asked for; parameters as in :func:`split_by_group`."""
+
+    valid_groups: Sequence[str] | None = None
+    valid_fraction: float | None = None
+    rng: np.random.Generator | None = None
+    reason: str = ""
+
+    def apply(self, groups: Sequence[str]) -> tuple[list[int], list[int], SplitRecord]:
+        """Return the indices that train and validate, and the record of it.
+
+        Raises
+        ------
+        FramesError, ConfigError
+            As :func:`split_by_group`.
+        """
+        train, valid = split_by_group(
+            groups,
+            valid_groups=self.valid_groups,
+            valid_fraction=self.valid_fraction,
+            rng=self.rng,
+        )
+        asked = (
+            f"named: {some_of(self.valid_groups)}"
+            if self.valid_groups is not None
+            else f"drawn, {self.valid_fraction:.0%} of the frames by whole groups"
+        )
+        split = SplitRecord(
+            how="drawn" if self.valid_groups is None else "named",
+            reason=f"{asked} ({self.reason})" if self.reason else asked,
+            valid_fraction=self.valid_fraction,
+            **count_groups(groups, train, valid),
+        )
+        return train, valid, split
+
+
+def count_groups(groups: Sequence[str], train: list[int], valid: list[int]) -> dict[str, int]:
+    """Return the numbers of groups on both sides, as fields of SplitRecord."""
+    sides = {"train_groups": train, "valid_groups": valid}
+    return {name: len({groups[i] for i in indices}) for name, indices in sides.items()}
 
 
 def some_of(names: Sequence[str], most: int = 10) -> str:

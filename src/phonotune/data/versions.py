@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from phonotune.data.assemble import (
-    check_labelled,
-    count_groups,
-    make_document,
-    without_duplicates,
-)
-from phonotune.data.mixing import check_one_protocol
-from phonotune.data.split import some_of, torn_groups
+from phonotune.data.assemble import Assembly
+from phonotune.data.split import count_groups, some_of, torn_groups
 from phonotune.errors import FramesError
 from phonotune.schemas.statistics import SplitRecord
 
@@ -55,62 +49,41 @@ def append(
         that trains already.
     """
     old = dataset.frames()
-    everything = [*old, *check_labelled(frames, "Frame")]
-    mixed = check_one_protocol(everything, allow_mixed)
-    kept = without_duplicates(everything)
-    if len(kept) == len(old) and all(a is b for a, b in zip(kept, old, strict=True)):
+    assembly = Assembly([], allow_mixed)
+    assembly.take(old, None)
+    assembly.take(frames)
+    assembly.drop_copies()
+    if assembly.kept == dict.fromkeys(range(len(old))):
         return dataset
-    train, valid = _sides(dataset, old, kept, valid_groups)
-    made = make_document(
-        kept,
-        train,
-        valid,
-        dataset.labeller,
-        _split(dataset, old, kept, train, valid),
-        mixed,
-        dataset.n_duplicates + len(everything) - len(kept),
-    )
-    lineage = {"version": dataset.version + 1, "parent_hash": dataset.dataset_hash}
-    return made.model_copy(update=lineage)
-
-
-def _sides(
-    dataset: DatasetDocument, old: list[Frame], kept: list[Frame], named: Sequence[str]
-) -> tuple[list[int], list[int]]:
-    """Return the indices that train and validate; the first frames of ``kept`` are the old ones."""
-    was_valid = set(dataset.valid)
-    trained = {old[i].group for i in dataset.train}
-    validated = {old[i].group for i in dataset.valid} - trained
-    new = {frame.group for frame in kept} - trained - validated
-    for group in named:
+    groups = [entry.group for entry in assembly.entries]
+    trained = {groups[i] for i in dataset.train}
+    validated = {groups[i] for i in dataset.valid} - trained
+    new = set(groups) - trained - validated
+    for group in valid_groups:
         if group not in new | validated:
             what = "trains already" if group in trained else "has no frame"
             raise FramesError(
                 f"Group {group!r} cannot validate: it {what}. New groups: {some_of(sorted(new))}."
             )
-    validated |= set(named)
-    on_valid = [
-        i in was_valid if i < len(old) else frame.group in validated for i, frame in enumerate(kept)
-    ]
+    validated |= set(valid_groups)
+    was_valid = set(dataset.valid)
     sides: tuple[list[int], list[int]] = ([], [])
-    for index, side in enumerate(on_valid):
-        sides[side].append(index)
-    return sides
-
-
-def _split(
-    dataset: DatasetDocument,
-    old: list[Frame],
-    kept: list[Frame],
-    train: list[int],
-    valid: list[int],
-) -> SplitRecord:
-    known = {frame.group for frame in old}
-    new = {kept[i].group for i in valid} - known, {kept[i].group for i in train} - known
-    return SplitRecord(
+    for index, group in enumerate(groups):  # the first frames are the old ones, in their order
+        sides[index in was_valid if index < len(old) else group in validated].append(index)
+    train, valid = sides
+    split = SplitRecord(
         how="inherited",
         reason=f"groups of version {dataset.version} keep their side; of the new ones "
-        f"{len(new[0])} validate and {len(new[1])} train",
-        torn_groups=torn_groups([frame.group for frame in old], dataset.train, dataset.valid)[:20],
-        **count_groups([frame.group for frame in kept], train, valid),
+        f"{len(new & {groups[i] for i in valid})} validate and "
+        f"{len(new & {groups[i] for i in train})} train",
+        torn_groups=torn_groups(groups[: len(old)], dataset.train, dataset.valid)[:20],
+        **count_groups(groups, train, valid),
+    )
+    made = assembly.document(train, valid, dataset.labeller, split)
+    return made.model_copy(
+        update={
+            "version": dataset.version + 1,
+            "parent_hash": dataset.dataset_hash,
+            "n_duplicates": dataset.n_duplicates + made.n_duplicates,
+        }
     )

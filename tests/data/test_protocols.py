@@ -1,13 +1,20 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
-from phonotune.data.mixing import ProtocolGuard, check_one_protocol
+from phonotune.data.protocols import ProtocolGuard
 from phonotune.data.vasp_settings import protocol_of, settings_text
 from phonotune.errors import FramesError
 from phonotune.schemas.dataset import Frame
 
 MakeFrame = Callable[..., Frame]
+
+
+def check_one_protocol(frames: Iterable[Frame], allow_mixed: bool = False) -> bool:
+    guard = ProtocolGuard(allow_mixed)
+    for frame in frames:
+        guard.add(frame)
+    return guard.mixed
 
 
 def test_one_protocol_or_none_at_all_passes(make_frame: MakeFrame) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phonotune.data.assemble import SplitRequest, assemble
+from phonotune.data.assemble import assemble, split_to_folder
 from phonotune.data.folder import open_dataset, read_dataset, write_dataset
-from phonotune.data.streaming import split_to_folder
+from phonotune.data.split import SplitRequest
 from phonotune.errors import FramesError
 from phonotune.schemas.dataset import Frame
 
@@ -21,7 +21,7 @@ TWO = SplitRequest(valid_groups=["volume 1"])
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("phonotune.data.spool.CHUNK_ATOMS", 20)
+    monkeypatch.setattr("phonotune.data.frames_on_disk.CHUNK_ATOMS", 20)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def test_folder_and_header_are_those_of_a_dataset_in_memory(
     tmp_path: Path, frames: list[Frame], how: str, atoms: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phonotune.data.spool.CHUNK_ATOMS", atoms)
+    monkeypatch.setattr("phonotune.data.frames_on_disk.CHUNK_ATOMS", atoms)
     poor = replace(frames[2], energy=None, origin="poor")
     given = [frames[0], frames[1], poor, *frames[3:], frames[0], frames[2]]
 

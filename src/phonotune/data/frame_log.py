@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from phonotune.schemas.dataset import Frame
 
 
-class Journal:
+class FrameLog:
     """Frames appended one by one to an extxyz file; one process at a time.
 
-    A frame that was cut off in the middle of its lines is dropped when the file is opened again. Use
-    it as a context manager.
+    A frame that was cut off in the middle of its lines is dropped when the file is opened again. A
+    context manager.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ class Journal:
         self._file.truncate(complete_bytes(self._file))
         self._file.seek(0, os.SEEK_END)
 
-    def __enter__(self) -> Journal:
-        """Return the journal."""
+    def __enter__(self) -> FrameLog:
+        """Return the log itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let the file go; an empty one is removed."""
+        """Close the file; an empty one is removed."""
         if self._file.tell() == 0:
             self.path.unlink(missing_ok=True)
         self._file.close()
@@ -79,14 +79,9 @@ def complete_bytes(file: BinaryIO) -> int:
     end = 0
     while True:
         count = file.readline()
-        lines = _number(count)
-        if lines is None:
+        if not (count.endswith(b"\n") and count.strip().isdigit()):
             return end
-        rest = [file.readline() for _ in range(lines + 1)]
+        rest = [file.readline() for _ in range(int(count) + 1)]
         if not all(line.endswith(b"\n") for line in rest):
             return end
         end = file.tell()
-
-
-def _number(line: bytes) -> int | None:
-    return int(line) if line.endswith(b"\n") and line.strip().isdigit() else None

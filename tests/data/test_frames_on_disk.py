@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phonotune.data.spool import Spool
+from phonotune.data.frames_on_disk import FramesOnDisk
 from phonotune.schemas.dataset import Frame
 
 MakeFrame = Callable[..., Frame]
@@ -15,14 +15,14 @@ MakeFrame = Callable[..., Frame]
 def test_frames_come_back_in_order_as_often_as_asked_for(
     make_frame: MakeFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phonotune.data.spool.CHUNK_ATOMS", 20)
+    monkeypatch.setattr("phonotune.data.frames_on_disk.CHUNK_ATOMS", 20)
     frames = [make_frame(origin=str(i), protocol="p", settings="s = 1") for i in range(8)]
     frames[4] = Frame(frames[4].structure, magmoms=np.arange(8.0))
-    with Spool() as spool:
+    with FramesOnDisk() as stored:
         for frame in frames:
-            spool.add(frame)
-        assert len(spool) == 8
-        for back in (list(spool), list(spool)):
+            stored.append(frame)
+        assert len(stored) == 8
+        for back in (list(stored), list(stored)):
             for one, other in zip(frames, back, strict=True):
                 assert (one.energy, one.origin, one.settings) == (
                     other.energy,
@@ -31,14 +31,12 @@ def test_frames_come_back_in_order_as_often_as_asked_for(
                 )
                 for label in ("forces", "stress", "magmoms"):
                     assert np.array_equal(getattr(one, label), getattr(other, label))
-        assert {i: f.origin for i, f in spool.pick([6, 1]).items()} == {1: "1", 6: "6"}
-        assert spool.pick([]) == {}
 
 
 def test_nothing_is_left_behind(make_frame: MakeFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("phonotune.data.spool.CHUNK_ATOMS", 1)
-    with Spool() as spool:
-        spool.add(make_frame())
-        folder = Path(spool._folder.name)
+    monkeypatch.setattr("phonotune.data.frames_on_disk.CHUNK_ATOMS", 1)
+    with FramesOnDisk() as stored:
+        stored.append(make_frame())
+        folder = Path(stored._folder.name)
         assert list(folder.iterdir())
     assert not folder.exists()

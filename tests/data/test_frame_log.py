@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from phonotune.data.extxyz import read_frames, write_frames
-from phonotune.data.journal import Journal
+from phonotune.data.frame_log import FrameLog
 from phonotune.errors import InputError
 from phonotune.schemas.dataset import Frame
 
@@ -15,13 +15,13 @@ def test_frames_are_on_disk_as_soon_as_they_are_added(
     tmp_path: Path, make_frame: MakeFrame
 ) -> None:
     path = tmp_path / "new" / "f.part"
-    with Journal(path) as journal:
-        assert journal.frames() == []
+    with FrameLog(path) as log:
+        assert log.frames() == []
         for number in (1, 2):
-            journal.add(make_frame())
+            log.add(make_frame())
             assert len(read_frames(path)) == number
-    with Journal(path) as journal:
-        assert len(journal.frames()) == 2
+    with FrameLog(path) as log:
+        assert len(log.frames()) == 2
 
 
 def test_a_frame_cut_off_anywhere_is_dropped_and_the_others_stay(
@@ -35,30 +35,30 @@ def test_a_frame_cut_off_anywhere_is_dropped_and_the_others_stay(
     kept = path.stat().st_size
     for end in {kept + 1, kept + 2, kept + 50, (kept + len(content)) // 2, len(content) - 1}:
         path.write_bytes(content[:end])
-        with Journal(path) as journal:
-            (found,) = journal.frames()
+        with FrameLog(path) as log:
+            (found,) = log.frames()
             assert found.energy == first.energy
-            journal.add(second)
+            log.add(second)
         assert path.read_bytes() == content
 
 
 def test_an_empty_journal_leaves_no_file(tmp_path: Path, make_frame: MakeFrame) -> None:
     path = tmp_path / "f.part"
-    with Journal(path):
+    with FrameLog(path):
         pass
     assert not path.exists()
-    with Journal(path) as journal:
-        journal.add(make_frame())
-        journal.discard()
+    with FrameLog(path) as log:
+        log.add(make_frame())
+        log.discard()
     assert not path.exists()
 
 
 def test_two_writers_at_a_time_are_refused(tmp_path: Path) -> None:
-    with Journal(tmp_path / "f.part"), pytest.raises(InputError, match="Another process writes"):
-        Journal(tmp_path / "f.part")
+    with FrameLog(tmp_path / "f.part"), pytest.raises(InputError, match="Another process writes"):
+        FrameLog(tmp_path / "f.part")
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
-        Journal(tmp_path / "file" / "f.part")
+        FrameLog(tmp_path / "file" / "f.part")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
@@ -27,12 +25,11 @@ class ProtocolGuard:
     Parameters
     ----------
     allow_mixed
-        Count the protocols, but refuse none.
+        Refuse none; :attr:`mixed` tells whether there are several.
     """
 
     def __init__(self, allow_mixed: bool = False) -> None:
         self.allow_mixed = allow_mixed
-        self.counts: Counter[str] = Counter()
         self._examples: dict[tuple[str, str], Frame] = {}
 
     @property
@@ -49,7 +46,6 @@ class ProtocolGuard:
             It is of another protocol than the frames before, and that is not allowed.
         """
         name = protocol_name(frame)
-        self.counts[name] += 1
         if (name, frame.settings) in self._examples:
             return
         others = list(self._examples.values())
@@ -92,17 +88,3 @@ def _difference(first: Frame, second: Frame) -> str:
     if not (one and other and keys):
         return ""
     return f" ({', '.join(f'{k} {one.get(k, UNSET)} and {other.get(k, UNSET)}' for k in keys)})"
-
-
-def check_one_protocol(frames: Iterable[Frame], allow_mixed: bool = False) -> bool:
-    """Check that frames are of one protocol; return whether they are of several and that is allowed.
-
-    Raises
-    ------
-    FramesError
-        Frames of two protocols without ``allow_mixed``.
-    """
-    guard = ProtocolGuard(allow_mixed)
-    for frame in frames:
-        guard.add(frame)
-    return guard.mixed

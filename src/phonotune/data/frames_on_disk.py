@@ -1,8 +1,8 @@
-"""Frames on disk for as long as they are worked with, so that memory does not grow with their number."""
+"""Frames kept on disk while they are worked with, so that memory does not grow with their number."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -18,10 +18,10 @@ CHUNK_ATOMS: Final = 20_000
 """Atoms of the frames that are in memory at once: one to two MB."""
 
 
-class Spool:
+class FramesOnDisk:
     """Frames in order in a temporary folder, exact as in a Blob; a context manager.
 
-    ``add`` them one by one, then iterate, as often as needed.
+    Append them one by one, then iterate, as often as needed.
     """
 
     def __init__(self) -> None:
@@ -30,8 +30,8 @@ class Spool:
         self._open: list[Frame] = []
         self._atoms = 0
 
-    def __enter__(self) -> Spool:
-        """Return the spool."""
+    def __enter__(self) -> FramesOnDisk:
+        """Return the object itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -41,29 +41,22 @@ class Spool:
     def __len__(self) -> int:
         return sum(self._counts) + len(self._open)
 
-    def add(self, frame: Frame) -> None:
+    def append(self, frame: Frame) -> None:
         """Append a frame."""
         self._open.append(frame)
         self._atoms += len(frame.structure)
         if self._atoms >= CHUNK_ATOMS:
-            np.savez(self._path(len(self._counts)), **frame_arrays(self._open))
+            np.savez(self._chunk(len(self._counts)), **frame_arrays(self._open))
             self._counts.append(len(self._open))
             self._open, self._atoms = [], 0
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield all frames, one chunk in memory at a time."""
         for number in range(len(self._counts)):
-            yield from self._chunk(number)
+            with np.load(self._chunk(number), allow_pickle=False) as archive:
+                frames = frames_of({name: archive[name] for name in archive.files})
+            yield from frames
         yield from frames_of(frame_arrays(self._open)) if self._open else ()
 
-    def pick(self, indices: Iterable[int]) -> dict[int, Frame]:
-        """Return some frames by their index; only these are kept in memory."""
-        wanted = set(indices)
-        return {i: frame for i, frame in enumerate(self) if i in wanted} if wanted else {}
-
-    def _chunk(self, number: int) -> list[Frame]:
-        with np.load(self._path(number), allow_pickle=False) as archive:
-            return frames_of({name: archive[name] for name in archive.files})
-
-    def _path(self, number: int) -> Path:
+    def _chunk(self, number: int) -> Path:
         return Path(self._folder.name, f"{number}.npz")

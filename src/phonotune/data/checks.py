@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -11,14 +10,8 @@ from phonotune.errors import FramesError, StructureError
 from phonotune.physics.supercell import check_structure
 
 if TYPE_CHECKING:
-    from pymatgen.core import Structure
-
     from phonotune.ports import FloatArray
-    from phonotune.schemas.base import Matrix3
     from phonotune.schemas.dataset import Frame
-
-CELL_TOLERANCE: Final = 1e-3
-"""Å: cell vectors that differ by less are the same cell (codes print five to eight decimals)."""
 
 STRESS_ASYMMETRY: Final = 1e-4
 """eV/Å^3: a stress less symmetric than this was written in another order of its numbers."""
@@ -59,44 +52,6 @@ def check_frame(frame: Frame, where: str) -> None:
             raise FramesError(
                 f"{where}: the stress is not symmetric (off by {asymmetry:.2g} eV/Å^3); "
                 "nine numbers, row by row, in eV/Å^3 are needed."
-            )
-
-
-def check_same_cell(frames: Sequence[Frame], structure: Structure, matrix: Matrix3) -> None:
-    """Check that every frame is the undeformed supercell of a structure, atoms displaced only.
-
-    The order of the atoms is not compared: codes order supercells differently.
-
-    Parameters
-    ----------
-    frames
-        Frames whose cells are compared, vector by vector, to 1e-3 Å.
-    structure
-        The cell that is repeated.
-    matrix
-        Supercell matrix; rows are supercell vectors in units of the cell vectors.
-
-    Raises
-    ------
-    FramesError
-        The first frame whose cell or composition differs.
-    """
-    cell = np.asarray(matrix) @ structure.lattice.matrix
-    repeats = round(abs(np.linalg.det(np.asarray(matrix))))
-    expected = structure.composition * repeats
-    for number, frame in enumerate(frames, start=1):
-        where = f"Frame {number} of {len(frames)} ({frame.origin or 'no origin given'})"
-        if not frame.structure.composition.almost_equals(expected):
-            raise FramesError(
-                f"{where} holds {frame.structure.composition.formula}; the supercell asked for "
-                f"holds {expected.formula}. Give frames of that supercell, or its matrix."
-            )
-        off = float(np.abs(frame.structure.lattice.matrix - cell).max())
-        if off > CELL_TOLERANCE:
-            raise FramesError(
-                f"{where} has another cell: its vectors differ by up to {off:.3g} Å from the "
-                f"supercell asked for; at most {CELL_TOLERANCE:g} Å is allowed. "
-                "Give frames of the undeformed supercell, in the structure's own orientation."
             )
 
 

@@ -1,6 +1,6 @@
 """Labelling: foreign task documents are read right, dead frames do not stop the rest."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -12,18 +12,21 @@ from pymatgen.core import Structure
 from phonotune.errors import ConfigError, FoundationError, LabelError
 from phonotune.flows.identity import stable_flow
 from phonotune.flows.local import run_flow
+from phonotune.jobs.doctor import check_optional
 from phonotune.jobs.label import (
     LabelMaker,
     match_sites,
     read_task_document,
     relaxed_structure,
 )
-from phonotune.jobs.labellers import NAMED, find_labeller
+from phonotune.jobs.labellers import find_labeller
 from phonotune.models.calculator import load_calculator
+from phonotune.report.surrogates import surrogate_notice
 from phonotune.schemas.dataset import Candidate, StructureSet
+from phonotune.schemas.labellers import LABELLERS, LabellerRow, labeller_warning, labellers_in_words
 from phonotune.store import open_store
 
-OPTIONAL = {"chgnet": "chgnet", "gfn1-xtb": "tblite"}
+SINGLE = [name for name, row in LABELLERS.items() if not row.family]
 """Labellers that need a package of an extra."""
 
 
@@ -152,16 +155,45 @@ def test_another_cell_is_rejected(aluminium):
         match_sites(aluminium, Structure(np.eye(3), ["Al"], [[0, 0, 0]]))
 
 
-@pytest.mark.parametrize("name", [*NAMED, "mace:mini", "atomate2.ase.jobs:GFNxTBStaticMaker"])
+@pytest.mark.parametrize("name", [*SINGLE, "mace:mini", "atomate2.ase.jobs:GFNxTBStaticMaker"])
 def test_every_labeller_has_a_static_maker_and_a_stable_protocol(name):
-    if name in OPTIONAL:
-        pytest.importorskip(OPTIONAL[name])
+    if name in LABELLERS and LABELLERS[name].package:
+        pytest.importorskip(LABELLERS[name].package)
     assert find_labeller(name).static.name
     assert LabelMaker(labeller=name).protocol() == LabelMaker(labeller=name).protocol()
 
 
 def test_protocols_of_two_labellers_differ():
     assert LabelMaker(labeller="teacher").protocol() != LabelMaker(labeller="emt").protocol()
+
+
+def test_a_labeller_is_a_row(monkeypatch, aluminium):
+    """A new labeller around an ASE calculator is known everywhere by one row."""
+    row = LabellerRow(
+        name="springs",
+        theory="a pair potential",
+        build="phonotune.jobs.labellers:calculator",
+        arguments={"callable_": "ase.calculators.lj:LennardJones", "sigma": 2.5},
+        hint="pairs",
+        warning="springs is a toy.",
+    )
+    monkeypatch.setitem(LABELLERS, row.name, row)
+    assert "springs (pairs)" in labellers_in_words()
+    assert labeller_warning("springs") == "springs is a toy."
+    assert surrogate_notice("springs") == "a pair potential that stands in for DFT"
+    made = find_labeller("springs")
+    assert made.static.calculator_kwargs == {"sigma": 2.5}
+    assert made.relax is not None
+    assert LabelMaker(labeller="springs").protocol()
+
+
+def test_doctor_names_labellers_whose_package_is_not_here(monkeypatch):
+    monkeypatch.setitem(
+        LABELLERS, "chgnet", replace(LABELLERS["chgnet"], package="no_such_package")
+    )
+    finding = check_optional()
+    assert finding.state == "warn"
+    assert "chgnet needs phonotune[chgnet]" in finding.text
 
 
 @pytest.mark.parametrize(
@@ -201,8 +233,8 @@ def test_a_model_labeller_is_named_by_its_sha256():
         load_calculator("teacher", sha256="0" * 64)
 
 
-@pytest.mark.parametrize("name", OPTIONAL)
+@pytest.mark.parametrize("name", [name for name, row in LABELLERS.items() if row.package])
 def test_a_labeller_without_its_package_says_what_to_install(name, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("phonotune.errors.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="pip install"):
         find_labeller(name)

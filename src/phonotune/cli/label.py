@@ -14,6 +14,7 @@ import typer
 from phonotune.cli.console import Session, session
 from phonotune.cli.options import AsJson, Debug, check_output_file
 from phonotune.errors import ConfigError
+from phonotune.schemas.labellers import labeller_row, labeller_warning, labellers_in_words
 
 if TYPE_CHECKING:
     from phonotune.data.frame_log import FrameLog
@@ -30,8 +31,7 @@ def label(
         str,
         typer.Option(
             metavar="NAME",
-            help="vasp, teacher (a toy), gfn1-xtb, emt, chgnet, mace:<foundation>, or an atomate2 static "
-            "maker as <module>:<Class>.",
+            help=f"One of {labellers_in_words()}.",
             show_default=False,
         ),
     ],
@@ -65,13 +65,12 @@ def label(
         check_output_file(output)
         from phonotune.data.extxyz import read_frames
         from phonotune.data.frame_log import FrameLog
-        from phonotune.jobs.labellers import WARNINGS
 
         if output.exists() and output.samefile(frames):
             raise ConfigError(f"{output} holds the frames to label; choose another file for -o.")
         asked = read_frames(frames, need=())
         task = LabelTask(asked, _maker(labeller, config, asked), output)
-        warning = WARNINGS.get(labeller)
+        warning = labeller_warning(labeller)
         if warning:
             out.note(f"Note: {warning}")
         with FrameLog(output.with_name(f"{output.name}.part")) as journal:
@@ -174,10 +173,8 @@ class LabelTask:
     @contextmanager
     def _folder(self) -> Iterator[Path]:
         """Give the jobs a folder beside the output; what surrogates write there is not kept."""
-        from phonotune.jobs.labellers import NAMED
-
-        name = self.maker.labeller
-        if name in NAMED.keys() - {"vasp"} or name.startswith("mace:"):
+        row = labeller_row(self.maker.labeller)
+        if row is not None and not row.is_dft:
             with TemporaryDirectory(prefix="phonotune-") as folder:
                 yield Path(folder)
             return

@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperOption
 
 from phonotune.errors import ConfigError, InputError
 from phonotune.schemas.kinds import property_kinds
+from phonotune.schemas.labellers import labellers_in_words
 
 if TYPE_CHECKING:
     from phonotune.schemas.base import Matrix3
@@ -137,8 +138,7 @@ LabellerName = Annotated[
     typer.Option(
         "--labeller",
         metavar="NAME",
-        help="Who labels frames and is the reference: vasp (default), teacher (a toy), gfn1-xtb, "
-        "emt, chgnet, mace:<foundation>, <module>:<Class>.",
+        help=f"Who labels frames and is the reference: {labellers_in_words('vasp')}.",
         show_default=False,
     ),
 ]

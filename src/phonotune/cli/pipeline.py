@@ -54,14 +54,14 @@ def run_pipeline(
         Gets ``report.html``, and ``jobs`` where jobs write files.
     """
     from phonotune.flows.local import documents_of, run_flow
-    from phonotune.jobs.labellers import WARNINGS
+    from phonotune.schemas.labellers import labeller_warning
     from phonotune.store import open_store
 
     maker = replace(maker, foundation=check_foundation(maker.foundation, crystals))
     check_labeller(maker.labeller, crystals.values(), maker.vasp)
     flows = {name: maker.make(crystal) for name, crystal in crystals.items()}
     job_store = open_store(store)
-    warning = WARNINGS.get(maker.labeller)
+    warning = labeller_warning(maker.labeller)
     if warning:
         out.note(f"Note: {warning}")
     jobs = folder / "jobs"

@@ -86,7 +86,7 @@ def _submit_all(
     from phonotune.flows import submit as flows
     from phonotune.flows.campaign import about
     from phonotune.flows.routing import read_profile
-    from phonotune.jobs.labellers import WARNINGS
+    from phonotune.schemas.labellers import labeller_warning
 
     chosen = read_profile(profile)
     maker = replace(maker, foundation=check_foundation(maker.foundation, crystals))
@@ -97,7 +97,7 @@ def _submit_all(
     ]
     if Path(maker.foundation).is_file():
         out.note(f"Note: {maker.foundation} must be there on every worker of a gpu role, too.")
-    if warning := WARNINGS.get(maker.labeller):
+    if warning := labeller_warning(maker.labeller):
         out.note(f"Note: {warning}")
     names = list(crystals)
     with out.progress("Submitting", total=len(orders)) as progress:

@@ -17,6 +17,7 @@ from phonotune.cli.options import (
     check_output_folder,
 )
 from phonotune.cli.tables import new_table, number, transition_table
+from phonotune.schemas.labellers import labellers_in_words
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -39,8 +40,8 @@ PhaseLabeller = Annotated[
     typer.Option(
         "--labeller",
         metavar="NAME",
-        help="Labels the phases found, at the model's geometry: vasp, teacher (a toy), gfn1-xtb, emt, "
-        "chgnet, mace:<foundation>, <module>:<Class>. Default: nobody.",
+        help=f"Labels the phases found, at the model's geometry: {labellers_in_words()}. Default: "
+        "nobody.",
         show_default=False,
     ),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from inspect import signature
-from typing import Any
+from typing import Any, ClassVar
 
 from jobflow import Flow, Job, Maker
 from pydantic import ValidationError
@@ -80,6 +80,9 @@ class PhonotuneMaker(Maker):
     seed
         Seed of the sampling.
     """
+
+    content_version: ClassVar[int] = 2
+    """Raised when ``overrides`` became ``options``; no job's content holds this Maker."""
 
     name: str = "phonotune"
     foundation: str = "mace-mp-0b3"

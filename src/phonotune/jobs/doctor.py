@@ -9,12 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from jobflow import job
 
 from phonotune.schemas.blob import Blob
+from phonotune.schemas.kinds import property_kinds
+from phonotune.schemas.labellers import LABELLERS
 
 State = Literal["ok", "warn", "fail"]
 _OLDEST: Final = (3, 11)
@@ -35,6 +38,7 @@ def examine(more: Sequence[tuple[str, Callable[[], Finding]]] = ()) -> list[Find
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("python", check_python),
         ("packages", check_packages),
+        ("optional packages", check_optional),
         ("device", check_device),
         ("toy models", check_toy_models),
         ("foundations", check_foundations),
@@ -66,6 +70,20 @@ def check_packages() -> Finding:
 
     versions = package_versions()
     return Finding("packages", "ok", ", ".join(f"{name} {v}" for name, v in versions.items()))
+
+
+def check_optional() -> Finding:
+    """Which packages that only some labellers and properties need are here."""
+    needed = [(row.name, row.package, row.extra) for row in LABELLERS.values()]
+    needed += [(row.name, row.package, row.extra) for row in property_kinds().values()]
+    absent = [
+        f"{name} needs phonotune[{extra}]"
+        for name, package, extra in needed
+        if package and find_spec(package) is None
+    ]
+    if not absent:
+        return Finding("optional packages", "ok", "every labeller and property can be used")
+    return Finding("optional packages", "warn", "; ".join(absent))
 
 
 def check_device() -> Finding:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from jobflow import Maker
 
-from phonotune.errors import ConfigError, unknown_name
+from phonotune.errors import ConfigError, require_package
 from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
+from phonotune.schemas.kinds import load
+from phonotune.schemas.labellers import labeller_row
 
 RELAX_FMAX: Final[float] = 1e-4
 """Force threshold of the initial relaxation by a surrogate labeller, eV/Å."""
@@ -40,19 +40,30 @@ class Labeller:
     protocol: LabelProtocol | None = None
 
 
-def _force_field(name: str, module: str, callable_: str, **kwargs: Any) -> Labeller:
-    """Build a labeller around an ASE calculator, through atomate2's force-field makers."""
+def calculator(name: str, callable_: str, **kwargs: Any) -> Labeller:
+    """Build a labeller around an ASE calculator, through atomate2's force-field makers.
+
+    Parameters
+    ----------
+    name
+        Name of the labeller.
+    callable_
+        ``module:name`` of what makes the calculator.
+    kwargs
+        Its arguments.
+    """
     from atomate2.forcefields.jobs import ForceFieldRelaxMaker, ForceFieldStaticMaker
 
-    calculator = {"@module": module, "@callable": callable_}
+    module, _, function = callable_.partition(":")
+    force_field = {"@module": module, "@callable": function}
     return Labeller(
         name=name,
         static=ForceFieldStaticMaker(
-            name=f"{name} static", force_field_name=calculator, calculator_kwargs=kwargs
+            name=f"{name} static", force_field_name=force_field, calculator_kwargs=kwargs
         ),
         relax=ForceFieldRelaxMaker(
             name=f"{name} relax",
-            force_field_name=calculator,
+            force_field_name=force_field,
             calculator_kwargs=kwargs,
             fix_symmetry=True,
             relax_kwargs={"fmax": RELAX_FMAX},
@@ -60,53 +71,57 @@ def _force_field(name: str, module: str, callable_: str, **kwargs: Any) -> Label
     )
 
 
-def _model(name: str, foundation: str) -> Labeller:
-    """Build a labeller around a MACE model, which its sha256 names beside its name."""
+def mace_model(name: str, foundation: str = "") -> Labeller:
+    """Build a labeller around a MACE model, whose sha256 stands beside its name.
+
+    Parameters
+    ----------
+    name
+        Name of the labeller, ``mace:<foundation>`` where ``foundation`` is left out.
+    foundation
+        Name or file of the model.
+    """
     from phonotune.models.foundation import find_foundation
 
-    return _force_field(
-        name,
-        "phonotune.models.calculator",
-        "load_calculator",
-        model=foundation,
-        sha256=find_foundation(foundation).sha256,
+    model = foundation or name.partition(":")[2]
+    sha256 = find_foundation(model).sha256
+    return calculator(
+        name, "phonotune.models.calculator:load_calculator", model=model, sha256=sha256
     )
 
 
-def _teacher() -> Labeller:
-    return _model("teacher", "teacher")
+def ase_code(
+    name: str, static: str, relax: str, fmax: float, calculator_kwargs: Mapping[str, Any]
+) -> Labeller:
+    """Build a labeller of atomate2's makers of a code that runs through ASE.
 
-
-def _emt() -> Labeller:
-    return _force_field("emt", "ase.calculators.emt", "EMT")
-
-
-def _chgnet() -> Labeller:
-    if importlib.util.find_spec("chgnet") is None:
-        raise ConfigError(
-            "Labeller 'chgnet' needs chgnet. Install it: pip install 'phonotune[chgnet]'."
-        )
-    return _force_field("chgnet", "chgnet.model.dynamics", "CHGNetCalculator")
-
-
-def _gfn1_xtb() -> Labeller:
-    if importlib.util.find_spec("tblite") is None:
-        raise ConfigError(
-            "Labeller 'gfn1-xtb' needs tblite. Install it: pip install 'phonotune[xtb]'."
-        )
-    from atomate2.ase.jobs import GFNxTBRelaxMaker, GFNxTBStaticMaker
-
-    kwargs = {"method": "GFN1-xTB", "verbosity": 0}
+    Parameters
+    ----------
+    name
+        Name of the labeller.
+    static, relax
+        ``module:Class`` of the makers.
+    fmax
+        Force threshold of a relaxation, eV/Å.
+    calculator_kwargs
+        Arguments of the calculator.
+    """
+    kwargs = dict(calculator_kwargs)
     return Labeller(
-        name="gfn1-xtb",
-        static=GFNxTBStaticMaker(name="gfn1-xtb static", calculator_kwargs=kwargs),
-        relax=GFNxTBRelaxMaker(
-            name="gfn1-xtb relax",
+        name=name,
+        static=load(static)(name=f"{name} static", calculator_kwargs=kwargs),
+        relax=load(relax)(
+            name=f"{name} relax",
             calculator_kwargs=kwargs,
             fix_symmetry=True,
-            relax_kwargs={"fmax": 1e-3},
+            relax_kwargs={"fmax": fmax},
         ),
     )
+
+
+def default_vasp(name: str) -> Labeller:
+    """Return VASP with the default protocol."""
+    return vasp_labeller()
 
 
 def vasp_labeller(
@@ -153,49 +168,27 @@ def potcars_here(protocol: LabelProtocol, elements: Iterable[str]) -> dict[str, 
     return {element: str(potcar.TITEL).strip() for element, potcar in found.items()}
 
 
-NAMED: Final[dict[str, Callable[[], Labeller]]] = {
-    "vasp": vasp_labeller,
-    "teacher": _teacher,
-    "gfn1-xtb": _gfn1_xtb,
-    "emt": _emt,
-    "chgnet": _chgnet,
-}
-
-WARNINGS: Final[dict[str, str]] = {
-    "teacher": "teacher is a toy surface that stands in for DFT: not for science.",
-    "chgnet": "chgnet is not smooth below about 0.05 Å: its phonons depend on the displacement.",
-    "emt": "emt is a textbook potential that stands in for DFT: not for science.",
-}
-"""What a user must know before trusting labels of a surrogate."""
-
-
 def find_labeller(name: str) -> Labeller:
     """Return the labeller of a name.
 
     Parameters
     ----------
     name
-        ``vasp``, ``teacher``, ``gfn1-xtb``, ``emt``, ``chgnet``, ``mace:<foundation>``, or any atomate2 static
-        maker as ``module:Class``.
+        Name of a row of :data:`phonotune.schemas.labellers.LABELLERS`, or any atomate2 static maker as
+        ``module:Class``.
 
     Raises
     ------
     ConfigError
-        If nothing has that name.
+        If nothing has that name, or it needs a package that is not installed.
     """
-    if name in NAMED:
-        return NAMED[name]()
-    prefix, _, rest = name.partition(":")
-    if not rest:
-        raise unknown_name("labeller", name, [*NAMED, "mace:<foundation>", "<module>:<Class>"])
-    if prefix == "mace":
-        return _model(name, rest)
-    return _imported(name, prefix, rest)
-
-
-def _imported(name: str, module: str, class_name: str) -> Labeller:
+    row = labeller_row(name)
+    if row is not None:
+        require_package(f"Labeller {name!r}", row.package, row.extra)
+        found: Labeller = load(row.build)(name, **row.arguments)
+        return found
     try:
-        maker = getattr(importlib.import_module(module), class_name)()
+        maker = load(name)()
     except (ImportError, AttributeError, TypeError) as error:
         raise ConfigError(
             f"Labeller {name!r} cannot be built: {error}. Allowed: an importable atomate2 static maker "

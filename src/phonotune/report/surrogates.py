@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-DFT_LABELLERS: Final = frozenset({"vasp"})
+from phonotune.schemas.labellers import LABELLERS
+
 DFT_PACKAGES: Final = (
     "atomate2.vasp",
     "atomate2.aims",
@@ -14,12 +15,6 @@ DFT_PACKAGES: Final = (
     "atomate2.jdftx",
 )
 """Where atomate2's static makers of a DFT code live (a labeller given as ``module:Class``)."""
-SURROGATES: Final = {
-    "teacher": "a toy surface that stands in for DFT",
-    "gfn1-xtb": "a tight-binding method that stands in for DFT",
-    "emt": "effective-medium theory that stands in for DFT",
-    "chgnet": "a machine-learned potential that stands in for DFT",
-}
 
 
 def surrogate_notice(evaluator: str) -> str | None:
@@ -30,13 +25,12 @@ def surrogate_notice(evaluator: str) -> str | None:
     evaluator
         ``Source.evaluator`` of the reference: a labeller's name, ``mace:<foundation>`` or ``module:Class``.
     """
-    if evaluator in DFT_LABELLERS or evaluator.startswith(
-        tuple(f"{package}." for package in DFT_PACKAGES)
-    ):
+    if evaluator.startswith(tuple(f"{package}." for package in DFT_PACKAGES)):
         return None
-    if evaluator in SURROGATES:
-        return SURROGATES[evaluator]
-    if evaluator.startswith("mace:") or "forcefields" in evaluator:
+    for row in LABELLERS.values():
+        if evaluator == row.name or (row.family and evaluator.startswith(row.family)):
+            return None if row.is_dft else f"{row.theory} that stands in for DFT"
+    if "forcefields" in evaluator:
         return "a machine-learned potential that stands in for DFT"
     return "a labeller that is not known to be DFT"
 

@@ -13,7 +13,7 @@ from pymatgen.core import Lattice, Structure
 HEAVY = {"torch", "mace", "e3nn", "atomate2", "matplotlib", "pandas", "sympy", "networkx"}
 
 FLOW = """
-from phonotune.cli.pipeline import check_foundation
+from phonotune.flows.run import check_foundation
 from phonotune.flows.identity import stable_flow
 from phonotune.flows.pipeline import PhonotuneMaker
 from pymatgen.core import Structure

@@ -139,15 +139,10 @@ def _run(
 ) -> None:
     from phonotune.cli.pipeline import run_pipeline
     from phonotune.flows.campaign import write_tables
-    from phonotune.flows.local import documents_of
     from phonotune.store import ResultStore, open_store
 
-    opened = open_store(store)
-    results = ResultStore(opened)
+    results = ResultStore(open_store(store))
     write_tables(crystals, {name: [] for name in crystals}, results, folder)
-    run_pipeline(maker.maker, crystals, store, folder, out)
-    found = {
-        name: documents_of(maker.maker.make(crystal), opened) for name, crystal in crystals.items()
-    }
-    files = write_tables(crystals, found, results, folder)
+    outcome = run_pipeline(maker.maker, crystals, store, folder, out)
+    files = write_tables(crystals, outcome.documents, results, folder)
     out.note(f"Tables: {', '.join(str(file) for file in files)}")

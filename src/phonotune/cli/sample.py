@@ -70,9 +70,9 @@ def sample(
     with session(as_json=json, debug=debug) as out:
         check_output_file(output)
         from phonotune.cli.config import build_maker
-        from phonotune.cli.pipeline import check_foundation
         from phonotune.data.extxyz import write_frames
         from phonotune.data.structures import read_structure
+        from phonotune.flows.run import check_foundation
         from phonotune.schemas.dataset import Frame
 
         crystal = read_structure(structure)

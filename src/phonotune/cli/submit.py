@@ -82,10 +82,10 @@ def _submit_all(
 ) -> dict[str, Submission]:
     from dataclasses import replace
 
-    from phonotune.cli.pipeline import check_foundation
     from phonotune.flows import submit as flows
     from phonotune.flows.campaign import about
     from phonotune.flows.routing import read_profile
+    from phonotune.flows.run import check_foundation
     from phonotune.schemas.labellers import labeller_warning
 
     chosen = read_profile(profile)

@@ -101,7 +101,7 @@ def transitions(
 
 def _label_maker(labeller: str, crystal: Structure) -> LabelMaker:
     """Return the labeller; ConfigError where it is unknown or cannot run here."""
-    from phonotune.cli.pipeline import check_labeller
+    from phonotune.flows.run import check_labeller
     from phonotune.jobs.label import LabelMaker
 
     maker = LabelMaker(labeller=labeller, max_force=None)
@@ -114,9 +114,8 @@ def label_tree(
     document: TransitionDocument, maker: LabelMaker, path: Path, out: Session
 ) -> TransitionDocument:
     """Label the phases of a tree, those that ``path`` holds not again, and put the labels in."""
-    from phonotune.cli.label import LabelTask
-    from phonotune.data.frame_log import FrameLog
     from phonotune.data.identity import frame_key
+    from phonotune.flows.labelling import LabelTask
     from phonotune.jobs.property import answer_of
     from phonotune.physics.transitions.labels import with_labels
     from phonotune.schemas.dataset import Candidate
@@ -124,16 +123,11 @@ def label_tree(
     cells = document.structures()
     asked = [Candidate(cell, str(i), "phase").frame() for i, cell in enumerate(cells)]
     task = LabelTask(asked, maker, path)
-    with FrameLog(path.with_name(f"{path.name}.part")) as journal:
-        task.recall(journal)
-        try:
-            task.run(journal, out)
-        finally:
-            task.write(journal)
+    task.complete(out.progress, out.note)
     protocol = maker.protocol()
     frames = [task.done.get(frame_key(cell, protocol)) for cell in cells]
     answers = [None if frame is None else answer_of(frame) for frame in frames]
-    reasons = {failed["frame"] - 1: str(failed["reason"]) for failed in task.failed}
+    reasons = {failed.frame - 1: failed.reason for failed in task.failed}
     return with_labels(document, maker.labeller, protocol, answers, reasons)
 
 

@@ -1,21 +1,31 @@
-"""Label frames here, one after another, by the same jobs that a flow would send away."""
+"""Label frames on this machine, one after another, by the same jobs that a flow would send away."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from jobflow import Flow, JobStore
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
 
-from phonotune.errors import LabelError
+from phonotune.data.extxyz import read_frames, write_frames
+from phonotune.data.frame_log import FrameLog
+from phonotune.data.identity import frame_key
+from phonotune.data.statistics import protocol_name
+from phonotune.data.vasp_settings import potcar_titles, read_settings
+from phonotune.errors import ConfigError, LabelError
 from phonotune.flows.local import run_flow
 from phonotune.jobs.label import LabelMaker, read_vasp_run
+from phonotune.jobs.labellers import potcars_here
 from phonotune.jobs.vasp.verification import VaspRun, usual_titles
+from phonotune.progress import Progress
 from phonotune.schemas.dataset import Frame
+from phonotune.schemas.labellers import labeller_row
 from phonotune.store import BLOB_STORE
 
 Start = Callable[[int], None]
@@ -81,3 +91,143 @@ def _run(frame: Frame, maker: LabelMaker, folder: Path) -> Any:
     if last is None:
         raise LabelError("the job gave no output")
     return MontyDecoder().process_decoded(last["output"])
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """A frame that was asked for and failed: its number from 1, where it comes from, and the reason."""
+
+    frame: int
+    origin: str
+    reason: str
+
+
+@dataclass
+class LabelTask:
+    """Frames asked for, and the file that gets them with their labels; it goes on where it stopped.
+
+    Frames are known by their structure and the labeller's protocol. Each finished frame is on disk (in
+    ``<output>.part``) before the next one starts, and is never labelled again.
+
+    Attributes
+    ----------
+    asked, maker, output
+        What to label, how, and the extxyz file to write.
+    done
+        Frames with their labels, by :func:`phonotune.data.identity.frame_key`.
+    failed
+        Frames that got none this time.
+    recalled, labelled
+        Number of those asked for that had their labels before, and of those labelled now.
+    """
+
+    asked: Sequence[Frame]
+    maker: LabelMaker
+    output: Path
+    done: dict[str, Frame] = field(default_factory=dict)
+    failed: list[Unlabelled] = field(default_factory=list)
+    recalled: int = 0
+    labelled: int = 0
+
+    def __post_init__(self) -> None:
+        """Give every frame its key; copies of one frame share it."""
+        protocol = self.maker.protocol()
+        self.wanted: dict[str, Frame] = {}
+        for frame in self.asked:
+            self.wanted.setdefault(frame_key(frame.structure, protocol), frame)
+
+    def complete(
+        self,
+        progress: Callable[[str, int], AbstractContextManager[Progress]],
+        note: Callable[[str], None],
+    ) -> None:
+        """Label what the output does not hold yet, and write all finished frames.
+
+        Parameters
+        ----------
+        progress
+            Shows, for a text and a number of frames, how far the work has come.
+        note
+            Tells what failed, and how many frames were there already.
+
+        Raises
+        ------
+        ConfigError
+            The output holds frames of another labeller, protocol or release of a POTCAR.
+        """
+        with FrameLog(self.output.with_name(f"{self.output.name}.part")) as journal:
+            self._recall(journal)
+            if self.recalled:
+                note(f"{self.recalled} of {len(self.wanted)} frames have their labels already.")
+            try:
+                self._label(journal, progress, note)
+            finally:
+                if self.done:
+                    ordered = [key for key in self.wanted if key in self.done]
+                    others = [key for key in self.done if key not in self.wanted]
+                    write_frames(self.output, (self.done[key] for key in (*ordered, *others)))
+                journal.discard()
+
+    def _recall(self, journal: FrameLog) -> None:
+        """Find finished frames in the output and in the journal."""
+        kept = read_frames(self.output, need=()) if self.output.is_file() else []
+        name, protocol = self.maker.labeller, self.maker.protocol()
+        for frame in (*kept, *journal.frames()):
+            if (frame.labeller, frame.protocol) != (name, protocol):
+                raise ConfigError(
+                    f"{self.output} holds frames labelled by {protocol_name(frame)}, not by {name} "
+                    f"{protocol}. Choose another file for -o."
+                )
+            self.done[frame_key(frame.structure, frame.protocol)] = frame
+        self.recalled = len(self.wanted.keys() & self.done.keys())
+        said = {frame.settings for frame in self.done.values() if frame.settings}
+        if name != "vasp" or not said:
+            return
+        elements = {element.symbol for f in self.asked for element in f.structure.elements}
+        here = potcars_here(self.maker.vasp, sorted(elements))
+        for titles in map(potcar_titles, map(read_settings, sorted(said))):
+            for element in sorted(titles.keys() & here.keys()):
+                if titles[element] != here[element]:
+                    raise ConfigError(
+                        f"{self.output} holds frames labelled with the POTCAR {titles[element]}, and here "
+                        f"it is {here[element]}. Point PMG_VASP_PSP_DIR to the POTCARs of those frames, or "
+                        "choose another file for -o."
+                    )
+
+    def _label(
+        self,
+        journal: FrameLog,
+        progress: Callable[[str, int], AbstractContextManager[Progress]],
+        note: Callable[[str], None],
+    ) -> None:
+        numbers = {id(frame): number for number, frame in enumerate(self.asked, start=1)}
+        todo = [frame for key, frame in self.wanted.items() if key not in self.done]
+        if not todo:
+            return
+        text = f"Labelling by {self.maker.labeller}"
+        with self._folder() as folder, progress(text, len(todo)) as shown:
+            for result in label_frames(todo, self.maker, folder, lambda n: shown.advance(n, "")):
+                if result.frame is None:
+                    group, origin = result.asked.group, result.asked.origin
+                    place = group if origin == group else f"{group}, {origin}"
+                    lost = Unlabelled(numbers[id(result.asked)], place, result.reason)
+                    self.failed.append(lost)
+                    note(f"Failed: frame {lost.frame} ({place}): {lost.reason}")
+                    continue
+                journal.add(result.frame)
+                self.labelled += 1
+                self.done[frame_key(result.frame.structure, result.frame.protocol)] = result.frame
+            shown.advance(len(todo), "")
+
+    @contextmanager
+    def _folder(self) -> Iterator[Path]:
+        """Give the jobs a folder beside the output; what surrogates write there is not kept."""
+        row = labeller_row(self.maker.labeller)
+        if row is not None and not row.is_dft:
+            with TemporaryDirectory(prefix="phonotune-") as folder:
+                yield Path(folder)
+            return
+        kept = self.output.absolute().with_name(f"{self.output.stem}-jobs")
+        yield kept
+        with suppress(OSError):
+            kept.rmdir()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from phonotune.schemas.base import Document
 logger = logging.getLogger(__name__)
 
 Event = Literal["start", "done", "reused", "failed"]
-Progress = Callable[[str, Event, int, int], None]
+Watcher = Callable[[str, Event, int, int], None]
 """Called with job name, event, jobs finished so far, jobs known so far."""
 
 
@@ -32,15 +32,19 @@ class FailedJob:
 
 @dataclass
 class RunSummary:
-    """What a run did."""
+    """What a run did: how many jobs finished, how many were found, which failed.
+
+    ``uuids`` are the ids of the flow's own jobs, in order; generators leave more in the store.
+    """
 
     finished: int = 0
     reused: int = 0
     failed: list[FailedJob] = field(default_factory=list)
+    uuids: tuple[str, ...] = ()
 
 
 def run_flow(
-    flow: Flow, store: JobStore, progress: Progress | None = None, root_dir: Path | None = None
+    flow: Flow, store: JobStore, progress: Watcher | None = None, root_dir: Path | None = None
 ) -> RunSummary:
     """Run a flow with jobflow's local manager; finished jobs of an earlier run are reused.
 
@@ -58,45 +62,35 @@ def run_flow(
     root_dir
         Where each job gets a folder for its files; the current directory if None.
     """
+    named = stable_flow(flow)
     runner = _Runner(store, progress or (lambda *_: None))
+    runner.summary.uuids = named.job_uuids
     run_locally(
-        runner.prepare(stable_flow(flow)),
-        log=False,
-        store=store,
-        root_dir=root_dir,
-        create_folders=True,
+        runner.prepare(named), log=False, store=store, root_dir=root_dir, create_folders=True
     )
-    _remove_empty_folders(root_dir or Path.cwd())
+    for folder in (root_dir or Path.cwd()).glob("job_*"):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
     return runner.summary
 
 
-def _remove_empty_folders(root_dir: Path) -> None:
-    for folder in root_dir.glob("job_*"):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-
-
-def documents_of(flow: Flow, store: JobStore) -> list[Document]:
-    """Return the Documents that the jobs of a flow left in the store, in the order of the flow."""
-    order = {uuid: position for position, uuid in enumerate(stable_flow(flow).job_uuids)}
+def documents_of(uuids: Sequence[str], store: JobStore) -> list[Document]:
+    """Return the Documents that jobs left in the store, in the order of their ids."""
     rows = store.query(
-        {"uuid": {"$in": list(order)}, "output": {"$ne": None}},
+        {"uuid": {"$in": list(uuids)}, "output": {"$ne": None}},
         properties=["uuid", "index", "output"],
         load=True,
     )
     last = {row["uuid"]: row for row in sorted(rows, key=lambda row: int(row["index"]))}
     decoder = MontyDecoder()
-    outputs = [
-        decoder.process_decoded(last[uuid]["output"])
-        for uuid in sorted(last, key=lambda uuid: order[uuid])
-    ]
+    outputs = [decoder.process_decoded(last[uuid]["output"]) for uuid in uuids if uuid in last]
     return [output for output in outputs if isinstance(output, Document)]
 
 
 class _Runner:
     """Wraps ``Job.run`` of every job, also of those that jobs return, with lookup and progress."""
 
-    def __init__(self, store: JobStore, progress: Progress) -> None:
+    def __init__(self, store: JobStore, progress: Watcher) -> None:
         self.store = store
         self.progress = progress
         self.summary = RunSummary()

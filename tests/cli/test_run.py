@@ -98,7 +98,7 @@ def test_a_run_for_people_names_the_stand_in_and_the_page(options: list[object],
     for text in (
         "reference · teacher",
         "untuned · mini",
-        "bulk modulus",
+        "Bulk modulus",
         "not for science",
         "report.html",
     ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -77,7 +79,8 @@ def test_bars_of_elastic_constants_carry_their_deviation(soft: MaterialReport) -
 def test_the_caption_says_what_the_shade_is(
     soft: MaterialReport, committee: PhononDocument
 ) -> None:
-    changed = type(soft)(**(vars(soft) | {"phonons": (*soft.phonons[:2], committee)}))
+    properties = (*soft.phonons[:2], committee, *soft.wells, *soft.elastics)
+    changed = replace(soft, properties=properties)
     captions = {s.id: s.figures[0].caption for s in material_sections(changed, "m")}
     for name in ("phonons", "thermal"):
         assert "one standard deviation over a committee of 2." in captions[name]

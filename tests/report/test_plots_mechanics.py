@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from phonotune.report.plots import plot_elastic, plot_well
-from phonotune.report.plots_mechanics import distinct_constants, well_curves
+from phonotune.report.plots_mechanics import well_curves
+from phonotune.report.tables import distinct_constants
 from phonotune.schemas.base import Source
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.wells import WellDirection

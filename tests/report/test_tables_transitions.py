@@ -19,7 +19,7 @@ def test_phases_stand_lowest_first_with_the_mode_that_led_there(tree: Transition
     table = phase_table(tree)
     assert [row.name for row in table.rows] == ["2 R3m", "1 P4mm", "0 Pm-3m"]
     lowest = table.rows[0].cells
-    assert [cell.value for cell in lowest[:2]] == ["−43.0", "−8.60"]
+    assert [cell.value for cell in lowest[:2]] == ["-43.00", "-8.60"]
     assert (lowest[-2].value, lowest[-2].note) == ("0 Pm-3m", "T1u aaa at Γ")
     assert lowest[-1].value == "stable"
     assert all(len(row.cells) == len(table.heads) for row in table.rows)
@@ -29,13 +29,13 @@ def test_labels_stand_beside_the_energies_of_the_model(tree: TransitionDocument)
     answers = [Evaluation(energy, np.full((5, 3), 0.1), None) for energy in (-41.0, -41.02)]
     labelled = with_labels(tree, "emt", "f" * 16, [*answers, None], {2: "not converged"})
     table = phase_table(labelled)
-    assert table.heads[2:4] == (("E, emt", "meV/atom"), ("Model − label", "meV/atom"))
+    assert table.heads[2:4] == (("E, emt", "meV/atom"), ("Model - label", "meV/atom"))
     dead, alive, root = (row.cells[2:4] for row in table.rows)
     assert [cell.value for cell in dead] == ["–", "–"]
     assert dead[0].note == "not converged"
-    assert [cell.value for cell in alive] == ["−4.00", "−1.80"]
-    assert alive[0].note == "forces up to 0.17 eV/Å"
-    assert [cell.value for cell in root] == ["0", "0"]
+    assert [cell.value for cell in alive] == ["-4.00", "-1.80"]
+    assert alive[0].note == "forces up to 0.173 eV/Å"
+    assert [cell.value for cell in root] == ["0.00", "0.00"]
 
 
 def test_every_direction_is_listed_with_what_became_of_it(tree: TransitionDocument) -> None:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from phonotune.cli.console import session
-from phonotune.cli.deviation_table import deviation_table
 from phonotune.cli.options import AsJson, Debug, check_output_file, check_output_folder
-from phonotune.cli.tables import comparison_table
+from phonotune.cli.tables import render
 from phonotune.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,13 +68,14 @@ def compare(
             check_output_folder(plots)
         from phonotune.data.document_files import read_properties, summary_of
         from phonotune.physics.compare import compare as compare_properties
+        from phonotune.report.tables_headline import comparison_table, deviation_table
 
         models = [read_properties(folder) for folder in folders]
         against = _reference(reference, models)
         drawn = [] if plots is None else _drawn_phonons(against, models)
         document = compare_properties(against, models)
         content = summary_of(document)
-        shown: list[Any] = [comparison_table(document), deviation_table(document)]
+        shown: list[Any] = [render(comparison_table(document)), render(deviation_table(document))]
         if output is not None:
             output.parent.mkdir(parents=True, exist_ok=True)
             output.write_text(json_text.dumps(content, indent=2, allow_nan=False), encoding="utf-8")

@@ -12,7 +12,7 @@ from phonotune.cli.options import (
     StructureFile,
     check_output_folder,
 )
-from phonotune.cli.tables import elastic_table
+from phonotune.cli.tables import render
 
 
 def elastic(
@@ -36,6 +36,7 @@ def elastic(
         from phonotune.data.document_files import summary_of, write_property
         from phonotune.jobs.elastic import ElasticMaker
         from phonotune.jobs.property import resumed_evaluator
+        from phonotune.report.tables import elastic_table, tensor_table
 
         crystal, record = read_crystal(structure, model)
         maker = ElasticMaker(relax=relaxation(relax))
@@ -48,6 +49,7 @@ def elastic(
             name = write_property(document, output)
         out.finish(
             {"output": str(output), "files": [name], "elastic": summary_of(document)},
-            elastic_table(document),
+            render(tensor_table(document)),
+            render(elastic_table(document)),
             f"{output}: {name}",
         )

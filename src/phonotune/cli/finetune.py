@@ -9,7 +9,7 @@ import typer
 
 from phonotune.cli.console import Session, session
 from phonotune.cli.options import AllowMixed, AsJson, Debug, OutputFolder, check_output_folder
-from phonotune.cli.tables import training_table
+from phonotune.cli.tables import render
 
 if TYPE_CHECKING:
     from phonotune.schemas.dataset import DatasetDocument, DatasetHeader
@@ -90,6 +90,7 @@ def finetune(
         from phonotune.data.assemble import assemble_given
         from phonotune.data.document_files import summary_of
         from phonotune.data.extxyz import read_frames
+        from phonotune.report.tables import training_table
         from phonotune.training.config import parse_overrides
         from phonotune.training.directory import directory_files, write_model_directory
 
@@ -104,7 +105,7 @@ def finetune(
         files = directory_files(document)
         out.finish(
             {"output": str(output), "files": list(files), "training": summary_of(document)},
-            training_table(document),
+            render(training_table(document)),
             f"{output}: {', '.join(files)}",
         )
 

@@ -22,12 +22,10 @@ from phonotune.cli.options import (
     check_output_folder,
     parse_supercell,
 )
-from phonotune.cli.tables import new_table, number, phonon_table
+from phonotune.cli.tables import render
 from phonotune.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.console import Group
-
     from phonotune.physics.phonon.cells import Rows3
     from phonotune.schemas.phonon import PhononDocument
 
@@ -106,6 +104,7 @@ def phonons(
         from phonotune.jobs.property import resumed_evaluator
         from phonotune.physics.phonon.files import read_born
         from phonotune.physics.phonon.settings import PhononSettings
+        from phonotune.report.tables import phonon_table, residual_table
 
         crystal, record = read_crystal(structure, model)
         settings = PhononSettings(supercell_matrix=matrix, primitive_matrix=rows)
@@ -121,10 +120,12 @@ def phonons(
         ):
             document = maker.compute(crystal, evaluator, source, progress, frames=frames)
             files = write_phonons(document, output, projected)
+        tables = [phonon_table(document)]
+        if document.residual is not None:
+            tables.append(residual_table(document))
         out.finish(
             {"output": str(output), "files": files, "phonon": summary_of(document)},
-            phonon_table(document),
-            *residual_tables(document),
+            *map(render, tables),
             f"{output}: {', '.join(files)}",
         )
 
@@ -150,27 +151,6 @@ def parse_primitive(text: str) -> Rows3 | None:
         )
     a, b, c, d, e, f, g, h, i = values
     return ((a, b, c), (d, e, f), (g, h, i))
-
-
-def residual_tables(document: PhononDocument) -> list[Group]:
-    """Return model, plain fit and corrected model beside each other, if there were labels."""
-    fit = document.residual
-    if fit is None:
-        return []
-    ranges = (("the model", fit.model), ("plain symfc fit", fit.symfc), ("model + ΔΦ", document))
-    rows = [
-        (name, number(r.lowest_frequency, 3), number(r.highest_frequency, 3)) for name, r in ranges
-    ]
-    mirrored = f" ({fit.n_pairs} mirrored pairs)" if fit.n_pairs else ""
-    caption = (
-        f"{fit.n_frames} labelled frames of this supercell{mirrored}, {fit.n_others} others; "
-        f"{fit.n_parameters} force constants of {fit.n_data} force components. Forces that the fit "
-        f"did not see: {number(1000 * fit.error_before, 2)} meV/Å off without ΔΦ, "
-        f"{number(1000 * fit.error_after, 2)} with it. Standard deviation of the frequencies by the "
-        f"fit: {number(fit.frequency_uncertainty, 4)} THz."
-    )
-    columns = ("residual force constants", "lowest\nTHz", "highest\nTHz")
-    return [new_table(None, columns, rows, caption=caption)]
 
 
 def write_phonons(document: PhononDocument, folder: Path, projected: bool = False) -> list[str]:

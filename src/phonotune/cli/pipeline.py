@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from phonotune.cli.tables import comparison_table
+from phonotune.cli.tables import render
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -81,11 +81,12 @@ def _shown(out: Session, name: str) -> Iterator[Watcher]:
 
 def _finish(outcome: Outcome, report: Path, warning: str | None, out: Session) -> None:
     from phonotune.data.document_files import summary_of
+    from phonotune.report.tables_headline import comparison_table
     from phonotune.schemas.comparison import ComparisonDocument
 
     documents = [document for found in outcome.documents.values() for document in found]
     comparisons = [d for d in documents if isinstance(d, ComparisonDocument)]
-    shown: list[Any] = [comparison_table(comparison) for comparison in comparisons]
+    shown: list[Any] = [render(comparison_table(comparison)) for comparison in comparisons]
     if warning and comparisons:
         shown.append(f"Reference: {warning}")
     written = write_report(documents, report)

@@ -10,7 +10,7 @@ import typer
 from phonotune.cli.console import session
 from phonotune.cli.options import AsJson, Debug, Store
 from phonotune.cli.results import entry_summary, open_results
-from phonotune.cli.tables import new_table
+from phonotune.cli.tables import new_table, render
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -53,7 +53,7 @@ def entry_tables(entry: Entry) -> list[Group]:
     units = units_of(document.kind)
     rows = [(name, text, units.get(name, "")) for name, text in _lines(entry_summary(entry))]
     fields = new_table(title, ("field", "value", "unit"), rows, numbers=False)
-    return [load(table)(document), fields] if table else [fields]
+    return [render(load(table)(document)), fields] if table else [fields]
 
 
 def _lines(content: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

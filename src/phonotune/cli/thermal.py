@@ -21,12 +21,10 @@ from phonotune.cli.options import (
     check_output_folder,
     parse_supercell,
 )
-from phonotune.cli.tables import label, new_table, number
+from phonotune.cli.tables import render
 from phonotune.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
-    from rich.console import Group
-
     from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
 
 EXPANSION: Final = "thermal_expansion.csv"
@@ -113,6 +111,7 @@ def thermal(
         from phonotune.physics.phonon.conductivity import ConductivitySettings
         from phonotune.physics.phonon.files import read_born
         from phonotune.physics.phonon.settings import PhononSettings
+        from phonotune.report.tables_thermal import conductivity_table, expansion_table
 
         crystal, record = read_crystal(structure, model)
         charges = None if born is None else read_born(born, crystal)
@@ -132,13 +131,13 @@ def thermal(
             files = write_quasi_harmonic(document, output)
             files += [] if found is None else write_conductivity(found, output)
         content = {"quasi_harmonic": summary_of(document)}
-        tables = [quasi_harmonic_table(document)]
+        tables = [expansion_table(document)]
         if found is not None:
             content["conductivity"] = summary_of(found)
             tables.append(conductivity_table(found))
         out.finish(
             {"output": str(output), "files": files, **content},
-            *tables,
+            *map(render, tables),
             f"{output}: {', '.join(files)}",
         )
 
@@ -196,47 +195,3 @@ def _write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[floa
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([f"{value:.10g}" for value in row] for row in rows)
-
-
-def quasi_harmonic_table(document: QuasiHarmonicDocument) -> Group:
-    """Return the headline numbers of a quasi-harmonic document."""
-    cold, warm = document.at_0, document.at_300
-    rows = (
-        ("ions", _IONS[document.ions]),
-        ("volume per formula unit at 0 K and 300 K, Å³", _pair(cold.volume, warm.volume, 3)),
-        ("edge of the cell, of that given", _pair(cold.length_scale, warm.length_scale, 5)),
-        ("bulk modulus, GPa", _pair(cold.bulk_modulus, warm.bulk_modulus, 1)),
-        ("volume expansion at 300 K, 1e-6/K", number(1e6 * warm.thermal_expansion, 1)),
-        ("C_v at 300 K, J/K/mol", number(warm.heat_capacity, 2)),
-        ("C_p at 300 K, J/K/mol", number(warm.heat_capacity_pressure, 2)),
-        ("Grüneisen parameter at 300 K", number(warm.gruneisen, 2)),
-        ("Slack's conductivity at 300 K, W/m/K", number(document.slack_conductivity, 2)),
-        ("curves end at, K", number(document.highest_temperature, 0)),
-    )
-    title = f"{document.formula}: quasi-harmonic properties by {label(document.source)}"
-    return new_table(title, ("", ""), rows)
-
-
-_IONS: Final = {
-    "symmetry": "held by symmetry",
-    "relaxed": "relaxed at each volume",
-    "scaled": "scaled with the cell",
-}
-
-
-def _pair(first: float, second: float, digits: int) -> str:
-    return f"{number(first, digits)}, {number(second, digits)}"
-
-
-def conductivity_table(document: ConductivityDocument) -> Group:
-    """Return the headline numbers of a conductivity document."""
-    mesh = " x ".join(str(n) for n in document.mesh)
-    change = f"{number(100 * document.change, 1)} % by the last doubling"
-    rows = (
-        ("conductivity at 300 K, W/m/K", number(document.mean_conductivity_300, 2)),
-        ("xx, yy, zz", ", ".join(number(x, 2) for x in document.conductivity_300[:3])),
-        ("mesh", f"{mesh}, {change}{'' if document.is_converged else ': not converged'}"),
-        ("scattering by isotopes", "yes" if document.has_isotopes else "no"),
-    )
-    title = f"{document.formula}: lattice thermal conductivity by {label(document.source)}"
-    return new_table(title, ("", ""), rows)

@@ -16,12 +16,11 @@ from phonotune.cli.options import (
     StructureFile,
     check_output_folder,
 )
-from phonotune.cli.tables import new_table, number, transition_table
+from phonotune.cli.tables import render
 from phonotune.schemas.labellers import labellers_in_words
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
-    from rich.console import Group
 
     from phonotune.jobs.label import LabelMaker
     from phonotune.schemas.transition import TransitionDocument
@@ -78,6 +77,7 @@ def transitions(
         from phonotune.data.document_files import summary_of, write_property
         from phonotune.jobs.transitions import TransitionMaker
         from phonotune.physics.transitions.branches import TransitionSettings
+        from phonotune.report.tables_transitions import phase_table
 
         crystal, record = read_crystal(structure, model)
         maker = None if labeller is None else _label_maker(labeller, crystal)
@@ -85,15 +85,13 @@ def transitions(
         with out.progress("structures evaluated") as progress:
             document = tree.grow(crystal, record, progress)
         files = write_tree(document, output)
-        shown = [transition_table(document)]
         if maker is not None:
             document = label_tree(document, maker, output / LABELS, out)
             write_property(document, output)
             files += [LABELS] if (output / LABELS).is_file() else []
-            shown.append(label_table(document))
         out.finish(
             {"output": str(output), "files": files, "transitions": summary_of(document)},
-            *shown,
+            render(phase_table(document)),
             f"{output}: {', '.join(files)}",
             exit_code=int(any(n.label is not None and n.label.reason for n in document.nodes)),
         )
@@ -129,39 +127,6 @@ def label_tree(
     answers = [None if frame is None else answer_of(frame) for frame in frames]
     reasons = {failed.frame - 1: failed.reason for failed in task.failed}
     return with_labels(document, maker.labeller, protocol, answers, reasons)
-
-
-def label_table(document: TransitionDocument) -> Group:
-    """Return the energies of the labeller beside the model's, one row a phase, lowest first."""
-    rows = []
-    for node in sorted(document.nodes, key=lambda node: node.energy_per_atom):
-        label = node.label
-        assert label is not None
-        rows.append(
-            (
-                f"{node.id} {node.space_group} ({node.space_group_number})",
-                number(node.energy_per_atom, 3),
-                number(label.energy_per_atom, 3),
-                number(label.error, 3),
-                number(label.largest_force, 3),
-                label.reason or "",
-            )
-        )
-    by = document.labeller
-    columns = (
-        "phase",
-        "E, model\nmeV/atom",
-        f"E, {by}\nmeV/atom",
-        "model - label\nmeV/atom",
-        f"force, {by}\neV/Å",
-        "",
-    )
-    return new_table(
-        f"{document.formula}: phases labelled by {by}",
-        columns,
-        rows,
-        caption="single points where the model relaxed the phases to; energies from the root",
-    )
 
 
 def write_tree(document: TransitionDocument, folder: Path) -> list[str]:

@@ -19,14 +19,11 @@ from phonotune.cli.options import (
     check_output_folder,
     parse_supercell,
 )
-from phonotune.cli.tables import new_table, number, well_table
+from phonotune.cli.tables import render
 from phonotune.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.console import Group
-
     from phonotune.physics.wells.double_well import WellSettings
-    from phonotune.schemas.wells import WellDocument
 
 QPoint = Annotated[
     tuple[str, str, str] | None,
@@ -91,6 +88,7 @@ def double_well(
         from phonotune.jobs.wells import DoubleWellMaker
         from phonotune.physics.phonon.settings import PhononSettings
         from phonotune.report.plots import plot_well, save_png
+        from phonotune.report.tables import directions_table, well_table
 
         crystal, record = read_crystal(structure, model)
         settings, first = PhononSettings(supercell_matrix=matrix), relaxation(relax)
@@ -107,8 +105,8 @@ def double_well(
             save_png(plot_well([document]), output / "well.png")
         out.finish(
             {"output": str(output), "files": [name, "well.png"], "well": summary_of(document)},
-            well_table(document),
-            directions_table(document),
+            render(well_table(document)),
+            render(directions_table(document)),
             f"{output}: {name}, well.png",
         )
 
@@ -135,34 +133,3 @@ def parse_mode(
         ) from error
     labels = None if directions is None else tuple(directions.replace(",", " ").split())
     return WellSettings.model_validate({"q": vector, "band": band, "directions": labels})
-
-
-def directions_table(document: WellDocument) -> Group:
-    """Return one row for each direction followed: depth, Q0 and the first quantum levels."""
-    rows = [
-        (
-            part.direction or "one of them",
-            number(part.depth, 3),
-            number(part.q0, 3),
-            number(part.curvature_frequency, 3),
-            number(part.transition_frequency, 3),
-            "yes" if part.tunnel_splitting is not None else "no",
-        )
-        for part in document.directions
-    ]
-    columns = (
-        "direction",
-        "depth\nmeV/f.u.",
-        "Q0\nÅ·sqrt(amu)",
-        "curvature\nTHz",
-        "level 0 to 1\nTHz",
-        "tunnelling",
-    )
-    mode = f"irrep {document.irrep}" if document.irrep else "no irrep label"
-    caption = f"{mode}; levels of a supercell of {document.formula_units} formula units"
-    if document.dropped_directions:
-        left = ", ".join(document.dropped_directions)
-        caption += f"; not followed: {left} (name them with --directions)"
-    if not document.all_directions_found:
-        caption += "; the search for directions stopped at its limit: there may be others"
-    return new_table(None, columns, rows, caption=caption)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from phonotune.report.svg import figure_svg
-from phonotune.report.tables import Table
+from phonotune.report.table import Table
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,6 @@ class Section:
     title: str
     figures: tuple[Drawing, ...]
     table: Table | None = None
-    table_caption: str = ""
 
 
 def draw(prefix: str, name: str, title: str, caption: str, figures: tuple[Figure, ...]) -> Drawing:

@@ -11,15 +11,14 @@ from phonotune.report.plots_forgetting import plot_hole_scan
 from phonotune.report.plots_mechanics import plot_elastic, plot_well, well_window
 from phonotune.report.plots_phonon import plot_bands, plot_bands_and_dos, plot_dos, plot_thermal
 from phonotune.report.plots_training import plot_history, plot_parity, training_source
-from phonotune.report.style import NARROW, source_label
+from phonotune.report.style import NARROW
+from phonotune.report.table import number, source_label
 from phonotune.report.tables import (
-    bars_note,
     elastic_table,
-    error_table,
     kind_table,
     mode_owner,
-    number,
     q_text,
+    training_table,
     well_table,
 )
 from phonotune.schemas.base import PropertyDocument, Source
@@ -44,10 +43,7 @@ def material_sections(material: MaterialReport, prefix: str) -> list[Section]:
         if documents and kind.sections:
             sections += load(kind.sections)(material, prefix)
         elif documents:
-            caption = f"{kind.title}.{bars_note(documents)}"
-            sections.append(
-                Section(kind.name, kind.title, (), kind_table(kind, documents), caption)
-            )
+            sections.append(Section(kind.name, kind.title, (), kind_table(kind, documents)))
     if material.trainings:
         sections.append(_training_section(material, prefix))
     return sections
@@ -65,38 +61,24 @@ def phonon_sections(material: MaterialReport, prefix: str) -> list[Section]:
 
 def well_sections(material: MaterialReport, prefix: str) -> list[Section]:
     """Return the potential along the soft modes and its numbers."""
-    caption = (
-        "The fitted double well; the curvature is that of the quadratic term, negative if imaginary."
-        + bars_note(material.wells)
-    )
     wells = tuple(_wells(material, prefix))
-    return [Section("wells", "Double well", wells, well_table(material), caption)]
+    return [Section("wells", "Double well", wells, well_table(*material.wells))]
 
 
 def elastic_sections(material: MaterialReport, prefix: str) -> list[Section]:
     """Return the elastic constants: a figure and their numbers."""
-    figure_caption = (
-        "Distinct constants with relaxed ions, and bulk (B) and shear (G) moduli after Hill."
-    )
+    caption = "Distinct constants with relaxed ions, and bulk (B) and shear (G) moduli after Hill."
     figures = (plot_elastic(material.elastics),)
-    drawing = draw(prefix, "elastic", "Elastic constants.", figure_caption, figures)
-    caption = (
-        "Elastic constants with relaxed ions, Voigt notation; deviation from the first column."
-        + bars_note(material.elastics)
-    )
-    return [Section("elastic", "Elastic constants", (drawing,), elastic_table(material), caption)]
+    drawing = draw(prefix, "elastic", "Elastic constants.", caption, figures)
+    table = elastic_table(*material.elastics)
+    return [Section("elastic", "Elastic constants", (drawing,), table)]
 
 
 def _training_section(material: MaterialReport, prefix: str) -> Section:
     drawings: tuple[Drawing, ...] = (_parity(material, prefix), _history(material, prefix))
-    caption = "Mean absolute errors before (offset of the energies refitted) and after training."
     if any(t.forgetting is not None for t in material.trainings):
         drawings += (_holes(material, prefix),)
-        caption += (
-            " Forgetting: deviation from the foundation on a fixed probe of other crystals, zero "
-            "before training."
-        )
-    return Section("training", "Training", drawings, error_table(material), caption)
+    return Section("training", "Training", drawings, training_table(*material.trainings))
 
 
 def _names(sources: Sequence[Source]) -> str:
@@ -107,7 +89,7 @@ def _bands(material: MaterialReport, prefix: str) -> Drawing:
     phonons = material.phonons
     caption = (
         f"{_names([p.source for p in phonons])}. Lowest mode: "
-        + "; ".join(f"{p.source.role} {number(p.lowest_frequency)} THz" for p in phonons)
+        + "; ".join(f"{p.source.role} {number(p.lowest_frequency, 2)} THz" for p in phonons)
         + ". Imaginary frequencies are drawn as negative. "
         + ("With" if phonons[0].has_nac else "Without")
         + " the non-analytical term. DOS per primitive cell."

@@ -19,7 +19,7 @@ from phonotune.report.figures import material_sections
 from phonotune.report.lineage import LineageRow, lineage_rows, versions_of
 from phonotune.report.style import CSS_NAMES, looks
 from phonotune.report.surrogates import surrogate_notice, surrogates_among
-from phonotune.report.tables import Table, bars_note, number
+from phonotune.report.table import Table, number
 from phonotune.report.tables_headline import (
     deviations_of,
     headline_table,
@@ -28,10 +28,15 @@ from phonotune.report.tables_headline import (
 )
 
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
-_HEADLINE_CAPTION: Final = (
-    "Reference, untuned and tuned. Below a value: its deviation from the reference. Bold: the "
-    "smallest error."
-)
+_PLAIN: Final = {
+    "C_v": "Cᵥ",
+    "C_p": "C\u209a",
+    "Q0": "Q₀",
+    "Å·sqrt(amu)": "Å·√amu",
+    "1e-6/K": "10⁻⁶/K",
+}
+"""Symbols as a terminal shows them, and as a page does."""
+_MINUS: Final = re.compile(r"(?<![\w.)\]])-(?=[\d.])")
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,6 @@ class _Article:
     surrogate: str | None
     lead: str
     headline: Table
-    headline_caption: str
     sections: list[Section]
     lineage: list[LineageRow]
     versions: dict[str, tuple[str, ...]]
@@ -78,6 +82,7 @@ def render_report(
     references += [d.labeller for m in materials if m.reference is None for d in m.datasets]
     folder = files("phonotune.report") / "templates"
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["typeset"] = typeset
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
     return template.render(
         title=title,
@@ -88,6 +93,14 @@ def render_report(
         materials=articles,
         colors=_role_colors(materials),
     )
+
+
+def typeset(text: str) -> str:
+    """Return the text of a table with true minus signs, and with subscripts and roots as in print."""
+    text = _MINUS.sub("−", text)
+    for plain, printed in _PLAIN.items():
+        text = text.replace(plain, printed)
+    return text
 
 
 def formula_markup(formula: str) -> Markup:
@@ -108,7 +121,6 @@ def _article(material: MaterialReport, prefix: str) -> _Article:
         surrogate=surrogate_notice(reference.evaluator) if reference else None,
         lead=_lead(material),
         headline=headline_table(material),
-        headline_caption=_HEADLINE_CAPTION + bars_note(material.properties),
         sections=[_with_safe_svg(s) for s in sections],
         lineage=lineage_rows(material),
         versions=versions_of(material),
@@ -121,7 +133,7 @@ def _with_safe_svg(section: Section) -> Section:
         type(f)(f.id, f.name, f.title, f.caption, Markup(f.svg), tuple(map(Markup, f.narrow)))
         for f in section.figures
     )
-    return Section(section.id, section.title, drawings, section.table, section.table_caption)
+    return Section(section.id, section.title, drawings, section.table)
 
 
 def _crystal_text(material: MaterialReport) -> str:
@@ -168,8 +180,8 @@ def _lead(material: MaterialReport) -> str:
     after, best = min(tuned, key=lambda pair: pair[0])
     change = f"{before / after:.1f} times smaller" if 0 < after <= before else "not smaller"
     text = (
-        f"Fine-tuning by {best.role} takes the mean error of the frequencies from {number(before)} to "
-        f"{number(after)} THz, {change}."
+        f"Fine-tuning by {best.role} takes the mean error of the frequencies from {number(before, 3)} to "
+        f"{number(after, 3)} THz, {change}."
     )
     return text + _correction_text(material) + _soft_mode_text(material, best.role)
 
@@ -181,7 +193,7 @@ def _correction_text(material: MaterialReport) -> str:
         return ""
     return (
         " Residual force constants from labelled frames of the undeformed supercell take it to "
-        f"{number(min(errors))} THz."
+        f"{number(min(errors), 3)} THz."
     )
 
 
@@ -194,9 +206,11 @@ def _soft_mode_text(material: MaterialReport, best_role: str) -> str:
     if reference >= threshold and tuned >= threshold:
         return " Reference and tuned model agree that the crystal is dynamically stable."
     untuned = lowest.get("untuned")
-    numbers = f"{number(reference)} THz by the reference, {number(tuned)} THz by the tuned model"
+    numbers = (
+        f"{number(reference, 2)} THz by the reference, {number(tuned, 2)} THz by the tuned model"
+    )
     if untuned is not None:
-        numbers += f", {number(untuned)} THz before tuning"
+        numbers += f", {number(untuned, 2)} THz before tuning"
     return f" The lowest mode lies at {numbers}; negative means imaginary."
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from phonotune.report.bundle import MaterialReport
-from phonotune.report.style import source_label
+from phonotune.report.table import source_label
 from phonotune.schemas.base import PropertyDocument
 from phonotune.schemas.dataset import DatasetDocument, LabelledSet
 from phonotune.schemas.kinds import kind_of

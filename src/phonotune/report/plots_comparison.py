@@ -26,8 +26,8 @@ from phonotune.report.style import (
     legend_above,
     looks,
     new_figure,
-    source_label,
 )
+from phonotune.report.table import source_label
 from phonotune.schemas.comparison import ComparisonDocument
 from phonotune.schemas.phonon import PhononDocument
 

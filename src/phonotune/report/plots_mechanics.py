@@ -26,17 +26,12 @@ from phonotune.report.style import (
     legend_above,
     looks,
     new_figure,
-    source_label,
 )
+from phonotune.report.table import source_label
+from phonotune.report.tables import constant_label, distinct_constants
 from phonotune.schemas.elastic import ElasticDocument
 from phonotune.schemas.wells import WellDirection, WellDocument
 
-_CLASSES: Final = (
-    ((0, 0), (1, 1), (2, 2)),
-    ((0, 1), (0, 2), (1, 2)),
-    ((3, 3), (4, 4), (5, 5)),
-)
-_SUBSCRIPTS: Final = "₁₂₃₄₅₆"
 _CURVE: Final = ("amplitudes", "energies", "forces", "orders", "coefficients")
 
 
@@ -202,11 +197,6 @@ def _window(curves: Sequence[Curve]) -> tuple[float, float] | None:
     return 1.05 * max(reaches), top
 
 
-def lowest_energy(well: WellDocument) -> float:
-    """Return the lowest computed energy, meV/f.u. relative to Q = 0: what the fit must reproduce."""
-    return float(well.data.arrays()["energies"].min())
-
-
 def _depth_text(well: WellDocument | WellDirection) -> str:
     if not well.has_double_well:
         return "single well"
@@ -262,28 +252,3 @@ def _elastic_deviations(
     tensor, numbers = spread_arrays(elastic)["elastic_tensor"], elastic.spread.numbers
     moduli = [numbers["bulk_modulus"], numbers["shear_modulus"]]
     return [float(tensor[pair]) for pair in names] + moduli
-
-
-def distinct_constants(elastic: ElasticDocument) -> list[tuple[int, int]]:
-    """Return Voigt indices of constants that differ by more than 1 % within their class.
-
-    The classes are C11-C33, C12-C23, C44-C66 and the rest; of the rest only those above 1 % of the
-    largest constant.
-    """
-    tensor = np.asarray(elastic.elastic_tensor)
-    scale = 0.01 * float(np.abs(tensor).max())
-    chosen: list[tuple[int, int]] = []
-    for group in _CLASSES:
-        kept: list[tuple[int, int]] = []
-        for pair in group:
-            if all(abs(tensor[pair] - tensor[other]) > scale for other in kept):
-                kept.append(pair)
-        chosen += kept
-    listed = {pair for group in _CLASSES for pair in group}
-    rest = [(i, j) for i in range(6) for j in range(i, 6) if (i, j) not in listed]
-    return chosen + [pair for pair in rest if abs(tensor[pair]) > scale]
-
-
-def constant_label(i: int, j: int) -> str:
-    """Return ``C₁₂`` for Voigt indices (0, 1)."""
-    return f"C{_SUBSCRIPTS[i]}{_SUBSCRIPTS[j]}"

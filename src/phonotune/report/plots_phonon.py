@@ -28,8 +28,8 @@ from phonotune.report.style import (
     legend_above,
     looks,
     new_figure,
-    source_label,
 )
+from phonotune.report.table import source_label
 from phonotune.schemas.phonon import PhononDocument
 
 _GAS_CONSTANT: Final[float] = ase_units._k * ase_units._Nav

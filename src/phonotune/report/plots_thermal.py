@@ -23,8 +23,8 @@ from phonotune.report.style import (
     legend_above,
     looks,
     new_figure,
-    source_label,
 )
+from phonotune.report.table import source_label
 from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
 
 _PER_MEGAKELVIN: Final = 1e6

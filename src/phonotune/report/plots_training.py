@@ -23,8 +23,8 @@ from phonotune.report.style import (
     legend_above,
     looks,
     new_figure,
-    source_label,
 )
+from phonotune.report.table import source_label
 from phonotune.schemas.base import Source
 from phonotune.schemas.training import TrainingDocument
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from phonotune.report.bundle import MaterialReport
 from phonotune.report.drawing import Drawing, Section, draw
 from phonotune.report.plots_thermal import plot_conductivity, plot_quasi_harmonic
 from phonotune.report.plots_transitions import plot_pathways, plot_phase_tree
-from phonotune.report.style import NARROW, source_label
-from phonotune.report.tables import bars_note, number
+from phonotune.report.style import NARROW
+from phonotune.report.table import source_label
 from phonotune.report.tables_thermal import conductivity_table, expansion_table
 from phonotune.report.tables_transitions import branch_table, phase_name, phase_table
 from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
@@ -31,12 +33,7 @@ def expansion_sections(material: MaterialReport, prefix: str) -> list[Section]:
     )
     figures = (plot_quasi_harmonic(documents), plot_quasi_harmonic(documents, NARROW))
     drawing = draw(prefix, "expansion", "Quasi-harmonic properties.", caption, figures)
-    table_caption = (
-        "By the quasi-harmonic approximation. The two Grüneisen parameters check each other."
-        + bars_note(documents)
-    )
-    table = expansion_table(documents)
-    return [Section("expansion", "Thermal expansion", (drawing,), table, table_caption)]
+    return [Section("expansion", "Thermal expansion", (drawing,), expansion_table(*documents))]
 
 
 def conductivity_sections(material: MaterialReport, prefix: str) -> list[Section]:
@@ -53,10 +50,8 @@ def conductivity_sections(material: MaterialReport, prefix: str) -> list[Section
         caption,
         (plot_conductivity(documents),),
     )
-    table_caption = "Lattice thermal conductivity at 300 K." + bars_note(documents)
-    table = conductivity_table(documents)
     title = "Lattice thermal conductivity"
-    return [Section("conductivity", title, (drawing,), table, table_caption)]
+    return [Section("conductivity", title, (drawing,), conductivity_table(*documents))]
 
 
 def transition_sections(material: MaterialReport, prefix: str) -> list[Section]:
@@ -81,13 +76,8 @@ def _phases(tree: TransitionDocument, prefix: str, suffix: str) -> Section:
     drawings = [draw(prefix, f"tree{suffix}", "Tree of phases.", caption, figures)]
     if small and 0 in _starts(tree):
         drawings.append(_pathways(tree, 0, prefix, suffix))
-    limits = f" Cut by: {', '.join(tree.limits)}." if tree.limits else " Nothing cut the tree."
-    text = (
-        f"Phases found from {tree.n_evaluations} evaluated structures, lowest first, space groups "
-        f"within {number(tree.symprec, 1)} Å.{limits}{_label_text(tree)}"
-    )
     title = f"Phase transitions, {source_label(tree.source)}"
-    return Section(f"transitions{suffix}", title, tuple(drawings), phase_table(tree), text)
+    return Section(f"transitions{suffix}", title, tuple(drawings), phase_table(tree))
 
 
 def _starts(tree: TransitionDocument) -> list[int]:
@@ -95,28 +85,16 @@ def _starts(tree: TransitionDocument) -> list[int]:
     return sorted({tree.branches[int(i)].parent for i in tree.data.arrays()["path_branches"]})
 
 
-def _label_text(tree: TransitionDocument) -> str:
-    if tree.labeller is None:
-        return ""
-    return (
-        f" {tree.labeller} labelled the phases where the model relaxed them to and relaxed none; "
-        "its forces say how far that is from a minimum of its own."
-    )
-
-
 def _directions(tree: TransitionDocument, prefix: str, suffix: str) -> Section:
     shown_above = len(tree.nodes) <= MOST_SMALL
     starts = [start for start in _starts(tree) if start != 0 or not shown_above]
     drawn = starts[:MOST_PATHWAYS]
     drawings = tuple(_pathways(tree, parent, prefix, suffix) for parent in drawn)
-    caption = (
-        "Every direction of every imaginary mode, softest first, and what became of it. Q₀: where the "
-        "relaxation started."
-    )
+    table = branch_table(tree)
     if len(starts) > MOST_PATHWAYS:
-        caption += f" Pathways of the first {MOST_PATHWAYS} of {len(starts)} phases are drawn."
-    title = "Modes followed"
-    return Section(f"modes{suffix}", title, drawings, branch_table(tree), caption)
+        drawn_only = f" Pathways of the first {MOST_PATHWAYS} of {len(starts)} phases are drawn."
+        table = replace(table, caption=table.caption + drawn_only)
+    return Section(f"modes{suffix}", "Modes followed", drawings, table)
 
 
 def _pathways(tree: TransitionDocument, parent: int, prefix: str, suffix: str) -> Drawing:

@@ -63,11 +63,6 @@ class Look:
         }
 
 
-def source_label(source: Source) -> str:
-    """Return the legend text, e.g. ``reference · teacher`` or ``lora · mini``."""
-    return f"{source.role} · {source.evaluator}"
-
-
 def looks(sources: Sequence[Source]) -> list[Look]:
     """Return one Look a Source: the same for the same role everywhere, different within one figure.
 

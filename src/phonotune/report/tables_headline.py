@@ -1,18 +1,26 @@
-"""The numbers that a reader looks at first: headline of a material, overview of several."""
+"""What a reader looks at first: models beside the reference, their deviations, several materials."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 from phonotune.physics.compare import PropertySet, headline, headline_error_bars
 from phonotune.report.bundle import MaterialReport
-from phonotune.report.style import source_label
-from phonotune.report.tables import ABSENT, Cell, Row, Table, field_cell, measured, number, percent
+from phonotune.report.table import (
+    Cell,
+    Row,
+    Table,
+    bars_note,
+    measured_in,
+    number,
+    percent,
+    sentence,
+    source_label,
+)
 from phonotune.report.tables_transitions import plain_space_group
 from phonotune.schemas.base import Source
-from phonotune.schemas.comparison import Deviations, Properties
-from phonotune.schemas.kinds import property_kinds, value_at
+from phonotune.schemas.comparison import ComparisonDocument, ComparisonRow, Deviations, Properties
+from phonotune.schemas.kinds import ABSENT, Column, Kind, compared_kinds, value_at
 from phonotune.schemas.transition import TransitionDocument
 
 
@@ -45,73 +53,86 @@ def deviations_of(material: MaterialReport, source: Source) -> Deviations:
     return next((r.deviations for r in rows if r.source == source), Deviations())
 
 
-@dataclass(frozen=True)
-class _Column:
-    """One Source in the headline table."""
-
-    numbers: Properties
-    bars: Properties
-    deviations: Deviations
+def comparison_table(comparison: ComparisonDocument) -> Table:
+    """Return the headline numbers of a comparison: reference and models side by side."""
+    material = MaterialReport(formula=comparison.formula, comparison=comparison)
+    return headline_table(material)
 
 
 def headline_table(material: MaterialReport) -> Table:
-    """Return reference, untuned and tuned side by side; a row that nobody has is left out."""
+    """Return reference, untuned and tuned side by side; a row that nobody has is left out.
+
+    The errors of each kind's brief comparison come first, then its headline numbers, each with its
+    deviation from the reference.
+    """
     sources = material.sources
-    columns = [
-        _Column(properties_of(material, s), error_bars_of(material, s), deviations_of(material, s))
-        for s in sources
-    ]
-    deviations = [column.deviations for column in columns]
+    numbers = [properties_of(material, source) for source in sources]
+    bars = [error_bars_of(material, source) for source in sources]
+    deviations = [deviations_of(material, source) for source in sources]
+    compared = (
+        {} if material.comparison is None else {r.source: r for r in material.comparison.rows}
+    )
     rows = [
-        _model_row("Frequency MAE, zone", "THz", [d.frequency_mae for d in deviations]),
-        _model_row("Frequency error, largest", "THz", [d.frequency_max for d in deviations]),
-        _model_row("DOS error", "%", [d.dos_error for d in deviations]),
-        _model_row("Force MAE, validation", "meV/Å", [_force_mae(material, s) for s in sources]),
-        _imaginary_row(deviations),
-        _soft_row(material, columns),
-        _row(columns, "Highest mode", "THz", "highest_frequency", "highest_frequency_bias"),
-        _row(columns, "Double-well depth", "meV/f.u.", "well_depth"),
-        _row(columns, "Double-well Q₀", "Å·√amu", "well_q0"),
-        _row(columns, "Bulk modulus (Hill)", "GPa", "bulk_modulus"),
-        _row(columns, "Shear modulus (Hill)", "GPa", "shear_modulus"),
-        _row(columns, "Cᵥ at 300 K", "J/K/mol", "heat_capacity_300"),
-        *_beyond_rows(material, deviations),
+        _error_row(shown, [shown.value(compared.get(source)) for source in sources])
+        for kind in compared_kinds().values()
+        if kind.comparison is not None
+        for shown in kind.comparison.columns
+        if shown.brief
+    ]
+    force_error = Column("metrics.valid_after.forces_mae", "force MAE, validation", 2)
+    forces = _error_row(force_error, [_force_mae(material, s) for s in sources], "meV/Å")
+    rows += [forces, _imaginary_row(deviations)]
+    rows += [
+        _value_row(material, kind, shown, numbers, bars)
+        for kind in compared_kinds().values()
+        for shown in kind.columns
+        if shown.brief or shown.field
     ]
     return Table(
         heads=tuple((s.role, s.evaluator) for s in sources),
         rows=tuple(r for r in rows if any(c.value != ABSENT for c in r.cells)),
+        title=f"{material.formula}: reference and models",
+        caption="Reference, untuned and tuned. With a value: its deviation from the reference. Bold: "
+        "the smallest error." + bars_note(material.properties),
     )
 
 
-def _beyond_rows(material: MaterialReport, deviations: Sequence[Deviations]) -> list[Row]:
-    """Return the headline numbers that have no row above: one for each brief column of the kinds."""
-    rows = []
-    for kind in property_kinds().values():
-        documents = {d.source: d for d in material.properties if d.kind == kind.name}
-        for column in kind.columns:
-            if not column.brief or column.field:
-                continue
-            cells = []
-            for source, deviation in zip(material.sources, deviations, strict=True):
-                document = documents.get(source)
-                if document is None:
-                    cells.append(Cell(ABSENT))
-                elif isinstance(document, TransitionDocument):
-                    cells.append(phase_cell(document))
-                else:
-                    path = column.deviation or f"others.{kind.name}.{column.path}"
-                    note = percent(value_at(deviation, path))
-                    scale = 10.0**-column.exponent
-                    cells.append(field_cell(document, column.path, scale, note))
-            name = column.label[:1].upper() + column.label[1:]
-            rows.append(Row(name, column.unit.replace("1e-6", "10⁻⁶"), tuple(cells)))
-    return rows
+def _error_row(shown: Column, values: list[float | None], unit: str | None = None) -> Row:
+    """Return errors of models, the smallest marked."""
+    found = [v for v in values if v is not None]
+    best = min(found) if len(found) > 1 else None
+    cells = (Cell(number(v, shown.digits), good=v is not None and v == best) for v in values)
+    return Row(sentence(shown.label), shown.unit if unit is None else unit, tuple(cells))
 
 
-def phase_cell(tree: TransitionDocument) -> Cell:
-    """Return the energy of the lowest phase of a tree, below its root, and its space group."""
-    lowest = tree.ground_state
-    return Cell(number(lowest.energy), plain_space_group(lowest.space_group))
+def _value_row(
+    material: MaterialReport,
+    kind: Kind,
+    shown: Column,
+    numbers: list[Properties],
+    bars: list[Properties],
+) -> Row:
+    """Return a headline number of every Source, with its error bar and its deviation."""
+    path = shown.field or f"others.{kind.name}.{shown.path}"
+    deviation = shown.deviation or path
+    thresholds = [p.imaginary_threshold for p in material.phonons]
+    documents = {d.source: d for d in material.properties if d.kind == kind.name}
+    cells = []
+    for source, own, spread in zip(material.sources, numbers, bars, strict=True):
+        value, bar = value_at(own, path), value_at(spread, path)
+        document = documents.get(source)
+        if value is None and document is not None:  # not compared
+            value = shown.value(document)
+            bar = None if document.spread is None else document.spread.numbers.get(shown.path)
+        if shown.field == "lowest_frequency":
+            soft = value is not None and value < (thresholds[0] if thresholds else 0.0)
+            note = "imaginary" if soft else ""
+        elif isinstance(document, TransitionDocument):
+            note = plain_space_group(document.ground_state.space_group)
+        else:
+            note = percent(value_at(deviations_of(material, source), deviation))
+        cells.append(Cell(measured_in(shown, value, bar), note))
+    return Row(sentence(shown.label), shown.unit, tuple(cells))
 
 
 def _force_mae(material: MaterialReport, source: Source) -> float | None:
@@ -121,37 +142,7 @@ def _force_mae(material: MaterialReport, source: Source) -> float | None:
     return training.metrics.valid_after.forces_mae if training is not None else None
 
 
-def _model_row(name: str, unit: str, values: list[float | None]) -> Row:
-    found = [v for v in values if v is not None]
-    best = min(found) if len(found) > 1 else None
-    cells = (Cell(number(v), good=True if v is not None and v == best else None) for v in values)
-    return Row(name, unit, tuple(cells))
-
-
-def _row(columns: Sequence[_Column], name: str, unit: str, field: str, deviation: str = "") -> Row:
-    cells = (
-        Cell(
-            measured(getattr(c.numbers, field), getattr(c.bars, field)),
-            percent(getattr(c.deviations, deviation or field)),
-        )
-        for c in columns
-    )
-    return Row(name, unit, tuple(cells))
-
-
-def _soft_row(material: MaterialReport, columns: Sequence[_Column]) -> Row:
-    threshold = material.phonons[0].imaginary_threshold if material.phonons else 0.0
-    cells = (
-        Cell(
-            measured(c.numbers.lowest_frequency, c.bars.lowest_frequency),
-            "imaginary" if (c.numbers.lowest_frequency or 0.0) < threshold else "",
-        )
-        for c in columns
-    )
-    return Row("Lowest mode", "THz", tuple(cells))
-
-
-def _imaginary_row(deviations: Sequence[Deviations]) -> Row:
+def _imaginary_row(deviations: list[Deviations]) -> Row:
     cells = []
     for deviation in deviations:
         counts = deviation.imaginary
@@ -168,8 +159,42 @@ def _imaginary_row(deviations: Sequence[Deviations]) -> Row:
     return Row("Imaginary modes found", "of the zone", tuple(cells))
 
 
+def deviation_table(comparison: ComparisonDocument) -> Table:
+    """Return every deviation of every model from the reference; a row that nobody has is left out."""
+    rows = [
+        row
+        for kind in compared_kinds().values()
+        if kind.comparison is not None
+        for shown in kind.comparison.columns
+        for row in _deviation_rows(shown, comparison.rows)
+    ]
+    return Table(
+        heads=tuple((row.source.role, row.source.evaluator) for row in comparison.rows),
+        rows=tuple(r for r in rows if any(c.value != ABSENT for c in r.cells)),
+        title=f"{comparison.formula}: model minus reference · {comparison.reference.evaluator}",
+    )
+
+
+def _deviation_rows(shown: Column, compared: list[ComparisonRow]) -> Iterator[Row]:
+    """Yield the row of a column; of several numbers by name, those of equal deviations share a row.
+
+    Elastic constants are such numbers: symmetry makes many of them equal.
+    """
+    values = [shown.value(row) for row in compared]
+    named = [value for value in values if isinstance(value, Mapping)]
+    if not named:
+        yield Row(shown.label, shown.unit, tuple(Cell(shown.number(value)) for value in values))
+        return
+    grouped: dict[tuple[str, ...], list[str]] = {}
+    for name in sorted({name for numbers in named for name in numbers}):
+        texts = tuple(shown.number(None if v is None else v.get(name)) for v in values)
+        grouped.setdefault(texts, []).append(name)
+    for texts, equal in grouped.items():
+        yield Row(" ".join(equal), shown.unit, tuple(map(Cell, texts)))
+
+
 def overview_table(materials: list[MaterialReport]) -> Table:
-    """Return one row a material: errors untuned and best tuned, soft mode, well depth, labels."""
+    """Return one row per material: errors untuned and best tuned, soft mode, well depth, labels."""
     rows = []
     for material in materials:
         tuned = [*material.tuned, *material.corrected]
@@ -177,7 +202,16 @@ def overview_table(materials: list[MaterialReport]) -> Table:
         ranked = sorted((m, source_label(s), s) for m, s in maes if m is not None)
         best = ranked[0][2] if ranked else (tuned[0] if tuned else None)
         untuned = next((s for s in material.sources if s.role == "untuned"), None)
-        rows.append(Row(material.formula, "", _overview_cells(material, untuned, best)))
+        reference = material.reference
+        cells = [Cell(reference.evaluator if reference else ABSENT)]
+        for source in (untuned, best):
+            mae = deviations_of(material, source).frequency_mae if source else None
+            cells.append(Cell(number(mae, 3), source.role if source and source is best else ""))
+        for field in ("lowest_frequency", "well_depth"):
+            for source in (reference, best):
+                value = getattr(properties_of(material, source), field) if source else None
+                cells.append(Cell(number(value, 2)))
+        rows.append(Row(material.formula, "", tuple(cells)))
     heads = (
         ("Reference", ""),
         ("Frequency MAE", "untuned, THz"),
@@ -187,27 +221,4 @@ def overview_table(materials: list[MaterialReport]) -> Table:
         ("Well depth", "reference, meV/f.u."),
         ("Well depth", "tuned, meV/f.u."),
     )
-    return Table(heads, tuple(rows))
-
-
-def _overview_cells(
-    material: MaterialReport, untuned: Source | None, best: Source | None
-) -> tuple[Cell, ...]:
-    reference = material.reference
-
-    def mae(source: Source | None) -> Cell:
-        found = deviations_of(material, source).frequency_mae if source else None
-        return Cell(number(found), source.role if source and source is best else "")
-
-    def value(source: Source | None, field: str) -> Cell:
-        return Cell(number(getattr(properties_of(material, source), field) if source else None))
-
-    return (
-        Cell(reference.evaluator if reference else ABSENT),
-        mae(untuned),
-        mae(best),
-        value(reference, "lowest_frequency"),
-        value(best, "lowest_frequency"),
-        value(reference, "well_depth"),
-        value(best, "well_depth"),
-    )
+    return Table(heads, tuple(rows), corner="Material")

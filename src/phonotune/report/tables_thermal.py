@@ -1,11 +1,22 @@
-"""Thermal expansion and thermal conductivity as rows of text."""
+"""Thermal expansion and thermal conductivity as tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from phonotune.report.tables import Cell, Row, Table, field_cell, number, source_heads
+from phonotune.report.table import (
+    Cell,
+    Row,
+    Table,
+    bars_note,
+    column,
+    column_row,
+    number,
+    source_heads,
+    yes_no,
+)
+from phonotune.report.tables import VOIGT
 from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
 
 _IONS: Final = {
@@ -14,69 +25,76 @@ _IONS: Final = {
     "scaled": "scaled with the cell",
 }
 _EXPANSION: Final = (
-    ("Volume at 0 K", "Å³/f.u.", "at_0.volume", 1.0, 5),
-    ("Volume at 300 K", "Å³/f.u.", "at_300.volume", 1.0, 5),
-    ("Volume expansion at 300 K", "10⁻⁶/K", "at_300.thermal_expansion", 1e6, 3),
-    ("Bulk modulus at 0 K", "GPa", "at_0.bulk_modulus", 1.0, 3),
-    ("Bulk modulus at 300 K", "GPa", "at_300.bulk_modulus", 1.0, 3),
-    ("Cᵥ at 300 K", "J/K/mol", "at_300.heat_capacity", 1.0, 3),
-    ("C\u209a at 300 K", "J/K/mol", "at_300.heat_capacity_pressure", 1.0, 3),
-    ("Grüneisen parameter at 300 K", "αBV/Cᵥ", "at_300.gruneisen", 1.0, 3),
-    ("Grüneisen parameter, modes", "mean by Cᵥ", "mean_gruneisen", 1.0, 3),
-    ("Debye temperature, acoustic", "K", "acoustic_debye_temperature", 1.0, 3),
-    ("Conductivity at 300 K, Slack", "W/m/K", "slack_conductivity", 1.0, 3),
-    ("Curves end at", "K", "highest_temperature", 1.0, 3),
+    ("at_0.volume", "volume at 0 K", 3),
+    ("at_300.volume", "", 3),
+    ("at_300.length_scale", "edge of the cell at 300 K, of that given", 5),
+    ("at_300.thermal_expansion", "", 1),
+    ("at_0.bulk_modulus", "bulk modulus at 0 K", 1),
+    ("at_300.bulk_modulus", "", 1),
+    ("at_300.heat_capacity", "C_v at 300 K", 2),
+    ("at_300.heat_capacity_pressure", "", 2),
+    ("at_300.gruneisen", "Grüneisen parameter at 300 K, αBV/C_v", 2),
+    ("mean_gruneisen", "Grüneisen parameter, modes, mean by C_v", 2),
+    ("acoustic_debye_temperature", "Debye temperature, acoustic", 0),
+    ("slack_conductivity", "conductivity at 300 K, Slack", 2),
+    ("highest_temperature", "curves end at", 0),
 )
-"""Name, unit, field, scale and significant digits of the numbers of a quasi-harmonic document."""
-_AXES: Final = ("xx", "yy", "zz", "yz", "xz", "xy")
+"""Path of each number of a quasi-harmonic document; words and decimals of those that are no headline."""
 
 
-def expansion_table(documents: Sequence[QuasiHarmonicDocument]) -> Table:
+def expansion_table(*documents: QuasiHarmonicDocument) -> Table:
     """Return the quasi-harmonic numbers of every Source."""
-    rows = [
-        Row(name, unit, tuple(field_cell(d, field, scale, digits=digits) for d in documents))
-        for name, unit, field, scale, digits in _EXPANSION
-    ]
+    first = documents[0]
+    rows = [column_row(column(first, *shown), documents) for shown in _EXPANSION]
     rows.append(Row("Ions", "", tuple(Cell(_IONS[d.ions]) for d in documents)))
-    return Table(source_heads(documents), tuple(rows))
+    return Table(
+        source_heads(documents),
+        tuple(rows),
+        title=f"{first.formula}: quasi-harmonic properties",
+        caption="By the quasi-harmonic approximation, per formula unit. The two Grüneisen parameters "
+        "check each other." + bars_note(documents),
+    )
 
 
-def conductivity_table(documents: Sequence[ConductivityDocument]) -> Table:
+def conductivity_table(*documents: ConductivityDocument) -> Table:
     """Return the conductivity at 300 K, its distinct components and its mesh, of every Source."""
-    shown = _distinct(documents)
-    rows = [
+    first = documents[0]
+    mean, lowest = (
+        column(first, "mean_conductivity_300"),
+        column(first, "lowest_frequency", "lowest mode"),
+    )
+    components = (
         Row(
-            "Mean at 300 K",
-            "W/m/K",
-            tuple(field_cell(d, "mean_conductivity_300") for d in documents),
-        ),
-        *(
-            Row(
-                f"κ {_AXES[i]}",
-                "W/m/K",
-                tuple(Cell(number(d.conductivity_300[i])) for d in documents),
-            )
-            for i in shown
-        ),
+            f"κ {VOIGT[i]}",
+            mean.unit,
+            tuple(Cell(mean.number(d.conductivity_300[i])) for d in documents),
+        )
+        for i in distinct_components(documents)
+    )
+    changes = (
+        Cell(f"{number(100 * d.change, 1)} %", "" if d.is_converged else "not converged")
+        for d in documents
+    )
+    scatter = (Cell("scatter" if d.has_isotopes else "left out") for d in documents)
+    rows = (
+        column_row(mean, documents),
+        *components,
         Row("Mesh", "q-points", tuple(Cell(" × ".join(map(str, d.mesh))) for d in documents)),
-        Row("Change by the last doubling", "of the mesh", tuple(map(_change_cell, documents))),
-        Row("Lowest mode", "THz", tuple(field_cell(d, "lowest_frequency") for d in documents)),
-        Row(
-            "Isotopes",
-            "",
-            tuple(Cell("scatter" if d.has_isotopes else "left out") for d in documents),
-        ),
-        Row("LO-TO splitting", "", tuple(Cell("yes" if d.has_nac else "no") for d in documents)),
-    ]
-    return Table(source_heads(documents), tuple(rows))
+        Row("Change by the last doubling", "of the mesh", tuple(changes)),
+        column_row(lowest, documents),
+        Row("Isotopes", "", tuple(scatter)),
+        Row("LO-TO splitting", "", tuple(Cell(yes_no(d.has_nac)) for d in documents)),
+    )
+    return Table(
+        source_heads(documents),
+        rows,
+        title=f"{first.formula}: lattice thermal conductivity",
+        caption="Lattice part, relaxation-time approximation, mean of the diagonal."
+        + bars_note(documents),
+    )
 
 
-def _change_cell(document: ConductivityDocument) -> Cell:
-    note = "" if document.is_converged else "not converged"
-    return Cell(f"{number(100 * document.change, 2)} %", note)
-
-
-def _distinct(documents: Sequence[ConductivityDocument]) -> list[int]:
+def distinct_components(documents: Sequence[ConductivityDocument]) -> list[int]:
     """Return the components to show: none where all crystals are isotropic, no zeros."""
     found = []
     for index in range(6):

@@ -155,7 +155,8 @@ class Kind:
     comparison
         How two of them are compared; None: they are not.
     table
-        Dotted path of the function that makes its table on the terminal; empty: all fields alone.
+        Dotted path of the function that makes its table, of one Document or of several beside each
+        other; empty: the columns.
     sections
         Dotted path of the function that makes its sections of the report; empty: a table of the columns.
     """
@@ -293,7 +294,7 @@ _ROWS: Final = (
             Column("metrics.valid_after.stress_mae", "stress MAE, validation", 3),
         ),
         csv="training.csv",
-        table="phonotune.cli.tables:training_table",
+        table="phonotune.report.tables:training_table",
     ),
     Kind(
         name="phonon",
@@ -302,7 +303,14 @@ _ROWS: Final = (
         headline="{lowest_frequency:bare} to {highest_frequency}",
         columns=(
             Column("lowest_frequency", "lowest mode", 2, field="lowest_frequency", brief=True),
-            Column("highest_frequency", "highest mode", 2, field="highest_frequency", brief=True),
+            Column(
+                "highest_frequency",
+                "highest mode",
+                2,
+                field="highest_frequency",
+                deviation="highest_frequency_bias",
+                brief=True,
+            ),
             Column("thermal_300.heat_capacity", "C_v at 300 K", 2, field="heat_capacity_300"),
         ),
         csv="phonons.csv",
@@ -331,7 +339,7 @@ _ROWS: Final = (
                 Column("deviations.thermal.heat_capacity_largest", "C_v, largest", 3),
             ),
         ),
-        table="phonotune.cli.tables:phonon_table",
+        table="phonotune.report.tables:phonon_table",
         sections="phonotune.report.figures:phonon_sections",
     ),
     Kind(
@@ -365,7 +373,7 @@ _ROWS: Final = (
                 Column("deviations.thermal_expansion_300", "thermal expansion at 300 K", 1),
             ),
         ),
-        table="phonotune.cli.thermal:quasi_harmonic_table",
+        table="phonotune.report.tables_thermal:expansion_table",
         sections="phonotune.report.sections_properties:expansion_sections",
     ),
     Kind(
@@ -382,7 +390,7 @@ _ROWS: Final = (
         extra="conductivity",
         reference="property",
         comparison=Comparison(equal=("supercell_matrix", "harmonic_matrix", "has_nac")),
-        table="phonotune.cli.thermal:conductivity_table",
+        table="phonotune.report.tables_thermal:conductivity_table",
         sections="phonotune.report.sections_properties:conductivity_sections",
     ),
     Kind(
@@ -408,7 +416,7 @@ _ROWS: Final = (
                 Column("deviations.well_q0", "double-well Q0", 1),
             ),
         ),
-        table="phonotune.cli.tables:well_table",
+        table="phonotune.report.tables:well_table",
         sections="phonotune.report.figures:well_sections",
     ),
     Kind(
@@ -430,7 +438,7 @@ _ROWS: Final = (
                 Column("deviations.phases.f1", "phases: F1", 0),
             ),
         ),
-        table="phonotune.cli.tables:transition_table",
+        table="phonotune.report.tables_transitions:phase_table",
         sections="phonotune.report.sections_properties:transition_sections",
     ),
     Kind(
@@ -456,7 +464,7 @@ _ROWS: Final = (
                 Column("deviations.elastic.young_modulus", "Young's modulus", 1),
             ),
         ),
-        table="phonotune.cli.tables:elastic_table",
+        table="phonotune.report.tables:elastic_table",
         sections="phonotune.report.figures:elastic_sections",
     ),
     Kind(
@@ -465,7 +473,7 @@ _ROWS: Final = (
         title="Comparison",
         headline="reference {reference.evaluator}",
         csv="comparisons.csv",
-        table="phonotune.cli.tables:comparison_table",
+        table="phonotune.report.tables_headline:comparison_table",
     ),
 )
 

@@ -75,7 +75,7 @@ def test_small_rattles_lie_in_the_supercell_of_the_phonons(rattled) -> None:
 
 
 def test_a_given_phonon_supercell_is_that_of_the_small_rattles() -> None:
-    phonon = PhononSettings(supercell_matrix=((2, 0, 0), (0, 1, 0), (0, 0, 1)))
+    phonon = PhononSettings(supercell_matrix=((0, 1, 1), (1, 0, 1), (1, 1, 0)))
     maker = RattleMaker(settings=RattleSettings(supercell="small"), phonon=phonon)
     assert len(run(maker, SALT).candidates()[-1].structure) == 16
 

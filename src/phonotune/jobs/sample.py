@@ -15,10 +15,10 @@ from phonotune.jobs.property import Model, resumed_evaluator
 from phonotune.physics.cubic_supercell import cubic_supercell_matrix
 from phonotune.physics.phonon.cells import as_identity, primitive_cell
 from phonotune.physics.phonon.displacements import plan_displacements
+from phonotune.physics.phonon.residual import pairs_suffice
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.phonon.thermal_displacements import ThermalDisplacements
 from phonotune.physics.relax import Relaxation, RelaxSettings, relax_batch
-from phonotune.physics.residual.mirrored import pairs_suffice
 from phonotune.physics.supercell import make_supercell, supercell_matrix
 from phonotune.ports import FloatArray
 from phonotune.sampling.pool import Pool
@@ -76,7 +76,7 @@ class RattleMaker(Maker):
             structure, self.phonon.min_length, self.phonon.max_atoms
         )
         undeformed = make_supercell(structure, own)
-        mirrored = self.mirrors(undeformed)
+        mirrored = self.mirrors(structure)
         small = small_rattles(undeformed, self.settings, rng, mirrored)
         recipe = (
             f"supercell {matrix} of {len(cell)} atoms, small rattles in {own}"
@@ -90,12 +90,12 @@ class RattleMaker(Maker):
         """Whether the method rattles along the phonons of a model."""
         return self.settings.method == "phonon"
 
-    def mirrors(self, undeformed: Structure) -> bool:
+    def mirrors(self, structure: Structure) -> bool:
         """Return whether every second small rattle is the mirror image of the one before it."""
         if self.settings.mirrored is not None:
             return self.settings.mirrored
         n = len(self.settings.small)
-        return self.settings.goes_in_pairs and pairs_suffice(undeformed, n, self.phonon.symprec)
+        return self.settings.goes_in_pairs and pairs_suffice(structure, self.phonon, n)
 
     def supercell(self, structure: Structure) -> tuple[Structure, Matrix3]:
         """Return the cell that is repeated and the matrix that repeats it."""

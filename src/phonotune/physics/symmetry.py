@@ -88,12 +88,6 @@ def standard_primitive(structure: Structure, symprec: float) -> Structure:
     return Structure(Lattice(cell), [int(z) for z in numbers], positions)
 
 
-def count_operations(structure: Structure, symprec: float) -> int:
-    """Return how many operations the space group has in the cell given, its translations included."""
-    found = _ask(spglib.get_symmetry, structure, symprec=symprec)
-    return 1 if found is None else len(found["rotations"])
-
-
 def symmetry_operations(structure: Structure, symprec: float) -> Operations:
     """Return the operations of a crystal as Cartesian rotations and permutations of its atoms.
 

@@ -20,10 +20,12 @@ from phonotune.physics.phonon.displacements import (
 from phonotune.physics.phonon.residual import (
     ResidualPlan,
     analyse_residual,
+    pairs_suffice,
     plan_residual,
     residual_variant,
 )
 from phonotune.physics.phonon.settings import PhononSettings
+from phonotune.physics.residual.basis import ForceConstantBasis
 from phonotune.physics.residual.matching import ResidualSettings
 from phonotune.physics.supercell import as_matrix, make_supercell
 from phonotune.ports import Evaluation
@@ -335,3 +337,45 @@ def test_cubic_anharmonicity_cancels_between_mirrored_frames(
     pair = [independent[0], Frame(opposite, forces=HARMONIC([opposite])[0].forces)]
     assert wrong(pair) < 1e-4
     assert wrong(independent) > 1e-2
+
+
+DOUBLED = PhononSettings(supercell_matrix=as_matrix([2, 2, 2]))
+
+
+def magnesia(moves: float = 0.0) -> Structure:
+    cell = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(4.2), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+    drawn = np.random.default_rng(0).normal(scale=moves, size=(len(cell), 3))
+    return Structure(
+        cell.lattice, cell.species, cell.cart_coords + drawn, coords_are_cartesian=True
+    )
+
+
+def test_pairs_suffice_where_symmetry_is_high_and_only_there() -> None:
+    """31 force constants and 192 forces per frame; without symmetry there are thousands."""
+    assert pairs_suffice(magnesia(), DOUBLED, 2)
+    assert not pairs_suffice(magnesia(moves=0.05), DOUBLED, 2)
+    assert not pairs_suffice(magnesia(), DOUBLED, 1)
+
+
+def test_more_frames_let_pairs_suffice_at_lower_symmetry() -> None:
+    """Tetragonal, 143 force constants, 120 forces per frame."""
+    sites = [[0, 0, 0], [0.5, 0.5, 0.52], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
+    cell = Structure(Lattice.tetragonal(4.0, 4.08), ["Ba", "Ti", "O", "O", "O"], sites)
+    assert not pairs_suffice(cell, DOUBLED, 4)
+    assert pairs_suffice(cell, DOUBLED, 6)
+
+
+def test_the_fit_takes_the_basis_that_the_choice_of_pairs_has_found(
+    rocksalt: Structure,
+    small_settings: PhononSettings,
+    labels: list[Frame],
+    source: Source,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pairs_suffice(rocksalt, small_settings, 2)
+    monkeypatch.delattr(ForceConstantBasis, "_find")
+    again = Structure.from_dict(rocksalt.as_dict())
+    document = corrected(plan_displacements(again, small_settings), labels, MODEL, source)
+    assert document.residual is not None

@@ -1,12 +1,11 @@
-"""Mirrored frames: found in any order, folded exactly, and asked for where they pay."""
+"""Mirrored frames: found in any order and folded exactly."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from pymatgen.core import Lattice, Structure
 
-from phonotune.physics.residual.mirrored import OddParts, pairs_suffice
+from phonotune.physics.residual.mirrored import OddParts
 
 
 @pytest.fixture
@@ -73,28 +72,3 @@ def test_a_pair_counts_as_two_labels_where_noise_dominates_and_more_beyond() -> 
     tiny, usual = (equal_moves(length) for length in (0.0005, 0.025))
     assert weights(tiny, -tiny) / weights(tiny) == pytest.approx([2.0], rel=1e-3)
     assert (weights(usual, -usual) > 10 * weights(usual)).all()
-
-
-def rocksalt(moves: float = 0.0) -> Structure:
-    cell = Structure.from_spacegroup(
-        "Fm-3m", Lattice.cubic(4.2), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]
-    )
-    drawn = np.random.default_rng(0).normal(scale=moves, size=(len(cell), 3))
-    return Structure(
-        cell.lattice, cell.species, cell.cart_coords + drawn, coords_are_cartesian=True
-    )
-
-
-def test_pairs_suffice_where_symmetry_is_high_and_only_there() -> None:
-    """31 force constants and 192 forces a frame; without symmetry there are thousands."""
-    assert pairs_suffice(rocksalt() * (2, 2, 2), 2, 1e-5)
-    assert not pairs_suffice(rocksalt(moves=0.05) * (2, 2, 2), 2, 1e-5)
-    assert not pairs_suffice(rocksalt() * (2, 2, 2), 1, 1e-5)
-
-
-def test_more_frames_let_pairs_suffice_at_lower_symmetry() -> None:
-    """Tetragonal, 143 force constants, 120 forces a frame."""
-    sites = [[0, 0, 0], [0.5, 0.5, 0.52], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
-    cell = Structure(Lattice.tetragonal(4.0, 4.08), ["Ba", "Ti", "O", "O", "O"], sites)
-    assert not pairs_suffice(cell * (2, 2, 2), 4, 1e-5)
-    assert pairs_suffice(cell * (2, 2, 2), 6, 1e-5)

@@ -16,7 +16,7 @@ from pymatgen.core import Structure
 
 from phonotune.errors import InputError
 from phonotune.physics.answer_checks import require_answers
-from phonotune.physics.phonon.cells import to_structure
+from phonotune.physics.phonon.cells import build_phonopy, resolve_primitive, to_structure
 from phonotune.physics.phonon.displacements import PhononPlan, analyse_forces, fit_force_constants
 from phonotune.physics.phonon.document import analyse_force_constants, born_of, phonopy_of
 from phonotune.physics.phonon.settings import PhononSettings
@@ -30,6 +30,7 @@ from phonotune.physics.residual.matching import (
 )
 from phonotune.physics.residual.mirrored import OddParts
 from phonotune.physics.residual.ridge import RidgeFit, fit_ridge, least_squares
+from phonotune.physics.supercell import supercell_matrix
 from phonotune.ports import Answers, FloatArray, IntArray
 from phonotune.schemas.base import Source
 from phonotune.schemas.blob import Blob
@@ -42,6 +43,9 @@ CORRECTED: Final = " + ΔΦ"
 """Ending of a source's role where residual force constants correct a model."""
 SYMFC: Final = "symfc"
 """Role of the plain fit to the labelled frames."""
+_ENOUGH_FOR_PAIRS: Final = 2.0
+"""Forces of the first frame of each pair per independent force constant. From here on a second frame gains
+more by cancelling the cubic part than by a direction of its own."""
 _MOST_BLOCKS: Final = 8
 _FEWEST_BLOCKS: Final = 3
 
@@ -147,6 +151,42 @@ class ResidualFit:
         return np.asarray(-np.einsum("djab,da->djb", constants, vectors))
 
 
+def force_constant_basis(phonon: Phonopy) -> ForceConstantBasis:
+    """Return the independent force constants of a supercell, by the symmetry that phonopy found."""
+    symmetry = phonon.symmetry
+    return ForceConstantBasis.find(
+        to_structure(phonon.supercell), symmetry.symmetry_operations, symmetry.tolerance
+    )
+
+
+def pairs_suffice(structure: Structure, settings: PhononSettings, n_frames: int) -> bool:
+    """Return whether mirrored pairs determine force constants better than single frames.
+
+    They do where half of the frames alone have at least twice as many forces as there are independent
+    force constants. At low symmetry, each direction is needed first.
+
+    Parameters
+    ----------
+    structure
+        The crystal.
+    settings
+        Its phonons, whose supercell the frames have.
+    n_frames
+        Frames that will be labelled.
+    """
+    matrix = settings.supercell_matrix or supercell_matrix(
+        structure, settings.min_length, settings.max_atoms
+    )
+    primitive = resolve_primitive(structure, settings.primitive_matrix, settings.symprec)
+    phonon = build_phonopy(structure, matrix, primitive, settings.symprec)
+    components = 3 * len(phonon.supercell)
+    allowed = components * (n_frames // 2) / _ENOUGH_FOR_PAIRS
+    # the least possible number first: without symmetry the basis of many atoms takes gigabytes
+    if components**2 / (2 * len(phonon.symmetry.symmetry_operations["rotations"])) > allowed:
+        return False
+    return force_constant_basis(phonon).n_parameters <= allowed
+
+
 def fit_residual(
     phonon: Phonopy, frames: MatchedFrames, model_forces: FloatArray, settings: ResidualSettings
 ) -> ResidualFit:
@@ -169,11 +209,7 @@ def fit_residual(
     settings
         Weights of the frames.
     """
-    flat = ForceConstantBasis.find(
-        to_structure(phonon.supercell),
-        phonon.symmetry.symmetry_operations,
-        phonon.symmetry.tolerance,
-    )
+    flat = force_constant_basis(phonon)
     free = flat.free_design(frames.displacements)
     plain = least_squares(flat.constrained(free), frames.forces.ravel())
     basis = flat.decaying(settings.decay_length)

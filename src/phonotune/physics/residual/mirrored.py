@@ -11,18 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from pymatgen.core import Structure
 from scipy.spatial.distance import cdist
 
-from phonotune.physics.residual.basis import ForceConstantBasis
-from phonotune.physics.symmetry import count_operations
 from phonotune.ports import FloatArray, IntArray
 
 _TOLERANCE: Final = 1e-4
 """Å: displacements are opposite when no atom deviates by more; files keep about 1e-7."""
-_ENOUGH: Final = 2.0
-"""Forces of the first of each pair, in numbers of independent force constants: from here on a second
-frame says more by taking the cubic part off than by a direction of its own."""
 _ANHARMONIC_LENGTH: Final = 0.5
 """Å: each order of the series is smaller than the one before by about displacement / length."""
 
@@ -112,26 +106,3 @@ class OddParts:
         third_order = second_order * (amplitude / _ANHARMONIC_LENGTH) ** 2
         variance = np.where(self.is_pair, 0.5 + third_order, 1.0 + second_order)
         return np.asarray(1.0 / variance)
-
-
-def pairs_suffice(supercell: Structure, n_frames: int, symprec: float) -> bool:
-    """Return whether mirrored pairs serve the force constants of a supercell better than single frames.
-
-    They do where half of the frames alone have at least twice as many forces as symmetry leaves force
-    constants; where symmetry is low, every direction is needed first.
-
-    Parameters
-    ----------
-    supercell
-        The undisplaced supercell.
-    n_frames
-        Frames that will be labelled.
-    symprec
-        Tolerance of the symmetry, Å.
-    """
-    components = 3 * len(supercell)
-    allowed = components * (n_frames // 2) / _ENOUGH
-    # fewest there can be, first: without symmetry the basis of many atoms takes gigabytes
-    if components**2 / (2 * count_operations(supercell, symprec)) > allowed:
-        return False
-    return ForceConstantBasis.find(supercell, None, symprec).n_parameters <= allowed

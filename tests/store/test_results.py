@@ -81,7 +81,7 @@ def test_an_array_that_is_gone_is_named_when_it_is_used(store, project):
 
 
 def test_streaming_gives_what_a_query_gives(store, project, monkeypatch):
-    from phonotune.store import results as module
+    from phonotune.store import rows as module
 
     monkeypatch.setattr(module, "_BATCH", 2)
     monkeypatch.setattr(module, "_EMBEDDED_BATCH", 2)
@@ -91,7 +91,7 @@ def test_streaming_gives_what_a_query_gives(store, project, monkeypatch):
 
 
 def test_the_server_sorts_what_is_too_much_to_sort_here(store, project, monkeypatch):
-    from phonotune.store import results as module
+    from phonotune.store import rows as module
 
     results = ResultStore(store)
     here = [e.uuid for e in results.entries()]
@@ -106,7 +106,7 @@ def test_the_server_sorts_what_is_too_much_to_sort_here(store, project, monkeypa
 def test_the_newest_are_the_newest_however_far_one_looks_back(
     store, project, monkeypatch, looks_back, few
 ):
-    from phonotune.store import results as module
+    from phonotune.store import rows as module
 
     results = ResultStore(store)
     here = [e.uuid for e in results.entries()]

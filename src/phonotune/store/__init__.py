@@ -7,7 +7,8 @@ from phonotune.store.credentials import describe, masked
 from phonotune.store.criteria import Wanted
 from phonotune.store.deletion import remove_outputs
 from phonotune.store.indexes import ensure_indexes
-from phonotune.store.results import Entry, ResultStore
+from phonotune.store.results import ResultStore
+from phonotune.store.rows import Entry
 from phonotune.store.sizes import check_size, largest_document
 from phonotune.store.stores import BLOB_STORE, open_store
 

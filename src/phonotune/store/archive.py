@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from maggma.core import Store
 from maggma.stores import MongoStore
@@ -19,14 +19,10 @@ from phonotune.schemas.kinds import KINDS, find_kind
 from phonotune.store.archive_file import ArchiveReader, reading, writing
 from phonotune.store.blobs import StoredBlob, inserted, present_blobs, references
 from phonotune.store.criteria import Criteria, Wanted
-
-if TYPE_CHECKING:
-    from phonotune.store.results import ResultStore
+from phonotune.store.rows import PROPERTIES, Row, StoredRows
 
 logger = logging.getLogger(__name__)
 
-Row = dict[str, Any]
-_KEYS: Final = ("uuid", "index", "name", "output", "completed_at", "metadata", "hosts")
 _BLOB_KEYS: Final = ("blob_uuid", "job_uuid", "job_index", "data")
 _TRUSTED: Final = ("phonotune.schemas.", "pymatgen.core.")
 """Modules whose classes an archive may name, beside those of the Documents: others could run code."""
@@ -51,7 +47,7 @@ class Archived:
     kept: int = 0
 
 
-def save_archive(results: ResultStore, path: Path, wanted: Wanted | None = None) -> Archived:
+def save_archive(results: StoredRows, path: Path, wanted: Wanted | None = None) -> Archived:
     """Write results, everything they come from, and all arrays into a tar.gz.
 
     Parameters
@@ -77,12 +73,12 @@ def save_archive(results: ResultStore, path: Path, wanted: Wanted | None = None)
             archive.add("blobs", {"store": name, **{key: blob.get(key) for key in _BLOB_KEYS}})
             n_blobs += 1
         for row in rows:
-            archive.add("documents", {key: row.get(key) for key in _KEYS})
+            archive.add("documents", {key: row.get(key) for key in PROPERTIES})
         archive.finish({"documents": len(rows), "blobs": n_blobs})
     return Archived(len(rows), n_blobs)
 
 
-def load_archive(results: ResultStore, path: Path) -> Archived:
+def load_archive(results: StoredRows, path: Path) -> Archived:
     """Put the results of an archive into a store; a second time changes nothing.
 
     The whole file is checked before anything is written. A job that the store holds already stays as
@@ -120,7 +116,7 @@ def load_archive(results: ResultStore, path: Path) -> Archived:
     return Archived(len(new), n_blobs, kept=len(needed) - len(new))
 
 
-def _project(results: ResultStore, wanted: Wanted) -> list[Row]:
+def _project(results: StoredRows, wanted: Wanted) -> list[Row]:
     """Return the rows that are wanted and those they come from: models, datasets, labels."""
     found = _by_key(results.rows(wanted.criteria()))
     if wanted.is_everything:
@@ -155,7 +151,7 @@ def _criterion(key: str, value: str) -> Criteria:
     return {key: value} | ({"output.kind": "labels"} if key == "hosts" else {})
 
 
-def _whole(results: ResultStore, rows: Sequence[Row]) -> list[Row]:
+def _whole(results: StoredRows, rows: Sequence[Row]) -> list[Row]:
     """Return the rows whose Blobs are all there."""
     wanted = {r["blob_uuid"] for row in rows for r in references(row["output"])}
     there = present_blobs(results.store, wanted)
@@ -168,7 +164,7 @@ def _whole(results: ResultStore, rows: Sequence[Row]) -> list[Row]:
     return whole
 
 
-def _blobs_of(results: ResultStore, rows: Sequence[Row]) -> Iterator[tuple[str, Row]]:
+def _blobs_of(results: StoredRows, rows: Sequence[Row]) -> Iterator[tuple[str, Row]]:
     """Yield every Blob of the rows with the name of its store, a few in memory at a time."""
     for name, store in results.store.additional_stores.items():
         ids = [
@@ -184,7 +180,7 @@ def _check_documents(archive: ArchiveReader) -> dict[tuple[str, int], set[str]]:
     needed: dict[tuple[str, int], set[str]] = {}
     for row in archive.objects("documents"):
         output = row.get("output")
-        if set(row) != set(_KEYS) or not isinstance(output, dict) or not _is_key(row):
+        if set(row) != set(PROPERTIES) or not isinstance(output, dict) or not _is_key(row):
             raise _refused("a document is no row of a job store")
         _check_names(row)
         kind = output.get("kind")
@@ -263,7 +259,7 @@ def _refused(what: str) -> InputError:
     )
 
 
-def _absent_jobs(results: ResultStore, keys: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
+def _absent_jobs(results: StoredRows, keys: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
     """Return the jobs that the store holds no output of."""
     there: set[tuple[str, int]] = set()
     uuids = sorted({uuid for uuid, _ in keys})

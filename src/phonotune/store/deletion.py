@@ -11,13 +11,12 @@ from phonotune.errors import InputError
 from phonotune.store.blobs import references
 from phonotune.store.buckets import remove_wholly
 from phonotune.store.criteria import Criteria, Wanted
+from phonotune.store.rows import Row, StoredRows
 
 if TYPE_CHECKING:
     from jobflow import JobStore
 
-    from phonotune.store.results import ResultStore
 
-Row = dict[str, Any]
 _CONDEMNED: Final = "metadata.phonotune.deleting"
 _AT_ONCE: Final = 100
 
@@ -40,7 +39,7 @@ class Deleted:
 
 
 def delete(
-    results: ResultStore, identifiers: Sequence[str], wanted: Wanted, *, dependents: bool = False
+    results: StoredRows, identifiers: Sequence[str], wanted: Wanted, *, dependents: bool = False
 ) -> Deleted:
     """Delete Documents and their Blobs.
 
@@ -93,7 +92,7 @@ def remove_outputs(store: JobStore, uuids: Sequence[str]) -> None:
 
 
 def _rows_of(
-    results: ResultStore, identifiers: Sequence[str], wanted: Wanted
+    results: StoredRows, identifiers: Sequence[str], wanted: Wanted
 ) -> dict[tuple[str, int], Row]:
     rows: list[Row] = []
     for identifier in identifiers:
@@ -109,7 +108,7 @@ def _by_key(rows: Iterable[Row]) -> dict[tuple[str, int], Row]:
 
 
 def _dependents(
-    results: ResultStore, chosen: dict[tuple[str, int], Row]
+    results: StoredRows, chosen: dict[tuple[str, int], Row]
 ) -> dict[tuple[str, int], Row]:
     """Return rows that are not chosen and refer to something that only chosen rows provide."""
     found: dict[tuple[str, int], Row] = {}

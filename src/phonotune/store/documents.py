@@ -29,7 +29,7 @@ def document_types() -> dict[str, type[Document]]:
 def scalar_fields() -> dict[str, frozenset[type]]:
     """Return the types of every number, truth value and text of the Documents, by dotted name.
 
-    Lists, Blobs and settings are left out. A name is that of :func:`phonotune.store.results.flatten`,
+    Lists, Blobs and settings are left out. A name is that of :func:`phonotune.store.tabulate.scalars_of`,
     e.g. ``thermal_300.entropy``.
     """
     found: dict[str, set[type]] = {}

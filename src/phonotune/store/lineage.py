@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from phonotune.errors import InputError
 from phonotune.schemas.base import Document, PropertyDocument, Source, structure_hash
@@ -13,9 +13,7 @@ from phonotune.schemas.comparison import ComparisonDocument
 from phonotune.schemas.dataset import DatasetDocument, Frame, LabelledSet
 from phonotune.schemas.training import FoundationRecord, TrainingDocument
 from phonotune.store.criteria import Criteria, Wanted
-
-if TYPE_CHECKING:
-    from phonotune.store.results import Entry, ResultStore
+from phonotune.store.rows import Entry, StoredRows
 
 REFERENCE: Final = "reference"
 
@@ -92,7 +90,7 @@ class Lineage:
         return (*(entry for entry in behind if entry != self.result), self.result)
 
 
-def trace(results: ResultStore, result: str | Entry | Document) -> Lineage:
+def trace(results: StoredRows, result: str | Entry | Document) -> Lineage:
     """Follow a result to its origin.
 
     Parameters
@@ -131,7 +129,7 @@ def trace(results: ResultStore, result: str | Entry | Document) -> Lineage:
 class _Search:
     """Follows the ids in Documents through one store, and notes what it does not find."""
 
-    def __init__(self, results: ResultStore) -> None:
+    def __init__(self, results: StoredRows) -> None:
         self.results = results
         self.missing: list[str] = []
 

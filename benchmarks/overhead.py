@@ -12,8 +12,9 @@ jobs as a whole; what is neither evaluation nor training is orchestration.
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import re
+import sys
 import tempfile
 import time
 import warnings
@@ -97,13 +98,8 @@ class JobClock:
 
 
 def server_module() -> Any:
-    path = Path(__file__).resolve().parents[1] / "tests" / "servers" / "mongo.py"
-    spec = importlib.util.spec_from_file_location("servers_mongo", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "servers"))
+    return importlib.import_module("mongo")
 
 
 def crystal(element: str = "Al", edge: float = 4.02) -> Structure:

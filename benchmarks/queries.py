@@ -10,7 +10,7 @@ DataFrame of all metrics and the memory of this process, and drops the database.
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import resource
 import sys
 import tempfile
@@ -52,13 +52,8 @@ FIRST_DAY = date.today() - timedelta(days=DAYS)
 
 
 def server_module() -> Any:
-    path = Path(__file__).resolve().parents[1] / "tests" / "servers" / "mongo.py"
-    spec = importlib.util.spec_from_file_location("servers_mongo", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "servers"))
+    return importlib.import_module("mongo")
 
 
 def material(number: int) -> dict[str, Any]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -17,6 +14,7 @@ import pytest
 import yaml
 from pymatgen.core import Structure
 from pymongo import MongoClient
+from warm import WarmProcess, phonotune
 
 from phonotune.flows.profile_files import Site, write_profile
 
@@ -74,17 +72,16 @@ class Place:
             f"PHONOTUNE_{name}": str(self.folder / "work" / name.lower())
             for name in ("DATA_DIR", "CACHE_DIR", "CHECKPOINT_DIR")
         }
-        quiet = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
-        done = subprocess.run(
-            [Path(sys.executable).with_name("phonotune"), *map(str, arguments)],
-            env={**os.environ, **folders, **quiet, **ENVIRONMENT, **variables},
+        done = WarmProcess(
+            phonotune,
+            *arguments,
+            folder=self.folder / "said",
+            variables={"PYTHONWARNINGS": "default", **folders, **ENVIRONMENT, **variables},
             cwd=self.folder / "work",
-            capture_output=True,
-            text=True,
-            check=False,
         )
+        ended = done.wait()
         printed = done.stdout + done.stderr
-        assert done.returncode == code, printed
+        assert ended == code, printed
         return printed
 
 
@@ -187,7 +184,8 @@ def test_what_a_manager_stores_of_a_submission_has_no_credentials(
         file.write_text(text)
     places = {"JFREMOTE_PROJECTS_FOLDER": str(folder / "projects"), "JFREMOTE_PROJECT": "phonotune"}
     options = ("--manager", manager, "--profile", folder / "profile.yaml")
-    initialise(manager, folder, places)
+    done = WarmProcess(initialise, manager, folder, folder=place.folder / "said", variables=places)
+    assert done.wait() == 0, done.stdout + done.stderr
     printed = {
         "submit": place.phonotune(
             *("submit", "al.cif", "--config", "config.yaml", "--force", *options), **places
@@ -202,19 +200,14 @@ def test_what_a_manager_stores_of_a_submission_has_no_credentials(
     assert_nowhere(dict(written(place.folder / "work")))
 
 
-def initialise(manager: str, folder: Path, places: dict[str, str]) -> None:
-    """Set the manager's database up."""
-    program = Path(sys.executable).with_name("lpad" if manager == "fireworks" else "jf")
-    launchpad = str(folder / "my_launchpad.yaml")
-    command = {
-        "fireworks": ["-l", launchpad, "reset", "--password", str(date.today())],
-        "jobflow-remote": ["admin", "reset", "-y"],
-    }[manager]
-    done = subprocess.run(
-        [program, *command],
-        env={**os.environ, **places},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def initialise(manager: str, folder: Path) -> None:
+    """Set the manager's database up, as ``lpad reset`` and ``jf admin reset`` do."""
+    if manager == "fireworks":
+        from fireworks.scripts.lpad_run import lpad
+
+        launchpad = str(folder / "my_launchpad.yaml")
+        lpad(["-l", launchpad, "reset", "--password", str(date.today())])
+    else:
+        from jobflow_remote.cli.jf import app
+
+        app(["admin", "reset", "-y"])

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -119,6 +120,8 @@ def _run(
     os.environ.update(environment)
     paths = environment.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:0] = [path for path in paths if path and path not in sys.path]
+    if shown := environment.get("PYTHONWARNINGS"):
+        warnings.simplefilter(shown)  # type: ignore[arg-type]
     for stream, target in zip((sys.stdout, sys.stderr), files, strict=True):
         stream.flush()
         with target.open("ab") as opened:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,8 @@ from phonotune.settings import get_settings
 if TYPE_CHECKING:
     from phonotune.models.shipped import ArchitectureCard
 
-VASP = f"{sys.executable} {Path(__file__).parent / 'emulators' / 'vasp.py'}"
+TESTS = Path(__file__).parent
+VASP = f"{sys.executable} {TESTS / 'emulators' / 'vasp.py'}"
 """Command of a stand-in for VASP with the energies of EMT."""
 _new_space_group = SpaceGroup.__new__
 _space_groups: dict[int, SpaceGroup] = {}
@@ -35,6 +37,12 @@ def _keep_space_group(cls: type[SpaceGroup], *args: Any, **kwargs: Any) -> Space
 
 
 SpaceGroup.__new__ = _keep_space_group
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the files that take longest, so that the processes end together."""
+    seconds = tomllib.loads((TESTS / "seconds.toml").read_text())
+    items.sort(key=lambda item: -seconds.get(item.path.relative_to(TESTS).as_posix(), 0))
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +64,7 @@ def _own_folders(
 @pytest.fixture(scope="session")
 def real_data_dir() -> Path:
     """Folder of real VASP data beside the checkout; the test skips where it is absent."""
-    folder = Path(__file__).parents[2] / "shared" / "data"
+    folder = TESTS.parents[1] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("the real VASP data is not beside the checkout")
     return folder

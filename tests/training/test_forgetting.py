@@ -15,6 +15,8 @@ from phonotune.models.evaluate import ModelEvaluator
 from phonotune.ports import Evaluation
 from phonotune.schemas.dataset import Frame
 from phonotune.schemas.forgetting import ForgettingProbe, HoleScan
+from phonotune.settings import get_settings
+from phonotune.training import forgetting as module
 from phonotune.training.forgetting import PROBE_SIZE, forgetting, hole_scan, probe_frames
 from phonotune.training.replay import replay_frames
 
@@ -181,6 +183,50 @@ def test_the_labelled_probe_is_kept_for_the_next_model_of_the_same_foundation(
     third = probe(foundation, foundation, ["Ba"], foundation_sha256=None)
     assert len(foundation.sizes) - first > 6
     assert third == second
+
+
+def test_another_process_reads_the_kept_probe_and_finds_the_same_numbers(
+    foundation_session: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foundation = Counting(foundation_session)
+    after = Offset(foundation, energy=0.003, force=0.01)
+    first = probe(foundation, after, foundation_sha256="shared")
+    asked = len(foundation.sizes)
+    monkeypatch.setattr(module, "_labelled", {})
+    assert probe(foundation, after, foundation_sha256="shared") == first
+    assert len(foundation.sizes) - asked == 3
+    monkeypatch.setattr(module, "_labelled", {})
+    assert probe(foundation, after, foundation_sha256="another") == first
+    assert len(foundation.sizes) - asked > 6
+    assert probe(foundation, after, foundation_sha256=None) == first
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", None])
+def test_a_damaged_probe_is_made_anew_and_replaced(
+    before: Counting,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    damage: bytes | None,
+) -> None:
+    monkeypatch.setattr(module, "_labelled", {})
+    first = probe(before, before)
+    (path,) = (get_settings().cache_dir / "probes").iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"A", b"B", 1) if damage is None else damage)
+    monkeypatch.setattr(module, "_labelled", {})
+    assert probe(before, before) == first
+    assert "made anew" in caplog.text
+    assert path.read_bytes() == whole
+
+
+def test_a_probe_of_a_cache_that_cannot_be_written_is_made_and_said_so(
+    before: Counting, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_labelled", {})
+    get_settings().cache_dir.parent.mkdir(parents=True, exist_ok=True)
+    get_settings().cache_dir.write_text("a file, not a folder")
+    assert probe(before, before).overall.forces < 1e-9
+    assert "not kept for other processes" in caplog.text
 
 
 def test_a_foundation_that_holds_no_crystal_together_has_no_probe() -> None:

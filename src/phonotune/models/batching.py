@@ -22,6 +22,10 @@ ATOMS_PER_BATCH: Final = {"cpu": 160, "cuda": 4096}
 NEIGHBOURS_PER_ATOM: Final = 80
 """Neighbours of an atom up to which a batch may hold its most atoms; denser cells make it smaller."""
 
+ELEMENTS_PER_BATCH: Final = {"cpu": 8, "cuda": 118}
+"""Most elements in one batch by device: the fast forward keeps coefficients of every element present
+and sums over neighbours element by element, so that memory and time grow with their number."""
+
 
 def find_atoms_per_batch(device: torch.device) -> int:
     """Return the setting ``atoms_per_batch``, or what suits the device."""
@@ -84,21 +88,24 @@ class Batching:
         return self._halving(action, part[:half]) + self._halving(action, part[half:])
 
     def _batches(self, structures: Sequence[Structure]) -> Iterator[list[tuple[Structure, Graph]]]:
-        """Yield structures with their graphs, bounded by atoms and by neighbours.
+        """Yield structures with their graphs, bounded by atoms, neighbours and elements.
 
         The fast forward gives every atom of a batch as many slots as the atom with most neighbours
         has.
         """
         batch: list[tuple[Structure, Graph]] = []
         n_atoms, width = 0, 0
+        elements: set[int] = set()
+        most = ELEMENTS_PER_BATCH.get(self._device.type, ELEMENTS_PER_BATCH["cpu"])
         for structure in structures:
             graph = build_graph(structure, self._spec)
-            more, wider = n_atoms + graph.n_atoms, max(width, graph.width)
-            slots = more * wider
-            if batch and (more > self._limit or slots > self._limit * NEIGHBOURS_PER_ATOM):
+            own = {int(z) for z in structure.atomic_numbers}
+            more, wider, held = n_atoms + graph.n_atoms, max(width, graph.width), elements | own
+            full = more > self._limit or len(held) > most
+            if batch and (full or more * wider > self._limit * NEIGHBOURS_PER_ATOM):
                 yield batch
-                batch, more, wider = [], graph.n_atoms, graph.width
+                batch, more, wider, held = [], graph.n_atoms, graph.width, own
             batch.append((structure, graph))
-            n_atoms, width = more, wider
+            n_atoms, width, elements = more, wider, held
         if batch:
             yield batch

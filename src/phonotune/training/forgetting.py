@@ -5,6 +5,8 @@ Errors on the target do not show forgetting (arXiv 2606.12704).
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
@@ -15,17 +17,22 @@ from ase.data import atomic_numbers, covalent_radii
 from numpy.typing import NDArray
 from pymatgen.core import Lattice, Structure
 
-from phonotune.errors import InputError, TrainingError
+from phonotune.errors import InputError, PhonotuneError, TrainingError
+from phonotune.files import write_atomically
+from phonotune.schemas.base import hash_json
 from phonotune.schemas.blob import Blob
-from phonotune.schemas.dataset import Frame
+from phonotune.schemas.dataset import Frame, pack_frames, unpack_frames
 from phonotune.schemas.forgetting import ForgettingProbe, HoleScan, ProbeDeviation
+from phonotune.settings import get_settings
 from phonotune.training.replay import Recipe, check_elements, pseudolabel
 
 if TYPE_CHECKING:
     from phonotune.ports import Evaluation, Evaluator, FloatArray, IntArray
 
+logger = logging.getLogger(__name__)
+
 PROBE_VERSION: Final = 1
-"""Counts up when the frames of the probe change."""
+"""Counts up when the frames of the probe or the way to label them change: older ones are made anew."""
 
 PROBE_SIZE: Final = 48
 """Frames of the probe; a foundation with more elements has one frame an element."""
@@ -41,7 +48,7 @@ SHIFT: Final = 0.1
 N_DISTANCES: Final = 40
 
 _STREAM: Final = 0x70726F62
-_labelled: dict[tuple[str, int, tuple[str, ...]], list[Frame]] = {}
+_labelled: dict[str, list[Frame]] = {}
 
 
 def probe_frames(evaluator: Evaluator, elements: Sequence[str]) -> list[Frame]:
@@ -83,6 +90,51 @@ def probe_frames(evaluator: Evaluator, elements: Sequence[str]) -> list[Frame]:
     return frames
 
 
+def labelled_probe(
+    evaluator: Evaluator, elements: Sequence[str], sha256: str | None = None, device: str = "cpu"
+) -> list[Frame]:
+    """Return the probe of a foundation as :func:`probe_frames` makes it, from the cache if it is there.
+
+    The file ``probes/<key>.json`` in the setting ``cache_dir`` holds the frames with the sha256 of their
+    bytes; one that does not match is made anew. Processes that make it at the same time write the same.
+
+    Parameters
+    ----------
+    evaluator
+        The foundation, float64.
+    elements
+        Chemical symbols that it knows.
+    sha256
+        sha256 of the foundation; None: nothing is read or kept. The frames are the same bit by bit.
+    device
+        What the evaluator computes on.
+
+    Raises
+    ------
+    TrainingError
+        As :func:`probe_frames`.
+    """
+    if sha256 is None:
+        return unpack_frames(pack_frames(probe_frames(evaluator, elements)))
+    known = sorted(set(elements))
+    key = hash_json([sha256, PROBE_VERSION, known, "float64", device.partition(":")[0]])[:32]
+    if key in _labelled:
+        return _labelled[key]
+    path = get_settings().cache_dir.expanduser() / "probes" / f"{key}.json"
+    try:
+        _labelled[key] = unpack_frames(Blob(**json.loads(path.read_bytes())))
+    except (OSError, ValueError, TypeError, KeyError, PhonotuneError) as error:
+        if path.exists():
+            logger.warning("%s is damaged (%s); the forgetting probe is made anew.", path, error)
+        blob = pack_frames(probe_frames(evaluator, elements))
+        _labelled[key] = unpack_frames(blob)
+        try:
+            write_atomically(path, json.dumps({"payload": blob.payload, "sha256": blob.sha256}))
+        except OSError as failure:
+            logger.warning("The forgetting probe is not kept for other processes: %s.", failure)
+    return _labelled[key]
+
+
 def forgetting(
     before: Evaluator,
     after: Evaluator,
@@ -92,6 +144,7 @@ def forgetting(
     cutoff: float,
     energy_shifts: Mapping[int, float] | None = None,
     foundation_sha256: str | None = None,
+    device: str = "cpu",
 ) -> ForgettingProbe:
     """Compare a tuned model with its foundation away from the training frames.
 
@@ -110,7 +163,10 @@ def forgetting(
     energy_shifts
         Shifts of the atomic energies, eV by atomic number, that `after` has and `before` has not.
     foundation_sha256
-        If given, the labelled probe is kept in this process for the next model of this foundation.
+        If given, the labelled probe is kept for the next model of this foundation: in this process,
+        and in the setting ``cache_dir`` for others (:func:`labelled_probe`).
+    device
+        What `before` computes on; labels of a CPU and of a GPU, which differ by rounding, are kept apart.
 
     Raises
     ------
@@ -120,7 +176,7 @@ def forgetting(
         As :func:`probe_frames`.
     """
     known, own = check_elements(elements, material)
-    frames = _probe(before, known, foundation_sha256)
+    frames = labelled_probe(before, known, foundation_sha256, device)
     answers = after([frame.structure for frame in frames])
     touching = [not set(own).isdisjoint(frame.structure.symbol_set) for frame in frames]
     pairs = list(zip(frames, answers, strict=True))
@@ -187,15 +243,6 @@ def hole_scan(
         "energies_after": curves[1],
     }
     return _summary(arrays, found, left)
-
-
-def _probe(evaluator: Evaluator, known: tuple[str, ...], sha256: str | None) -> list[Frame]:
-    if sha256 is None:
-        return probe_frames(evaluator, known)
-    key = (sha256, PROBE_VERSION, known)
-    if key not in _labelled:
-        _labelled[key] = probe_frames(evaluator, known)
-    return _labelled[key]
 
 
 def _required(deviation: ProbeDeviation | None) -> ProbeDeviation:

@@ -113,6 +113,7 @@ def _forgetting(training: Training, tuned: Evaluator) -> tuple[ForgettingProbe |
             cutoff=GraphSpec.of(base).r_max,
             energy_shifts=training.refit.shifts,
             foundation_sha256=training.foundation.sha256,
+            device=training.device,
         )
     except PhonotuneError as error:
         return None, str(error)

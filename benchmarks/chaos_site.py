@@ -21,8 +21,7 @@ from phonotune.physics.elastic import ElasticSettings
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.wells.double_well import WellSettings
-from phonotune.sampling.rattle import RattleSettings
-from phonotune.sampling.select import SelectSettings
+from phonotune.sampling.settings import RattleSettings, SelectSettings
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 WORKERS = ("light", "cpu", "gpu")

@@ -33,7 +33,7 @@ import phonotune.training.finetune as finetuning
 from phonotune.flows.local import run_flow
 from phonotune.flows.pipeline import PhonotuneMaker
 from phonotune.models import evaluate
-from phonotune.sampling.select import SelectSettings
+from phonotune.sampling.settings import SelectSettings
 from phonotune.store import BLOB_STORE, ensure_indexes
 
 STRATEGIES = ["lora", "equitrain", "delta", "freeze", "multihead"]

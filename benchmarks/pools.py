@@ -23,9 +23,10 @@ from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings, relax_batch
 from phonotune.ports import Evaluator
 from phonotune.sampling.pool import Pool
-from phonotune.sampling.rattle import RattleSettings
-from phonotune.sampling.select import METHODS, SelectSettings, choose
+from phonotune.sampling.select import choose
 from phonotune.sampling.select_energy import spread_by_energy
+from phonotune.sampling.select_methods import METHODS
+from phonotune.sampling.settings import RattleSettings, SelectSettings
 from phonotune.schemas.base import Source, hash_json
 from phonotune.schemas.dataset import Frame, TrajectoryDocument
 from phonotune.schemas.phonon import PhononDocument

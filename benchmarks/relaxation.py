@@ -30,7 +30,8 @@ from phonotune.models.calculator import EvaluatorCalculator
 from phonotune.models.committee import load_evaluator
 from phonotune.physics.relax import RelaxSettings, relax_batch
 from phonotune.ports import Evaluator
-from phonotune.sampling.rattle import RattleSettings, rattle
+from phonotune.sampling.rattle import rattle
+from phonotune.sampling.settings import RattleSettings
 
 MOST_STEPS = 1000
 

@@ -33,7 +33,8 @@ from phonotune.physics.phonon.displacements import plan_displacements
 from phonotune.physics.phonon.residual import CORRECTED, SYMFC, analyse_residual, plan_residual
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.supercell import make_supercell
-from phonotune.sampling.rattle import RattleSettings, small_rattles
+from phonotune.sampling.rattle import small_rattles
+from phonotune.sampling.settings import RattleSettings
 from phonotune.schemas.dataset import Frame
 from phonotune.schemas.phonon import PhononDocument
 from phonotune.schemas.training import ModelRecord

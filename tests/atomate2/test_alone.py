@@ -27,8 +27,7 @@ from phonotune.models.committee import load_evaluator
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.transitions.branches import TransitionSettings
-from phonotune.sampling.rattle import RattleSettings
-from phonotune.sampling.select import SelectSettings
+from phonotune.sampling.settings import RattleSettings, SelectSettings
 from phonotune.schemas.base import Document
 from phonotune.schemas.dataset import (
     Candidate,

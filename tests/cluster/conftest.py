@@ -22,8 +22,7 @@ from phonotune.physics.elastic import ElasticSettings
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.wells.double_well import WellSettings
-from phonotune.sampling.rattle import RattleSettings
-from phonotune.sampling.select import SelectSettings
+from phonotune.sampling.settings import RattleSettings, SelectSettings
 from phonotune.schemas.comparison import ComparisonDocument
 from phonotune.store import ResultStore, open_store
 from tests.conftest import VASP, emulated_vasp

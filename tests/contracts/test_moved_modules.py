@@ -11,6 +11,8 @@ MOVED = {
     "phonotune.jobs.foreign": ("TaskFramesMaker", "TaskSettings", "frames_from_tasks"),
     "phonotune.models.relax": ("RelaxSettings",),
     "phonotune.physics.phonon.displacements": ("PhononSettings",),
+    "phonotune.sampling.rattle": ("RattleSettings",),
+    "phonotune.sampling.select": ("SelectSettings",),
 }
 
 

@@ -12,8 +12,7 @@ from phonotune.flows.local import run_flow
 from phonotune.flows.pipeline import PhonotuneMaker
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
-from phonotune.sampling.rattle import RattleSettings
-from phonotune.sampling.select import SelectSettings
+from phonotune.sampling.settings import RattleSettings, SelectSettings
 from phonotune.schemas.kinds import load, property_kinds
 from phonotune.store import ResultStore, open_store
 

@@ -14,8 +14,8 @@ from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.supercell import make_supercell, supercell_matrix
-from phonotune.sampling.rattle import RattleSettings
-from phonotune.sampling.select import METHODS, SelectSettings
+from phonotune.sampling.select_methods import METHODS
+from phonotune.sampling.settings import RattleSettings, SelectSettings
 from phonotune.schemas.dataset import StructureSet, TrajectoryDocument, unpack_frames
 
 SALT = Structure.from_spacegroup(

@@ -6,7 +6,8 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import ConfigError
 from phonotune.sampling.displace import DISPLACERS
-from phonotune.sampling.rattle import RattleSettings, rattle
+from phonotune.sampling.rattle import rattle
+from phonotune.sampling.settings import RattleSettings
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import ConfigError, InputError
-from phonotune.sampling.rattle import RattleSettings, closest_pair, rattle, small_rattles
+from phonotune.sampling.rattle import closest_pair, rattle, small_rattles
+from phonotune.sampling.settings import RattleSettings
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
 from phonotune.sampling.pool import Pool
-from phonotune.sampling.select import SelectSettings
 from phonotune.sampling.select_energy import by_energy, spread_by_energy
+from phonotune.sampling.settings import SelectSettings
 from phonotune.schemas.dataset import Frame
 
 

@@ -6,7 +6,7 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.flows.pipeline import PhonotuneMaker
 from phonotune.physics.phonon.settings import PhononSettings
-from phonotune.sampling.rattle import RattleSettings
+from phonotune.sampling.settings import RattleSettings
 
 
 def demo_structure() -> Structure:

@@ -27,8 +27,7 @@ from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.residual.matching import ResidualSettings
 from phonotune.physics.wells.double_well import WellSettings
 from phonotune.sampling.displace import check_packages
-from phonotune.sampling.rattle import RattleSettings
-from phonotune.sampling.select import SelectSettings
+from phonotune.sampling.settings import RattleSettings, SelectSettings
 from phonotune.schemas.dataset import DatasetDocument
 from phonotune.schemas.kinds import Kind, find_kind, load, property_kinds
 from phonotune.schemas.phonon import BornCharges
@@ -121,7 +120,7 @@ class PhonotuneMaker(Maker):
             An unknown labeller, strategy, property or option, a property without one that it needs,
             or something that needs a package which is not installed, before anything has started.
         """
-        check_packages(self.rattle)
+        check_packages(self.rattle.method)
         configs = self._configs()
         label = self.label_maker or LabelMaker(
             labeller=self.labeller, vasp=self.vasp, monitoring=self.monitoring

@@ -22,8 +22,9 @@ from phonotune.physics.relax import Relaxation, RelaxSettings, relax_batch
 from phonotune.physics.supercell import make_supercell, supercell_matrix
 from phonotune.ports import FloatArray
 from phonotune.sampling.pool import Pool
-from phonotune.sampling.rattle import RattleSettings, rattle, small_rattles
-from phonotune.sampling.select import SelectSettings, select
+from phonotune.sampling.rattle import rattle, small_rattles
+from phonotune.sampling.select import select
+from phonotune.sampling.settings import RattleSettings, SelectSettings
 from phonotune.schemas.base import Matrix3
 from phonotune.schemas.dataset import (
     Frame,

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from phonotune.ports import FloatArray
-    from phonotune.sampling.rattle import RattleSettings
 
 Displacer = Callable[["Structure", np.random.Generator], "FloatArray"]
 """Draws the displacements of a cell, shape (n_atoms, 3), Å; the cell may be strained already."""
@@ -25,7 +24,7 @@ MC_DISTANCE: Final = 0.9
 """Of the shortest distance in the undisplaced cell; below it a Monte Carlo move is rarely taken."""
 
 
-def normal(settings: RattleSettings, modes: Displacer | None = None) -> Displacer:
+def normal(amplitude: float, modes: Displacer | None = None) -> Displacer:
     """Normal displacements, independent of each other (the recipe of arXiv 2604.01017).
 
     Each Cartesian component has standard deviation amplitude / sqrt(2), so that the lengths follow a
@@ -33,12 +32,12 @@ def normal(settings: RattleSettings, modes: Displacer | None = None) -> Displace
     """
 
     def draw(cell: Structure, rng: np.random.Generator) -> FloatArray:
-        return rng.normal(scale=settings.amplitude / np.sqrt(2.0), size=(len(cell), 3))
+        return rng.normal(scale=amplitude / np.sqrt(2.0), size=(len(cell), 3))
 
     return draw
 
 
-def monte_carlo(settings: RattleSettings, modes: Displacer | None = None) -> Displacer:
+def monte_carlo(amplitude: float, modes: Displacer | None = None) -> Displacer:
     """Monte Carlo rattle of hiphive: moves that bring atoms close to each other are rejected.
 
     Ten moves of each atom with standard deviation amplitude / sqrt(20), so that the displacements
@@ -56,7 +55,7 @@ def monte_carlo(settings: RattleSettings, modes: Displacer | None = None) -> Dis
         shortest = _shortest_distance(cell)
         moves: FloatArray = mc_rattle(
             cell.to_ase_atoms(),
-            rattle_std=settings.amplitude / np.sqrt(2.0 * MC_CYCLES),
+            rattle_std=amplitude / np.sqrt(2.0 * MC_CYCLES),
             d_min=MC_DISTANCE * shortest,
             width=0.05 * shortest,
             n_iter=MC_CYCLES,
@@ -67,7 +66,7 @@ def monte_carlo(settings: RattleSettings, modes: Displacer | None = None) -> Dis
     return draw
 
 
-def along_modes(settings: RattleSettings, modes: Displacer | None = None) -> Displacer:
+def along_modes(amplitude: float, modes: Displacer | None = None) -> Displacer:
     """Displacements along phonon modes at a temperature; whoever knows the phonons draws them.
 
     Raises
@@ -94,28 +93,28 @@ def equal_lengths(length: float) -> Displacer:
     return draw
 
 
-DISPLACERS: Final[dict[str, Callable[[RattleSettings, Displacer | None], Displacer]]] = {
+DISPLACERS: Final[dict[str, Callable[[float, Displacer | None], Displacer]]] = {
     "recipe": normal,
     "mc": monte_carlo,
     "phonon": along_modes,
 }
-"""Methods of :class:`~phonotune.sampling.rattle.RattleSettings` by name."""
+"""Methods by name (:class:`~phonotune.sampling.settings.RattleSettings`): functions of amplitude and modes."""
 
 
-def find_displacer(settings: RattleSettings, modes: Displacer | None = None) -> Displacer:
-    """Return what draws the displacements of ``settings.method``.
+def find_displacer(method: str, amplitude: float, modes: Displacer | None = None) -> Displacer:
+    """Return what draws the displacements of a method.
 
     Raises
     ------
     ConfigError
         The method needs a package that is not installed, or modes that are not given.
     """
-    return DISPLACERS[settings.method](settings, modes)
+    return DISPLACERS[method](amplitude, modes)
 
 
-def check_packages(settings: RattleSettings) -> None:
-    """Raise ConfigError if the package of ``settings.method`` is not installed, before work starts."""
-    find_displacer(settings, equal_lengths(0.0))
+def check_packages(method: str) -> None:
+    """Raise ConfigError if the package of a method is not installed, before work starts."""
+    find_displacer(method, 0.0, equal_lengths(0.0))
 
 
 def _hiphive_mc_rattle() -> Any:

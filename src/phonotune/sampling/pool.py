@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from phonotune.errors import FramesError
 from phonotune.ports import FloatArray
 from phonotune.schemas.base import structure_hash
 from phonotune.schemas.dataset import Frame
-
-if TYPE_CHECKING:
-    from phonotune.sampling.select import SelectSettings
 
 T = TypeVar("T")
 Needs = Literal["descriptors", "force features"] | None
@@ -103,7 +100,21 @@ class Pool:
             )
 
 
-Method = Callable[[Pool, int, "SelectSettings", np.random.Generator], list[Choice]]
+class MethodOptions(Protocol):
+    """What methods read of :class:`~phonotune.sampling.settings.SelectSettings`."""
+
+    @property
+    def span(self) -> float:
+        """Share of the way down in energy that frames cover."""
+        ...
+
+    @property
+    def ridge(self) -> float:
+        """Regularisation of the information matrix."""
+        ...
+
+
+Method = Callable[[Pool, int, MethodOptions, np.random.Generator], list[Choice]]
 """Chooses a number of frames from a sorted pool, at most as many as it holds; no frame twice."""
 
 

@@ -3,116 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from ase.data import covalent_radii
-from pydantic import Field, field_validator, model_validator
 from pymatgen.core import Lattice, Structure
 from scipy.linalg import polar
 
-from phonotune.errors import ConfigError, InputError, unknown_name
-from phonotune.sampling.displace import DISPLACERS, Displacer, equal_lengths, find_displacer
-from phonotune.schemas.base import Part
+from phonotune.errors import InputError
+from phonotune.sampling.displace import Displacer, equal_lengths, find_displacer
+from phonotune.sampling.settings import RattleSettings as RattleSettings
 from phonotune.schemas.dataset import Candidate
-from phonotune.units import Angstrom, Dimensionless, Kelvin, Percent, TeraHertz
 
 if TYPE_CHECKING:
     from phonotune.ports import FloatArray
 
 MAX_DRAWS: Final = 50
 """Draws of one cell before giving up on the smallest allowed distance."""
-
-
-SupercellSize = Literal["primitive", "small", "large"]
-SHORTEST_VECTORS: Final[dict[SupercellSize, float]] = {"small": 5.0, "large": 10.0}
-"""Shortest supercell vector, Å, by the name of the size; the smallest cell that reaches it is taken."""
-
-
-class RattleSettings(Part):
-    """How cells are rattled; the defaults are the recipe of arXiv 2604.01017 and two small rattles.
-
-    ``supercell``, ``shape``, ``min_length`` and ``max_atoms`` say which supercell is made before it
-    is rattled.
-    """
-
-    method: str = Field(
-        default="recipe",
-        description="how atoms move: recipe (normal), mc (Monte Carlo that keeps distances; needs "
-        "hiphive) or phonon (modes of the relaxing model at a temperature)",
-    )
-    n_cells: int = Field(default=5, ge=1, description="rattled cells; volumes are taken in turn")
-    volumes: tuple[Percent, ...] = Field(
-        default=(-5.0, -2.5, 0.0, 2.5, 5.0), min_length=1, description="change of the volume"
-    )
-    amplitude: Angstrom = Field(
-        default=0.1, ge=0, description="most frequent length of a displacement (recipe, mc)"
-    )
-    temperature: Kelvin = Field(default=300.0, ge=0, description="of the modes (phonon)")
-    mode_floor: TeraHertz = Field(
-        default=1.0,
-        gt=0,
-        description="softer modes move as if they had this frequency, unstable ones as if theirs "
-        "was real and not below it (phonon)",
-    )
-    strain: Percent = Field(
-        default=2.0, ge=0, le=10, description="largest relative change of a cell length or angle"
-    )
-    small: tuple[Angstrom, ...] = Field(
-        default=(0.025, 0.025),
-        description="displacement of every atom in each small rattle of the undeformed supercell; "
-        "these are labelled as they are",
-    )
-    mirrored: bool | None = Field(
-        default=None,
-        description="every second small rattle is the one before it with opposite displacements, so "
-        "that cubic anharmonicity cancels in the force constants; None: where symmetry leaves few "
-        "enough force constants, and the lengths go in pairs",
-    )
-    min_distance: Dimensionless = Field(
-        default=0.6,
-        ge=0,
-        le=1,
-        description="of the sum of two covalent radii; closer is drawn again",
-    )
-    supercell: SupercellSize = Field(
-        default="large", description="primitive; small, from 5 Å; large, from 10 Å"
-    )
-    shape: Literal["cubic", "compact"] = Field(
-        default="cubic",
-        description="cubic: as cubic as possible, of any integer matrix; compact: the fewest atoms "
-        "that keep the images apart and the point group, as phonons are computed in",
-    )
-    min_length: Angstrom | None = Field(
-        default=None, gt=0, description="shortest supercell vector; None goes by supercell"
-    )
-    max_atoms: int = Field(default=300, ge=1, description="most atoms in the supercell")
-
-    @field_validator("method")
-    @classmethod
-    def _known(cls, method: str) -> str:
-        if method not in DISPLACERS:
-            raise unknown_name("rattle method", method, DISPLACERS)
-        return method
-
-    @property
-    def shortest_vector(self) -> float | None:
-        """Shortest supercell vector, Å; None for the primitive cell."""
-        return self.min_length or SHORTEST_VECTORS.get(self.supercell)
-
-    @property
-    def goes_in_pairs(self) -> bool:
-        """Whether every second small rattle is as long as the one before it."""
-        return len(self.small) > 1 and self.small[:-1:2] == self.small[1::2]
-
-    @model_validator(mode="after")
-    def _pairs(self) -> Self:
-        if self.mirrored and not self.goes_in_pairs:
-            raise ConfigError(
-                f"mirrored small rattles need lengths in pairs, found small = {list(self.small)}. "
-                "Give each length twice, e.g. [0.025, 0.025], or leave mirrored out."
-            )
-        return self
 
 
 def rattle(
@@ -153,7 +60,7 @@ def rattle(
     ConfigError
         The method needs a package that is not installed, or modes that are not given.
     """
-    displacer = find_displacer(settings, modes)
+    displacer = find_displacer(settings.method, settings.amplitude, modes)
     candidates: list[Candidate] = []
     seen: Counter[str] = Counter()
     for cell in range(settings.n_cells):

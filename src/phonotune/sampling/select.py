@@ -3,81 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
-from pydantic import Field, field_validator
 
-from phonotune.errors import ConfigError, FramesError, unknown_name
-from phonotune.sampling.pool import Choice, Method, Needs, Pool
-from phonotune.sampling.select_doptimal import d_optimal
-from phonotune.sampling.select_energy import by_energy, spread_by_energy
-from phonotune.sampling.select_farthest import farthest
-from phonotune.schemas.base import Part
+from phonotune.errors import ConfigError, FramesError
+from phonotune.sampling.pool import Choice, Pool
+from phonotune.sampling.select_energy import spread_by_energy
+from phonotune.sampling.select_methods import METHODS
+from phonotune.sampling.settings import SelectSettings as SelectSettings
 from phonotune.schemas.dataset import Candidate, Frame
-from phonotune.units import Dimensionless
-
-
-def at_random(
-    pool: Pool, n: int, settings: SelectSettings, rng: np.random.Generator
-) -> list[Choice]:
-    """Draw frames with equal chances: the baseline of every other method."""
-    drawn = rng.permutation(len(pool.frames))[:n]
-    return [Choice(int(i), f"drawn at random from {len(pool.frames)} frames") for i in drawn]
-
-
-METHODS: Final[dict[str, tuple[Method, Needs]]] = {
-    "energy": (by_energy, None),
-    "fps": (farthest, "descriptors"),
-    "doptimal": (d_optimal, "force features"),
-    "random": (at_random, None),
-}
-"""Methods by name: a function of pool, number, settings and generator, and what the model must give."""
-
-
-class SelectSettings(Part):
-    """Which frames of a set of relaxations are labelled.
-
-    The budget counts every label: the validation frames and what is labelled as it is (the small
-    rattles) come first, the method chooses the rest. With the defaults of the sampling that is
-    4 + 2 + 14 = 20.
-    """
-
-    method: str = Field(
-        default="energy",
-        description="energy (equally spaced along each relaxation), fps (farthest point in the "
-        "model's descriptors), doptimal (greedy log-det of force features) or random",
-    )
-    budget: int = Field(default=20, ge=1, description="labels in all")
-    n_valid: int = Field(
-        default=4,
-        ge=0,
-        description="labels of valid_group, equally spaced in energy whatever the method",
-    )
-    valid_group: str = Field(
-        default="volume +0.0 %", description="the trajectory that validates; it never trains"
-    )
-    span: Dimensionless = Field(
-        default=0.9, gt=0, le=1, description="share of the way down in energy that frames cover"
-    )
-    ridge: Dimensionless = Field(
-        default=1e-3,
-        gt=0,
-        description="regularisation of the information matrix, in units of the mean diagonal that "
-        "one frame of the pool adds (doptimal)",
-    )
-
-    @field_validator("method")
-    @classmethod
-    def _known(cls, method: str) -> str:
-        if method not in METHODS:
-            raise unknown_name("selection method", method, METHODS)
-        return method
-
-    @property
-    def needs(self) -> Needs:
-        """What a model must compute of the frames: descriptors, force features or nothing."""
-        return METHODS[self.method][1]
 
 
 def select(pool: Pool, settings: SelectSettings, rng: np.random.Generator) -> list[Candidate]:

@@ -8,26 +8,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from phonotune.sampling.pool import Choice, Pool
+from phonotune.sampling.pool import Choice, MethodOptions, Pool
 
 if TYPE_CHECKING:
     from phonotune.ports import FloatArray
-    from phonotune.sampling.select import SelectSettings
 
 
-def d_optimal(
-    pool: Pool, n: int, settings: SelectSettings, rng: np.random.Generator
-) -> list[Choice]:
+def d_optimal(pool: Pool, n: int, options: MethodOptions, rng: np.random.Generator) -> list[Choice]:
     """Take, again and again, the frame that raises the log-determinant of the information most.
 
     The forces of a frame are linear in the last-layer weights, F = J w, so a frame with labels adds
     J^T J to the information matrix of w (equal noise on all forces). Greedy maximisation of its
     log-determinant comes within 1 - 1/e of the best set (Nemhauser, Wolsey and Fisher, Math.
-    Program. 14, 265 (1978)). The matrix starts as a multiple of unity (``settings.ridge``) plus the
+    Program. 14, 265 (1978)). The matrix starts as a multiple of unity (``options.ridge``) plus the
     information of what is labelled in any case.
     """
     gains = [information(j) for j in pool.features or []]
-    matrix = start_information(gains, settings.ridge)
+    matrix = start_information(gains, options.ridge)
     matrix += sum((information(j) for j in pool.fixed_features), np.zeros_like(matrix))
     choices: list[Choice] = []
     left = np.ones(len(gains), dtype=bool)
@@ -52,12 +49,6 @@ def start_information(gains: Sequence[FloatArray], ridge: float) -> FloatArray:
     """Return the information before the first label: ridge times the mean diagonal of a frame's."""
     scale = float(np.mean([np.trace(g) / len(g) for g in gains]))
     return ridge * (scale or 1.0) * np.eye(len(gains[0]))
-
-
-def log_det(gains: Sequence[FloatArray], chosen: Sequence[int], start: FloatArray) -> float:
-    """Return the log-determinant of the information that the chosen frames give."""
-    total = start + sum((gains[i] for i in chosen), np.zeros_like(start))
-    return float(np.linalg.slogdet(total)[1])
 
 
 def _gain(matrix: FloatArray, added: FloatArray) -> float:

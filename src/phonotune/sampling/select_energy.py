@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from phonotune.sampling.pool import Choice, Pool
+from phonotune.sampling.pool import Choice, MethodOptions, Pool
 from phonotune.schemas.dataset import Frame
 
 if TYPE_CHECKING:
     from phonotune.ports import FloatArray, IntArray
-    from phonotune.sampling.select import SelectSettings
 
 
-def by_energy(
-    pool: Pool, n: int, settings: SelectSettings, rng: np.random.Generator
-) -> list[Choice]:
+def by_energy(pool: Pool, n: int, options: MethodOptions, rng: np.random.Generator) -> list[Choice]:
     """Share the frames equally among the trajectories and space them equally in energy.
 
     Where the share is no whole number, the trajectories of the smallest drop in energy per atom get
@@ -35,7 +32,7 @@ def by_energy(
     return [
         Choice(rows[group][choice.index], choice.reason, choice.score)
         for (group, steps), share in zip(members.items(), shares, strict=True)
-        for choice in spread_by_energy(steps, share, settings.span)
+        for choice in spread_by_energy(steps, share, options.span)
     ]
 
 

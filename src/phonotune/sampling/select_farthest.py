@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from phonotune.sampling.pool import Choice, Pool
+from phonotune.sampling.pool import Choice, MethodOptions, Pool
 
 if TYPE_CHECKING:
     from phonotune.ports import FloatArray, IntArray
-    from phonotune.sampling.select import SelectSettings
 
 _ROWS: Final = 2048
 """Environments whose distances are held in memory at a time."""
 
 
-def farthest(
-    pool: Pool, n: int, settings: SelectSettings, rng: np.random.Generator
-) -> list[Choice]:
+def farthest(pool: Pool, n: int, options: MethodOptions, rng: np.random.Generator) -> list[Choice]:
     """Take, again and again, the frame whose environments are farthest from all that are chosen.
 
     An environment is an atom's invariant descriptor; its distance to the chosen frames is that to

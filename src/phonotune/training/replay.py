@@ -18,7 +18,8 @@ from phonotune.chunks import chunked
 from phonotune.data.extxyz import read_frames
 from phonotune.errors import InputError, StructureError, TrainingError
 from phonotune.sampling.prototypes import prototypes
-from phonotune.sampling.rattle import RattleSettings, rattle
+from phonotune.sampling.rattle import rattle
+from phonotune.sampling.settings import RattleSettings
 from phonotune.schemas.dataset import Frame
 
 if TYPE_CHECKING:

@@ -16,14 +16,12 @@ from phonotune.cli import (
     dataset,
     demo,
     doctor,
-    elastic,
     finetune,
     importing,
     label,
     lineage,
     merge,
     models,
-    phonons,
     profile,
     report,
     results,
@@ -32,12 +30,10 @@ from phonotune.cli import (
     show,
     status,
     submit,
-    thermal,
-    transitions,
-    wells,
 )
 from phonotune.cli.console import USAGE_ERROR, print_error
 from phonotune.cli.options import StrategyCommand, SupercellCommand, flowing
+from phonotune.schemas.kinds import load, property_kinds
 
 PIPELINE, CLUSTER, PIECES, RESULTS, SETUP = (
     "The whole pipeline",
@@ -99,6 +95,12 @@ def root(
     """
 
 
+def property_commands() -> dict[str, Callable[..., None]]:
+    """Return the commands that compute a property, by name, from the rows of the kinds."""
+    rows = property_kinds().values()
+    return {kind.command_name: load(kind.command) for kind in rows if kind.command}
+
+
 def _add(
     name: str,
     function: Callable[..., None],
@@ -122,11 +124,8 @@ _add("import", importing.import_labels, PIECES)
 app.add_typer(dataset.app, name="dataset", rich_help_panel=PIECES)
 _add("finetune", finetune.finetune, PIECES, StrategyCommand)
 _add("merge", merge.merge, PIECES)
-_add("phonons", phonons.phonons, PIECES, SupercellCommand)
-_add("thermal", thermal.thermal, PIECES, SupercellCommand)
-_add("elastic", elastic.elastic, PIECES)
-_add("double-well", wells.double_well, PIECES, SupercellCommand)
-_add("transitions", transitions.transitions, PIECES)
+for _name, _function in property_commands().items():
+    _add(_name, _function, PIECES, SupercellCommand)
 _add("compare", compare.compare, RESULTS)
 _add("results", results.results, RESULTS)
 _add("show", show.show, RESULTS)

@@ -15,7 +15,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from phonotune.errors import unknown_name
-from phonotune.units import unit_of
 
 if TYPE_CHECKING:
     from phonotune.schemas.base import Document
@@ -239,6 +238,8 @@ def unit_at(annotation: Any, path: str) -> str:
     AttributeError
         The class has no such field.
     """
+    from phonotune.units import unit_of  # its constants are ASE's, which imports numpy
+
     name, _, rest = path.partition(".")
     is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     for choice in typing.get_args(annotation) if is_union else (annotation,):

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Final, get_args
 
-from ase import units as _ase
-
 
 @dataclass(frozen=True)
 class Unit:
@@ -42,8 +40,8 @@ ElementaryCharge = Annotated[float, Unit("e")]
 Dimensionless = Annotated[float, Unit("1")]
 UnitOfField = Annotated[float, Unit("that of the field named")]
 
-EV_PER_CUBIC_ANGSTROM_IN_GPA: Final[float] = 1.0 / _ase.GPa
-"""Multiply a stress in eV/Å^3 by this to get GPa (160.2177)."""
+EV_PER_CUBIC_ANGSTROM_IN_GPA: Final[float] = 160.21766208
+"""Multiply a stress in eV/Å^3 by this to get GPa (CODATA 2014, as ASE, which need not be imported for it)."""
 
 
 def unit_of(annotation: object) -> str | None:

@@ -51,12 +51,15 @@ def test_help_imports_no_heavy_package() -> None:
     script = (
         "import sys\n"
         "from phonotune.cli.app import main\n"
-        "sys.argv = ['phonotune', '--help']\n"
-        "try:\n"
-        "    main()\n"
-        "except SystemExit as stop:\n"
-        "    assert stop.code == 0, stop.code\n"
-        "heavy = {'torch', 'mace', 'pymatgen', 'jobflow', 'phonopy', 'matplotlib', 'numpy'}\n"
+        "heavy = {'torch', 'mace', 'pymatgen', 'jobflow', 'phonopy', 'matplotlib', 'ase'}\n"
+        "for command in ([], ['run'], ['submit'], ['finetune'], ['results'], ['phonons']):\n"
+        "    sys.argv = ['phonotune', *command, '--help']\n"
+        "    try:\n"
+        "        main()\n"
+        "    except SystemExit as stop:\n"
+        "        assert stop.code == 0, stop.code\n"
+        "    if not command:\n"
+        "        assert 'numpy' not in sys.modules\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)))\n"
     )
     done = subprocess.run(

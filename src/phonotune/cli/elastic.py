@@ -33,9 +33,10 @@ def elastic(
     with session(as_json=json, debug=debug) as out:
         check_output_folder(output)
         from phonotune.cli.crystal import read_crystal, relaxation
-        from phonotune.data.document_files import summary_of, write_property
+        from phonotune.data.document_files import summary_of
         from phonotune.jobs.elastic import ElasticMaker
         from phonotune.jobs.property import resumed_evaluator
+        from phonotune.report.files import write_elastic
         from phonotune.report.tables import elastic_table, tensor_table
 
         crystal, record = read_crystal(structure, model)
@@ -45,11 +46,10 @@ def elastic(
             resumed_evaluator(record) as (evaluator, source),
         ):
             document = maker.compute(crystal, evaluator, source, progress)
-            output.mkdir(parents=True, exist_ok=True)
-            name = write_property(document, output)
+            files = write_elastic(document, output)
         out.finish(
-            {"output": str(output), "files": [name], "elastic": summary_of(document)},
+            {"output": str(output), "files": files, "elastic": summary_of(document)},
             render(tensor_table(document)),
             render(elastic_table(document)),
-            f"{output}: {name}",
+            f"{output}: {', '.join(files)}",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,7 +26,6 @@ from phonotune.errors import ConfigError
 
 if TYPE_CHECKING:
     from phonotune.physics.phonon.cells import Rows3
-    from phonotune.schemas.phonon import PhononDocument
 
 Primitive = Annotated[
     str,
@@ -61,13 +59,6 @@ Labels = Annotated[
 Projected = Annotated[
     bool, typer.Option("--projected", help="Split the density of states in dos.png by element.")
 ]
-
-THERMAL_COLUMNS = (
-    "temperature_K",
-    "helmholtz_kJ_per_mol",
-    "entropy_J_per_K_per_mol",
-    "heat_capacity_J_per_K_per_mol",
-)
 
 
 def phonons(
@@ -104,6 +95,7 @@ def phonons(
         from phonotune.jobs.property import resumed_evaluator
         from phonotune.physics.phonon.files import read_born
         from phonotune.physics.phonon.settings import PhononSettings
+        from phonotune.report.files import write_phonons
         from phonotune.report.tables import phonon_table, residual_table
 
         crystal, record = read_crystal(structure, model)
@@ -151,36 +143,3 @@ def parse_primitive(text: str) -> Rows3 | None:
         )
     a, b, c, d, e, f, g, h, i = values
     return ((a, b, c), (d, e, f), (g, h, i))
-
-
-def write_phonons(document: PhononDocument, folder: Path, projected: bool = False) -> list[str]:
-    """Write everything about the phonons into a folder; returns the names of the files."""
-    from phonotune.data.document_files import write_property
-    from phonotune.physics.phonon.files import write_phonopy_files
-    from phonotune.report.plots import plot_bands, plot_dos, save_png
-
-    folder.mkdir(parents=True, exist_ok=True)
-    write_phonopy_files(document, folder)
-    name = write_property(document, folder)
-    save_png(plot_bands([document]), folder / "bands.png")
-    save_png(plot_dos([document], projected=projected), folder / "dos.png")
-    write_thermal(document, folder / "thermal.csv")
-    return [
-        "phonopy_params.yaml",
-        "force_constants.hdf5",
-        name,
-        "bands.png",
-        "dos.png",
-        "thermal.csv",
-    ]
-
-
-def write_thermal(document: PhononDocument, path: Path) -> None:
-    """Write temperature (K), F (kJ/mol), S and C_v (J/K/mol) per mole of formula units."""
-    arrays = document.data.arrays()
-    names = ("temperatures", "helmholtz", "entropy", "heat_capacity")
-    rows = zip(*(arrays[name].tolist() for name in names), strict=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(THERMAL_COLUMNS)
-        writer.writerows([f"{value:.10g}" for value in row] for row in rows)

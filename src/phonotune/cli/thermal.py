@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, get_args
+from typing import Annotated, Final, get_args
 
 import typer
 
@@ -24,29 +21,7 @@ from phonotune.cli.options import (
 from phonotune.cli.tables import render
 from phonotune.errors import ConfigError, unknown_name
 
-if TYPE_CHECKING:
-    from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
-
-EXPANSION: Final = "thermal_expansion.csv"
-FIGURE: Final = "quasi_harmonic.png"
-CONDUCTIVITY_TABLE: Final = "conductivity.csv"
 N_VOLUMES: Final = 7
-
-EXPANSION_COLUMNS: Final = {
-    "temperature_K": "temperatures",
-    "volume_A3_per_formula_unit": "equilibrium_volumes",
-    "length_scale": "length_scales",
-    "volume_expansion_per_K": "thermal_expansions",
-    "bulk_modulus_GPa": "bulk_moduli",
-    "gibbs_kJ_per_mol": "gibbs",
-    "entropy_J_per_K_per_mol": "entropies",
-    "heat_capacity_v_J_per_K_per_mol": "heat_capacities",
-    "heat_capacity_p_J_per_K_per_mol": "heat_capacities_pressure",
-    "gruneisen": "gruneisen",
-}
-CONDUCTIVITY_COLUMNS: Final = tuple(
-    f"conductivity_{axes}_W_per_m_per_K" for axes in ("xx", "yy", "zz", "yz", "xz", "xy")
-)
 
 Volumes = Annotated[
     tuple[float, float],
@@ -111,6 +86,7 @@ def thermal(
         from phonotune.physics.phonon.conductivity import ConductivitySettings
         from phonotune.physics.phonon.files import read_born
         from phonotune.physics.phonon.settings import PhononSettings
+        from phonotune.report.files import write_conductivity, write_quasi_harmonic
         from phonotune.report.tables_thermal import conductivity_table, expansion_table
 
         crystal, record = read_crystal(structure, model)
@@ -160,38 +136,3 @@ def _equation(name: str) -> str:
     if name not in known:
         raise unknown_name("equation of state", name, known)
     return name
-
-
-def write_quasi_harmonic(document: QuasiHarmonicDocument, folder: Path) -> list[str]:
-    """Write document, table and figure into a folder; returns the names of the files."""
-    from phonotune.data.document_files import write_property
-    from phonotune.report.plots_thermal import plot_quasi_harmonic
-    from phonotune.report.style import save_png
-
-    folder.mkdir(parents=True, exist_ok=True)
-    name = write_property(document, folder)
-    arrays = document.data.arrays()
-    columns = (arrays[name].tolist() for name in EXPANSION_COLUMNS.values())
-    _write_table(folder / EXPANSION, tuple(EXPANSION_COLUMNS), zip(*columns, strict=True))
-    save_png(plot_quasi_harmonic([document]), folder / FIGURE)
-    return [name, EXPANSION, FIGURE]
-
-
-def write_conductivity(document: ConductivityDocument, folder: Path) -> list[str]:
-    """Write document and table into a folder; returns the names of the files."""
-    from phonotune.data.document_files import write_property
-
-    folder.mkdir(parents=True, exist_ok=True)
-    name = write_property(document, folder)
-    arrays = document.data.arrays()
-    pairs = zip(arrays["temperatures"].tolist(), arrays["conductivity"].tolist(), strict=True)
-    columns = ("temperature_K", *CONDUCTIVITY_COLUMNS)
-    _write_table(folder / CONDUCTIVITY_TABLE, columns, ((t, *row) for t, row in pairs))
-    return [name, CONDUCTIVITY_TABLE]
-
-
-def _write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[float, ...]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([f"{value:.10g}" for value in row] for row in rows)

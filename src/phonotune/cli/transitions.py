@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from phonotune.cli.console import Session, session
+from phonotune.cli.console import session
 from phonotune.cli.options import (
     AsJson,
     Debug,
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from phonotune.jobs.label import LabelMaker
-    from phonotune.schemas.transition import TransitionDocument
 
 LABELS: Final = "labels.extxyz"
 
@@ -75,8 +73,10 @@ def transitions(
         check_output_folder(output)
         from phonotune.cli.crystal import read_crystal
         from phonotune.data.document_files import summary_of, write_property
+        from phonotune.flows.labelling import label_tree
         from phonotune.jobs.transitions import TransitionMaker
         from phonotune.physics.transitions.branches import TransitionSettings
+        from phonotune.report.files import write_tree
         from phonotune.report.tables_transitions import phase_table
 
         crystal, record = read_crystal(structure, model)
@@ -86,7 +86,7 @@ def transitions(
             document = tree.grow(crystal, record, progress)
         files = write_tree(document, output)
         if maker is not None:
-            document = label_tree(document, maker, output / LABELS, out)
+            document = label_tree(document, maker, output / LABELS, out.progress, out.note)
             write_property(document, output)
             files += [LABELS] if (output / LABELS).is_file() else []
         out.finish(
@@ -106,50 +106,3 @@ def _label_maker(labeller: str, crystal: Structure) -> LabelMaker:
     maker.resolve()
     check_labeller(labeller, [crystal], maker.vasp)
     return maker
-
-
-def label_tree(
-    document: TransitionDocument, maker: LabelMaker, path: Path, out: Session
-) -> TransitionDocument:
-    """Label the phases of a tree, those that ``path`` holds not again, and put the labels in."""
-    from phonotune.data.identity import frame_key
-    from phonotune.flows.labelling import LabelTask
-    from phonotune.jobs.property import answer_of
-    from phonotune.physics.transitions.labels import with_labels
-    from phonotune.schemas.dataset import Candidate
-
-    cells = document.structures()
-    asked = [Candidate(cell, str(i), "phase").frame() for i, cell in enumerate(cells)]
-    task = LabelTask(asked, maker, path)
-    task.complete(out.progress, out.note)
-    protocol = maker.protocol()
-    frames = [task.done.get(frame_key(cell, protocol)) for cell in cells]
-    answers = [None if frame is None else answer_of(frame) for frame in frames]
-    reasons = {failed.frame - 1: failed.reason for failed in task.failed}
-    return with_labels(document, maker.labeller, protocol, answers, reasons)
-
-
-def write_tree(document: TransitionDocument, folder: Path) -> list[str]:
-    """Write the document, its figures and the cell of each phase; returns the names of the files."""
-    from phonotune.data.document_files import write_property
-    from phonotune.report.plots import save_png
-    from phonotune.report.plots_transitions import plot_pathways, plot_phase_tree
-
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [write_property(document, folder), "tree.png"]
-    save_png(plot_phase_tree(document), folder / "tree.png")
-    if len(document.data.arrays()["path_branches"]):
-        save_png(plot_pathways(document), folder / "pathways.png")
-        files.append("pathways.png")
-    for node, cell in zip(document.nodes, document.structures(), strict=True):
-        name = f"phase_{node.id:02d}.vasp"
-        comment = f"{document.formula} {node.space_group} {node.energy:.3f} meV/f.u."
-        (folder / name).write_text(_poscar(cell, comment), encoding="utf-8")
-        files.append(name)
-    return files
-
-
-def _poscar(cell: object, comment: str) -> str:
-    from pymatgen.io.vasp import Poscar
-
-    return str(Poscar(cell, comment=comment, sort_structure=True).get_str(significant_figures=12))

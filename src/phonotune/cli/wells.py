@@ -82,12 +82,12 @@ def double_well(
         asked = parse_mode(q, band, directions)
         check_output_folder(output)
         from phonotune.cli.crystal import read_crystal, relaxation
-        from phonotune.data.document_files import summary_of, write_property
+        from phonotune.data.document_files import summary_of
         from phonotune.jobs.phonon import PhononMaker
         from phonotune.jobs.property import resumed_evaluator
         from phonotune.jobs.wells import DoubleWellMaker
         from phonotune.physics.phonon.settings import PhononSettings
-        from phonotune.report.plots import plot_well, save_png
+        from phonotune.report.files import write_well
         from phonotune.report.tables import directions_table, well_table
 
         crystal, record = read_crystal(structure, model)
@@ -100,14 +100,12 @@ def double_well(
             phonons = maker.compute(crystal, evaluator, source, progress)
             well = DoubleWellMaker(settings=asked, relax=first)  # asks the same relaxation again
             document = well.compute(crystal, evaluator, source, progress, phonons=phonons)
-            output.mkdir(parents=True, exist_ok=True)
-            name = write_property(document, output)
-            save_png(plot_well([document]), output / "well.png")
+            files = write_well(document, output)
         out.finish(
-            {"output": str(output), "files": [name, "well.png"], "well": summary_of(document)},
+            {"output": str(output), "files": files, "well": summary_of(document)},
             render(well_table(document)),
             render(directions_table(document)),
-            f"{output}: {name}, well.png",
+            f"{output}: {', '.join(files)}",
         )
 
 

@@ -22,10 +22,13 @@ from phonotune.errors import ConfigError, LabelError
 from phonotune.flows.local import run_flow
 from phonotune.jobs.label import LabelMaker, read_vasp_run
 from phonotune.jobs.labellers import potcars_here
+from phonotune.jobs.property import answer_of
 from phonotune.jobs.vasp.verification import VaspRun, usual_titles
+from phonotune.physics.transitions.labels import with_labels
 from phonotune.progress import Progress
-from phonotune.schemas.dataset import Frame
+from phonotune.schemas.dataset import Candidate, Frame
 from phonotune.schemas.labellers import labeller_row
+from phonotune.schemas.transition import TransitionDocument
 from phonotune.store import BLOB_STORE
 
 Start = Callable[[int], None]
@@ -231,3 +234,31 @@ class LabelTask:
         yield kept
         with suppress(OSError):
             kept.rmdir()
+
+
+def label_tree(
+    tree: TransitionDocument,
+    maker: LabelMaker,
+    output: Path,
+    progress: Callable[[str, int], AbstractContextManager[Progress]],
+    note: Callable[[str], None],
+) -> TransitionDocument:
+    """Label the phases of a tree, at the geometry of the model, and put the labels into it.
+
+    Parameters
+    ----------
+    tree, maker, output
+        The phases, the labeller, and the extxyz file that keeps the labels: what it holds is not
+        labelled again.
+    progress, note
+        As :meth:`LabelTask.complete` takes them.
+    """
+    cells = tree.structures()
+    asked = [Candidate(cell, str(i), "phase").frame() for i, cell in enumerate(cells)]
+    task = LabelTask(asked, maker, output)
+    task.complete(progress, note)
+    protocol = maker.protocol()
+    frames = [task.done.get(frame_key(cell, protocol)) for cell in cells]
+    answers = [None if frame is None else answer_of(frame) for frame in frames]
+    reasons = {failed.frame - 1: failed.reason for failed in task.failed}
+    return with_labels(tree, maker.labeller, protocol, answers, reasons)

@@ -1,7 +1,4 @@
-"""One way from planned structures to a document, with error bars where a committee answers.
-
-Imports no jobflow: the command line goes through it, too.
-"""
+"""One way from planned structures to a document, with error bars where a committee answers."""
 
 from __future__ import annotations
 

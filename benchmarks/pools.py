@@ -12,11 +12,11 @@ from typing import Final
 
 import numpy as np
 from monty.json import MontyDecoder, MontyEncoder
+from phonotune.models.remember import RememberingEvaluator
 from pymatgen.core import Lattice, Structure
 
 from phonotune.jobs.sample import RattleMaker, TrajectoryMaker, trajectory_pool
-from phonotune.models.committee import load_evaluator
-from phonotune.models.remember import RememberingEvaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.compare import PropertySet, compare
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
 from phonotune.physics.phonon.settings import PhononSettings

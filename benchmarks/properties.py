@@ -160,7 +160,7 @@ def batches(given: argparse.Namespace) -> str:
     """Return the comparison with one by one and the table of the cost by atoms; write the figure."""
     import torch
 
-    from phonotune.models.committee import load_evaluator
+    from phonotune.models.evaluators import load_evaluator
 
     torch.set_num_threads(given.threads)
     cells = displaced_cells()

@@ -27,7 +27,7 @@ from evaluation import rattled_perovskites
 from pymatgen.core import Lattice, Structure
 
 from phonotune.models.calculator import EvaluatorCalculator
-from phonotune.models.committee import load_evaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.relax import RelaxSettings, relax_batch
 from phonotune.ports import Evaluator
 from phonotune.sampling.rattle import rattle

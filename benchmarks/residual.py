@@ -27,7 +27,7 @@ from pymatgen.core import Structure
 from resumable import Result, run_all
 
 from phonotune.data.assemble import assemble_given
-from phonotune.models.committee import load_evaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.compare import PropertySet, compare
 from phonotune.physics.phonon.displacements import plan_displacements
 from phonotune.physics.phonon.residual import CORRECTED, SYMFC, analyse_residual, plan_residual

@@ -17,7 +17,7 @@ from pymatgen.core import Structure
 
 from phonotune import ElasticMaker, PhononMaker
 from phonotune.flows.local import run_flow
-from phonotune.models.committee import load_evaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
 from phonotune.physics.phonon.settings import PhononSettings

@@ -13,7 +13,7 @@ from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
 
 from phonotune.data.assemble import assemble
-from phonotune.models.committee import load_evaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.schemas.dataset import Candidate
 from phonotune.training.config import parse_overrides
 from phonotune.training.finetune import finetune, write_model_directory

@@ -23,7 +23,7 @@ from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
 from phonotune.jobs.task_frames import TaskFramesMaker, TaskSettings
 from phonotune.jobs.transitions import TransitionMaker
 from phonotune.jobs.wells import DoubleWellMaker
-from phonotune.models.committee import load_evaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.transitions.branches import TransitionSettings

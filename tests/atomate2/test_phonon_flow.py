@@ -23,7 +23,7 @@ from phonotune.errors import InputError
 from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.phonon import PhononMaker
 from phonotune.jobs.phonon_flow import PhononFlowMaker, born_of_cell
-from phonotune.models.committee import load_evaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.schemas.phonon import PhononDocument
 

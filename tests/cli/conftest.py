@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from ase.calculators.emt import EMT
 from pymatgen.core import Structure
-from pymatgen.io.ase import AseAtomsAdaptor
 from typer.testing import CliRunner
 
 from phonotune.cli.app import app
+from phonotune.models.ase_engine import AseEvaluator
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.ports import Evaluation
@@ -22,23 +21,18 @@ from phonotune.schemas.base import Source
 from phonotune.schemas.phonon import PhononDocument
 
 
-class EmtEvaluator:
-    """Answers with ASE's effective medium theory, forces scaled to stand for another model."""
+class EmtEvaluator(AseEvaluator):
+    """ASE's effective medium theory, all answers scaled to stand for another model."""
 
     def __init__(self, scale: float = 1.0) -> None:
+        super().__init__(EMT())
         self.scale = scale
 
     def __call__(self, structures: Sequence[Structure]) -> list[Evaluation]:
-        return [self._answer(structure) for structure in structures]
-
-    def _answer(self, structure: Structure) -> Evaluation:
-        atoms = AseAtomsAdaptor.get_atoms(structure, msonable=False)
-        atoms.calc = EMT()
-        return Evaluation(
-            energy=self.scale * atoms.get_potential_energy(),
-            forces=self.scale * atoms.get_forces(),
-            stress=self.scale * np.asarray(atoms.get_stress(voigt=False)),
-        )
+        return [
+            Evaluation(self.scale * a.energy, self.scale * a.forces, self.scale * a.stress)
+            for a in super().__call__(structures)
+        ]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.data.document_files import read_document
 from phonotune.data.extxyz import write_frames
-from phonotune.models.committee import load_evaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.phonon.residual import residual_variant
 from phonotune.schemas.dataset import Frame
 

@@ -17,7 +17,7 @@ from phonotune.jobs.compare import CompareMaker
 from phonotune.jobs.elastic import ElasticMaker
 from phonotune.models.adapter import Adapter
 from phonotune.models.committee import CommitteeEvaluator
-from phonotune.models.foundation import find_foundation
+from phonotune.models.engines import find_foundation
 from phonotune.models.load import load_model
 from phonotune.models.records import model_record
 from phonotune.models.weight_updates import WeightUpdate, weight_blocks

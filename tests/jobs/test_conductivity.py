@@ -11,7 +11,7 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune import ConductivityMaker
 from phonotune.errors import InputError
-from phonotune.models.committee import load_evaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.phonon.conductivity import ConductivitySettings, analyse_third_order
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.schemas.base import Source

@@ -13,7 +13,7 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import TrainingInterruptedError, WalltimeError
 from phonotune.jobs.finetune import FineTuneMaker
-from phonotune.models.committee import load_evaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.dataset import DatasetDocument, Frame, pack_frames
 from phonotune.settings import get_settings

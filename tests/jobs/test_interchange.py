@@ -10,7 +10,7 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import InputError
 from phonotune.jobs.interchange import from_emmet, to_emmet
-from phonotune.models.committee import load_evaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
 from phonotune.physics.phonon.document import born_of
 from phonotune.physics.phonon.settings import PhononSettings

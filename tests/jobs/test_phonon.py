@@ -11,7 +11,7 @@ from pymatgen.core import Lattice, Structure
 from phonotune.errors import ConfigError, InputError
 from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.phonon import PhononMaker
-from phonotune.models.committee import load_evaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings, relax_batch
 from phonotune.schemas.base import structure_hash

@@ -18,7 +18,7 @@ from phonotune.errors import ConfigError, InputError, PhonotuneError
 from phonotune.flows.local import run_flow
 from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.quasi_harmonic import relax_by
-from phonotune.models.committee import load_evaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.expansion.quasi_harmonic import (
     QuasiHarmonicPlan,
     QuasiHarmonicSettings,

@@ -14,10 +14,9 @@ from phonotune.flows.local import run_flow
 from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.labellers import find_labeller
 from phonotune.jobs.transitions import TransitionMaker
-from phonotune.models import phases
-from phonotune.models.phases import grow_tree
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.transitions.branches import TransitionSettings
+from phonotune.physics.transitions.growth import grow_tree
 from phonotune.physics.transitions.labels import with_labels
 from phonotune.schemas.base import Source
 from phonotune.schemas.transition import TransitionDocument
@@ -97,7 +96,7 @@ def grown(monkeypatch: pytest.MonkeyPatch) -> TransitionDocument:
     """A tree of bcc copper that EMT grew, whatever model is asked for."""
     source = Source(role="untuned", evaluator="mini")
     document = grow_tree(BCC_COPPER, EmtEvaluator(), QUICK, source)
-    monkeypatch.setattr(phases, "resume_tree", lambda *_, **__: document)
+    monkeypatch.setattr(TransitionMaker, "grow", lambda *_: document)
     return document
 
 

@@ -7,8 +7,8 @@ import torch
 
 from phonotune.errors import FoundationError, InputError, StructureError
 from phonotune.models.adapter import Adapter, atomic_energies, merge
+from phonotune.models.engines import find_foundation
 from phonotune.models.evaluate import ModelEvaluator
-from phonotune.models.foundation import find_foundation
 from phonotune.models.graphs import GraphSpec, build_graph, collate
 from phonotune.models.load import load_model
 from phonotune.models.records import find_model, model_record, read_model_directory

@@ -8,7 +8,7 @@ from ase.build import bulk
 from pymatgen.core import Structure
 
 from phonotune.errors import FoundationError, StructureError
-from phonotune.models import committee
+from phonotune.models import load
 from phonotune.models.calculator import EvaluatorCalculator, load_calculator
 from phonotune.models.evaluate import ModelEvaluator
 from phonotune.models.load import load_foundation
@@ -75,8 +75,8 @@ def test_static_jobs_of_atomate2_load_the_model_once(
         loads.append(record.label)
         return [tiny_mace_session]
 
-    monkeypatch.setattr("phonotune.models.committee.load_members", load_once)
-    committee._shared.cache_clear()
+    monkeypatch.setattr("phonotune.models.load.load_members", load_once)
+    load._shared.cache_clear()
     monkeypatch.chdir(tmp_path)
     maker = ForceFieldStaticMaker(force_field_name=LABELLER, calculator_kwargs={"model": "teacher"})
     structure = Structure.from_ase_atoms(rocksalt)
@@ -84,7 +84,7 @@ def test_static_jobs_of_atomate2_load_the_model_once(
         jobs = [maker.make(structure), maker.make(structure * (2, 1, 1))]
         outputs = [run_locally(job, ensure_success=True)[job.uuid][1].output for job in jobs]
     finally:
-        committee._shared.cache_clear()
+        load._shared.cache_clear()
     answer = ModelEvaluator(tiny_mace_session, device="cpu")([structure])[0]
     assert loads == ["teacher"]
     assert outputs[0].output.energy == pytest.approx(answer.energy, abs=1e-8)

@@ -5,9 +5,10 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import InputError
 from phonotune.models.adapter import Adapter
-from phonotune.models.committee import CommitteeEvaluator, load_evaluator, shared_evaluator
+from phonotune.models.committee import CommitteeEvaluator
+from phonotune.models.engines import find_foundation
 from phonotune.models.evaluate import ModelEvaluator
-from phonotune.models.foundation import find_foundation
+from phonotune.models.evaluators import load_evaluator
 from phonotune.models.load import load_members, load_model
 from phonotune.models.records import find_model, model_record
 from phonotune.models.weight_updates import WeightUpdate, weight_blocks
@@ -69,11 +70,11 @@ def test_a_committee_is_not_one_model(record):
 def test_members_know_the_same_elements(record):
     committee = load_evaluator(record, "cpu")
     assert committee.elements == committee.members[0].elements
-    assert committee.source("delta", "mini", record.model_id).model_id == record.model_id
+    assert (committee.source.role, committee.source.model_id) == ("delta", record.model_id)
 
 
 def test_a_model_is_shared_by_all_that_ask_for_it_with_the_same_precision():
     record = find_model("mini")
-    shared = shared_evaluator(record, "cpu")
-    assert shared_evaluator(find_model("mini"), "cpu") is shared
-    assert shared_evaluator(record, "cpu", "float32") is not shared
+    shared = load_evaluator(record, "cpu")
+    assert load_evaluator(find_model("mini"), "cpu") is shared
+    assert load_evaluator(record, "cpu", "float32") is not shared

@@ -13,7 +13,9 @@ from phonotune.models.evaluate import (
     choose_device,
     readout_head,
 )
+from phonotune.models.evaluators import load_evaluator
 from phonotune.models.graphs import GraphSpec
+from phonotune.models.records import find_model
 from phonotune.settings import get_settings
 
 EXACT = 1e-10
@@ -218,9 +220,15 @@ def test_one_structure_that_does_not_fit_is_named(tiny_mace, magnesia):
 
 
 def test_source_says_who_computed(evaluator):
-    source = evaluator.source("untuned", "mini", "abc")
-    assert (source.evaluator, source.model_id) == ("mini", "abc")
-    assert (source.dtype, source.device) == ("float64", "cpu")
+    record = find_model("mini")
+    model = load_evaluator(record, "cpu")
+    assert (model.source.evaluator, model.source.model_id) == ("mini", record.model_id)
+    assert (model.source.role, model.source.dtype, model.source.device) == (
+        *("untuned", "float64", "cpu"),
+    )
+    assert model.identity != load_evaluator(record, "cpu", "float32").identity
+    with pytest.raises(PhonotuneError, match="a module that is not stored"):
+        _ = evaluator.source
 
 
 def test_device_is_taken_from_the_settings_when_automatic(monkeypatch):

@@ -11,9 +11,9 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from phonotune.models.adapter import Adapter, merge
+from phonotune.models.engines import find_foundation
 from phonotune.models.evaluate import ModelEvaluator
 from phonotune.models.export import export_model
-from phonotune.models.foundation import find_foundation
 from phonotune.models.graphs import GraphSpec, build_graph, collate, fresh
 from phonotune.models.load import load_foundation
 from phonotune.models.records import model_record

@@ -10,12 +10,8 @@ from mace.calculators import foundations_models
 from phonotune.errors import FoundationError
 from phonotune.models import foundation as module
 from phonotune.models import load
-from phonotune.models.foundation import (
-    cached_name,
-    find_foundation,
-    foundation_names,
-    trust_file,
-)
+from phonotune.models.engines import find_foundation
+from phonotune.models.foundation import cached_name, foundation_names, trust_file
 from phonotune.models.graphs import GraphSpec
 from phonotune.models.load import load_foundation
 from phonotune.models.trust import trusted_files

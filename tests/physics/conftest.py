@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from matscipy.calculators.manybody.explicit_forms.stillinger_weber import (
 from numpy.typing import NDArray
 from pymatgen.core import Lattice, Structure
 
+from phonotune.models.ase_engine import AseEvaluator
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.ports import Evaluation
@@ -34,27 +35,6 @@ def to_atoms(structure: Structure) -> Atoms:
         positions=structure.cart_coords,
         pbc=True,
     )
-
-
-@dataclass(frozen=True)
-class AseEvaluator:
-    """Any ASE calculator as an evaluator."""
-
-    calculator: Callable[[], object]
-
-    def __call__(self, structures: Sequence[Structure]) -> list[Evaluation]:
-        answers = []
-        for structure in structures:
-            atoms = to_atoms(structure)
-            atoms.calc = self.calculator()
-            answers.append(
-                Evaluation(
-                    energy=float(atoms.get_potential_energy()),
-                    forces=atoms.get_forces(),
-                    stress=atoms.get_stress(voigt=False),
-                )
-            )
-        return answers
 
 
 @dataclass(frozen=True)
@@ -109,12 +89,12 @@ DOUBLE = RocksaltWell(curvature=-8.0, quartic=20.0)
 
 def emt() -> AseEvaluator:
     """Effective-medium theory: Al, Cu, Ni, Au and more."""
-    return AseEvaluator(EMT)
+    return AseEvaluator(EMT())
 
 
 def silicon_potential() -> AseEvaluator:
     """Stillinger-Weber silicon."""
-    return AseEvaluator(lambda: Manybody(**StillingerWeber(Stillinger_Weber_PRB_31_5262_Si)))
+    return AseEvaluator(Manybody(**StillingerWeber(Stillinger_Weber_PRB_31_5262_Si)))
 
 
 @pytest.fixture(scope="session")

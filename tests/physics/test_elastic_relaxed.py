@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pymatgen.core import Lattice, Structure
 
 from phonotune.models.calculator import load_calculator
-from phonotune.models.committee import AnyEvaluator, load_evaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
 from phonotune.physics.relax import RelaxSettings, relax_batch
+from phonotune.ports import Evaluator
 from phonotune.schemas.base import Source
 from phonotune.schemas.elastic import ElasticDocument
 from phonotune.units import EV_PER_CUBIC_ANGSTROM_IN_GPA
@@ -27,12 +28,12 @@ Stresses = Callable[[list[Structure]], list[NDArray[np.float64]]]
 
 
 @pytest.fixture(scope="module")
-def teacher() -> AnyEvaluator:
+def teacher() -> Evaluator:
     return load_evaluator("teacher", "cpu")
 
 
 @pytest.fixture(scope="module")
-def diamond(teacher: AnyEvaluator) -> Structure:
+def diamond(teacher: Evaluator) -> Structure:
     """Two atoms of silicon at the minimum of `teacher`."""
     start = Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.43), ["Si"], [[0, 0, 0]])
     settings = RelaxSettings(fmax=1e-5, max_steps=2000)
@@ -40,7 +41,7 @@ def diamond(teacher: AnyEvaluator) -> Structure:
 
 
 @pytest.fixture(scope="module")
-def tetragonal(teacher: AnyEvaluator) -> Structure:
+def tetragonal(teacher: Evaluator) -> Structure:
     """Ferroelectric BaTiO3 at the minimum of `teacher` with the symmetry P4mm."""
     sites = [[0, 0, 0], [0.5, 0.5, 0.53], [0.5, 0.5, -0.03], [0.5, 0, 0.48], [0, 0.5, 0.48]]
     start = Structure(Lattice.tetragonal(3.99, 4.05), ["Ba", "Ti", "O", "O", "O"], sites)
@@ -50,7 +51,7 @@ def tetragonal(teacher: AnyEvaluator) -> Structure:
     return relaxed.final
 
 
-def elastic(structure: Structure, evaluator: AnyEvaluator) -> ElasticDocument:
+def elastic(structure: Structure, evaluator: Evaluator) -> ElasticDocument:
     plan = plan_strains(structure, ElasticSettings(symprec=1e-4))
     source = Source(role="reference", evaluator="teacher")
     return analyse_stresses(plan, evaluator(plan.structures), source)
@@ -87,7 +88,7 @@ def relaxed_by_ase(cells: list[Structure]) -> list[NDArray[np.float64]]:
 
 
 def test_silicon_on_the_teacher_has_the_constants_of_an_independent_finite_difference(
-    diamond: Structure, teacher: AnyEvaluator
+    diamond: Structure, teacher: Evaluator
 ) -> None:
     document = elastic(diamond, teacher)
     own, other = np.array(document.elastic_tensor), difference_tensor(diamond, relaxed_by_ase)
@@ -99,7 +100,7 @@ def test_silicon_on_the_teacher_has_the_constants_of_an_independent_finite_diffe
 
 
 def test_linear_response_equals_a_batch_of_relaxations_in_a_polar_crystal(
-    tetragonal: Structure, teacher: AnyEvaluator
+    tetragonal: Structure, teacher: Evaluator
 ) -> None:
     """Tetragonal BaTiO3: its internal strain under normal strains is large.
 

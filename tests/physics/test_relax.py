@@ -13,9 +13,10 @@ from ase.optimize import FIRE
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import PhonotuneError
+from phonotune.models.ase_engine import AseEvaluator
 from phonotune.models.calculator import load_calculator
-from phonotune.models.committee import load_evaluator
 from phonotune.models.evaluate import ModelEvaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.relax import RelaxSettings, relax_batch
 from phonotune.ports import Evaluation
 from phonotune.progress import Progress
@@ -28,22 +29,20 @@ MODEL_FMAX, MODEL_SAME_ENERGY = 1e-3, 1e-4
 """eV/Å and eV/atom, of the comparison on a MACE model."""
 
 
-class EmtEvaluator:
-    """ASE's EMT as an evaluator that remembers how many cells each call held."""
+class StresslessEmt(EMT):
+    implemented_properties = ("energy", "free_energy", "forces")
+
+
+class EmtEvaluator(AseEvaluator):
+    """ASE's EMT; remembers how many cells each call held."""
 
     def __init__(self, with_stress: bool = True) -> None:
-        self.with_stress = with_stress
+        super().__init__(EMT() if with_stress else StresslessEmt())
         self.calls: list[int] = []
 
     def __call__(self, structures: Sequence[Structure]) -> list[Evaluation]:
         self.calls.append(len(structures))
-        return [self._evaluate(structure) for structure in structures]
-
-    def _evaluate(self, structure: Structure) -> Evaluation:
-        atoms = structure.to_ase_atoms()
-        atoms.calc = EMT()
-        stress = atoms.get_stress(voigt=False) if self.with_stress else None
-        return Evaluation(atoms.get_potential_energy(), atoms.get_forces(), stress)
+        return super().__call__(structures)
 
 
 def rattled_metal(symbol: str, repeats: tuple[int, int, int], seed: int) -> Atoms:

@@ -10,7 +10,7 @@ import phonopy
 import pytest
 from phonopy.file_IO import parse_BORN
 
-from phonotune.models.committee import load_evaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
 from phonotune.physics.phonon.document import analyse_force_constants, phonopy_of
 from phonotune.physics.phonon.files import read_born, read_phonopy_yaml, write_phonopy_files

@@ -12,8 +12,8 @@ from warm import WarmProcess
 
 from phonotune.errors import FramesError, StructureError, TrainingError
 from phonotune.models.adapter import read_adapters
-from phonotune.models.committee import load_evaluator
 from phonotune.models.evaluate import ModelEvaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.models.load import load_model
 from phonotune.settings import get_settings
 from phonotune.training import loop

@@ -25,7 +25,7 @@ def read_crystal(path: Path, model: str) -> tuple[Structure, ModelRecord]:
     from phonotune.data.structures import read_structure
 
     structure = read_structure(path)
-    from phonotune.models.foundation import foundation_elements
+    from phonotune.models.engines import foundation_elements
     from phonotune.models.records import find_model
     from phonotune.physics.supercell import check_structure
 

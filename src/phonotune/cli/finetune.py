@@ -131,7 +131,7 @@ def _train(
     resume: bool,
     out: Session,
 ) -> TrainingDocument:
-    from phonotune.models.foundation import find_foundation
+    from phonotune.models.engines import find_foundation
     from phonotune.training.finetune import checkpoints_of
     from phonotune.training.finetune import finetune as run_training
 

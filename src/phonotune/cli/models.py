@@ -46,7 +46,7 @@ def fetch(
     For machines whose compute nodes have no network: run it once on the login node.
     """
     with session(as_json=json, debug=debug) as out:
-        from phonotune.models.foundation import find_foundation
+        from phonotune.models.engines import find_foundation
         from phonotune.models.load import load_foundation
 
         record = find_foundation(name)

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from pymatgen.core import Structure
 
 from phonotune.errors import PhonotuneError
-from phonotune.physics.committee_spread import with_spread
+from phonotune.physics.committee_spread import mean_answers, with_spread
 from phonotune.ports import Answers, Evaluator
 from phonotune.schemas.base import PropertyDocument
 
@@ -37,11 +37,9 @@ def evaluate_and_analyse(
     analyse
         Turns answers to these structures into the document.
     """
-    from phonotune.models.committee import CommitteeEvaluator, mean_answers
-
-    if not isinstance(evaluator, CommitteeEvaluator):
+    if not evaluator.members:
         return analyse(evaluator(structures))
-    members = evaluator.members_answers(structures)
+    members = [member(structures) for member in evaluator.members]
     document = analyse(mean_answers(members))
     found = []
     for answers in members:

@@ -195,34 +195,29 @@ def answer_of(frame: Any) -> Evaluation:
     return Evaluation(energy=frame.energy, forces=frame.forces, stress=frame.stress)
 
 
-def model_evaluator(model: Model) -> tuple[Evaluator, Source]:
-    """Load a model on this worker's device and say who it is.
+def model_evaluator(model: Model) -> Evaluator:
+    """Load a model on this worker's device.
 
     Raises
     ------
     FoundationError
         If the foundation model cannot be had.
     """
-    from phonotune.models.committee import shared_evaluator
-    from phonotune.models.records import find_model
+    from phonotune.models.evaluators import load_evaluator
 
-    record = model.model if isinstance(model, TrainingDocument) else find_model(model)
-    evaluator = shared_evaluator(record)
-    role = record.strategy or "untuned"
-    return evaluator, evaluator.source(role, record.foundation.name, record.model_id)
+    return load_evaluator(model.model if isinstance(model, TrainingDocument) else model)
 
 
 @contextmanager
 def resumed_evaluator(model: Model) -> Iterator[tuple[Evaluator, Source]]:
-    """Load a model as :func:`model_evaluator` does; a job that is killed finds its answers again.
+    """Load a model and say who it is; a job that is killed finds its answers again.
 
     Near the end of a Slurm job's walltime the evaluator raises
     :class:`phonotune.errors.WalltimeError`, and the job goes on in the next.
     """
-    from phonotune.models.resume import resuming
+    from phonotune.models.answer_cache import AnswerCache
     from phonotune.training.interruption import walltime
 
-    evaluator, source = model_evaluator(model)
     time = walltime()
-    with resuming(evaluator, source, lambda: time.near_end) as kept:
-        yield kept, source
+    with AnswerCache(model_evaluator(model), lambda: time.near_end) as cache:
+        yield cache.evaluator, cache.evaluator.source

@@ -13,8 +13,10 @@ from phonotune.jobs.base import document_job, replace_by, role_job, tag
 from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.property import Model, answers_of, model_evaluator
 from phonotune.physics.transitions.branches import TransitionSettings
+from phonotune.physics.transitions.growth import grow_tree
 from phonotune.physics.transitions.labels import with_labels
 from phonotune.progress import Progress
+from phonotune.schemas.base import structure_hash
 from phonotune.schemas.dataset import Candidate, LabelledSet
 from phonotune.schemas.transition import TransitionDocument
 
@@ -70,6 +72,9 @@ class TransitionMaker(Maker):
     ) -> TransitionDocument:
         """Grow the tree of a crystal in this process, from the answers that an interrupted call left.
 
+        Answers are kept on disk, so that the same call, or one with other limits, goes on from them, until
+        a tree has ended by itself; they stay while a limit cut it.
+
         Parameters
         ----------
         structure, model
@@ -77,14 +82,17 @@ class TransitionMaker(Maker):
         progress
             Told how many structures are evaluated, and what is being done.
         """
-        from phonotune.models.phases import resume_tree
+        from phonotune.models.answer_cache import AnswerCache
         from phonotune.training.interruption import walltime
 
-        evaluator, source = model_evaluator(model)
-        time = walltime()
-        return resume_tree(
-            structure, evaluator, self.settings, source, progress, lambda: time.near_end
-        )
+        time, crystal = walltime(), structure_hash(structure)
+        evaluator = model_evaluator(model)
+        with AnswerCache(evaluator, lambda: time.near_end, crystal, interval=0.0) as cache:
+            document = grow_tree(
+                structure, cache.evaluator, self.settings, evaluator.source, progress
+            )
+            cache.keep = bool(document.limits)
+        return document
 
     def _labelled(self, document: TransitionDocument, chosen: LabelMaker) -> Response[Any]:
         """Replace the running job by one static job a phase, and one that puts the labels in."""

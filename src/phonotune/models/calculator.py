@@ -17,7 +17,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import FoundationError, StructureError
-from phonotune.models.committee import shared_evaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.models.records import find_model, model_record
 from phonotune.ports import Evaluator
 from phonotune.schemas.blob import join_blobs
@@ -109,7 +109,7 @@ def load_calculator(
             f"Model {record.foundation.name!r} has sha256 {record.foundation.sha256[:12]} here, "
             f"{str(sha256)[:12]} is asked for. Use the file that the flow was made with."
         )
-    return EvaluatorCalculator(shared_evaluator(record, device, dtype))
+    return EvaluatorCalculator(load_evaluator(record, device, dtype))
 
 
 def _find(model: ModelRecord | str | Path, store: ModelSource | None) -> ModelRecord:

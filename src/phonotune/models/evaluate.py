@@ -14,8 +14,8 @@ from phonotune.models.batching import Batching
 from phonotune.models.fast import accelerate
 from phonotune.models.graphs import Batch, GraphSpec
 from phonotune.models.memory import reuse_memory
-from phonotune.ports import Evaluation
-from phonotune.schemas.base import Source
+from phonotune.ports import Evaluation, Source
+from phonotune.schemas.training import ModelRecord
 from phonotune.settings import get_settings
 
 if TYPE_CHECKING:
@@ -84,7 +84,12 @@ class ModelEvaluator:
     atoms_per_batch
         Most atoms in one batch; None takes the setting ``atoms_per_batch``, or what suits the
         device. A larger structure is a batch of its own. It does not change the answers.
+    record, member
+        Which model it is, and which member of its committee, counted from 0; None for a module that
+        is not stored, which has neither source nor identity.
     """
+
+    members = ()
 
     def __init__(
         self,
@@ -92,8 +97,11 @@ class ModelEvaluator:
         device: str = "auto",
         dtype: str = "float64",
         atoms_per_batch: int | None = None,
+        record: ModelRecord | None = None,
+        member: int = 0,
     ) -> None:
         reuse_memory()
+        self._record, self._member = record, member
         self.device = choose_device(device)
         self.dtype = dtype
         own = copy.deepcopy(model).to(self.device, torch_dtype(dtype)).eval()
@@ -122,25 +130,24 @@ class ModelEvaluator:
             _require_finite(answer, structure, index)
         return answers
 
-    def source(self, role: str, name: str, model_id: str | None) -> Source:
-        """Describe this evaluator for a Document.
+    @property
+    def source(self) -> Source:
+        """Who answers, as Documents name it; raises PhonotuneError if there is no record."""
+        return self._stored.source(self.dtype, str(self.device))
 
-        Parameters
-        ----------
-        role
-            ``"reference"``, ``"untuned"`` or the strategy of a tuned model.
-        name
-            Foundation or labeller name.
-        model_id
-            sha256 of the model; None for a labeller.
-        """
-        return Source(
-            role=role,
-            evaluator=name,
-            model_id=model_id,
-            dtype=self.dtype,
-            device=str(self.device),
-        )
+    @property
+    def identity(self) -> str:
+        """The model's id, which member it is, precision; raises PhonotuneError if there is no record."""
+        return f"{self._stored.model_id} member {self._member} {self.dtype}"
+
+    @property
+    def _stored(self) -> ModelRecord:
+        if self._record is None:
+            raise PhonotuneError(
+                "This evaluator was made of a module that is not stored, so nothing says who it is. "
+                "Load a model by load_evaluator, or give its record to ModelEvaluator."
+            )
+        return self._record
 
     def _run(self, batch: Batch) -> list[Evaluation]:
         bounds = batch["ptr"].tolist()

@@ -60,7 +60,7 @@ def mace_cache() -> Path:
 
 
 def foundation_names() -> tuple[str, ...]:
-    """Every name that :func:`find_foundation` knows: shipped, published and mace-torch's."""
+    """Every name that :func:`find_mace` knows: shipped, published and mace-torch's."""
     return (*SHIPPED, *ALIASES, *mace_urls())
 
 
@@ -80,7 +80,7 @@ def trust_file(path: str | Path) -> FoundationRecord:
     return record
 
 
-def find_foundation(name_or_path: str | Path) -> FoundationRecord:
+def find_mace(name_or_path: str | Path) -> FoundationRecord:
     """Resolve a foundation model to its name and the sha256 of its file; nothing is unpickled.
 
     Parameters
@@ -114,7 +114,7 @@ def find_foundation(name_or_path: str | Path) -> FoundationRecord:
     )
 
 
-def foundation_elements(record: FoundationRecord) -> tuple[str, ...]:
+def mace_elements(record: FoundationRecord) -> tuple[str, ...]:
     """Return the chemical symbols that a foundation model knows.
 
     Those of a ``.model`` file are noted in ``cache_dir`` by its sha256: a machine loads it once for that.

@@ -13,12 +13,17 @@ import torch
 from phonotune.errors import FoundationError, InputError
 from phonotune.models.adapter import merge_into, read_adapters
 from phonotune.models.architecture import load_shipped
-from phonotune.models.evaluate import torch_dtype
-from phonotune.models.foundation import find_foundation, foundation_file
+from phonotune.models.batching import find_atoms_per_batch
+from phonotune.models.committee import as_evaluator
+from phonotune.models.engines import find_foundation, require_trainable
+from phonotune.models.evaluate import ModelEvaluator, choose_device, torch_dtype
+from phonotune.models.foundation import foundation_file
 from phonotune.models.graphs import GraphSpec
 from phonotune.models.records import find_model
 from phonotune.models.shipped import SHIPPED, shipped_sha256
 from phonotune.models.trust import read_verified
+from phonotune.physics.array_keys import ArrayKey
+from phonotune.ports import Evaluator
 from phonotune.schemas.training import FoundationRecord, ModelRecord
 
 _UNREADABLE = (
@@ -54,6 +59,7 @@ def load_foundation(
     """
     if not isinstance(foundation, FoundationRecord):
         foundation = find_foundation(foundation)
+    require_trainable(foundation, "A training, or a choice by features,")
     return copy.deepcopy(_load(foundation.name, foundation.sha256, dtype))
 
 
@@ -131,3 +137,22 @@ def load_members(model: ModelRecord | str | Path, dtype: str = "float64") -> lis
     if not adapters:
         return [load_foundation(record.foundation, dtype)]
     return [merge_into(load_foundation(record.foundation, dtype), own) for own in adapters]
+
+
+def load_mace(record: ModelRecord, device: str = "auto", dtype: str = "float64") -> Evaluator:
+    """Return the evaluator of a MACE model or committee, the same to all in a process that ask for it."""
+    where = choose_device(device)
+    if str(where) == "cuda":
+        where = torch.device("cuda", torch.cuda.current_device())
+    return _shared(ArrayKey(record.model_id, record), where, dtype, find_atoms_per_batch(where))
+
+
+@lru_cache(maxsize=4)
+def _shared(
+    model: ArrayKey[ModelRecord], device: torch.device, dtype: str, _atoms_per_batch: int
+) -> Evaluator:
+    record = model.value
+    members = enumerate(load_members(record, dtype))
+    return as_evaluator(
+        [ModelEvaluator(m, str(device), dtype, record=record, member=n) for n, m in members]
+    )

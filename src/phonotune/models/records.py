@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from phonotune.errors import InputError
-from phonotune.models.foundation import find_foundation, foundation_names
+from phonotune.models.engines import find_foundation
+from phonotune.models.foundation import foundation_names
 from phonotune.schemas.base import hash_json
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.training import FoundationRecord, ModelRecord

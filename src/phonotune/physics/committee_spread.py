@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from phonotune.errors import InputError
-from phonotune.ports import FloatArray
+from phonotune.ports import Evaluation, FloatArray, Spread
 from phonotune.schemas.base import MemberSpread, Part, PropertyDocument
 from phonotune.schemas.blob import Blob
 
@@ -169,3 +169,24 @@ def _interpolated(grid: FloatArray, axis: FloatArray, values: FloatArray) -> Flo
     rows = np.atleast_2d(values)
     placed = np.array([np.interp(grid, axis, row, left=0.0, right=0.0) for row in rows])
     return placed.reshape(*values.shape[:-1], len(grid))
+
+
+def mean_answers(members: Sequence[Sequence[Evaluation]]) -> list[Evaluation]:
+    """Return the mean of the members' answers with their standard deviation (n - 1).
+
+    Parameters
+    ----------
+    members
+        One sequence of answers per member, all to the same structures.
+    """
+    means = []
+    for answers in zip(*members, strict=True):
+        energies = np.array([answer.energy for answer in answers])
+        forces = np.array([answer.forces for answer in answers])
+        given = [answer.stress for answer in answers if answer.stress is not None]
+        stress = deviation = None
+        if len(given) == len(answers):
+            stress, deviation = np.mean(given, axis=0), np.std(given, axis=0, ddof=1)
+        spread = Spread(float(energies.std(ddof=1)), forces.std(axis=0, ddof=1), deviation)
+        means.append(Evaluation(float(energies.mean()), forces.mean(axis=0), stress, spread))
+    return means

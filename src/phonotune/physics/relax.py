@@ -12,7 +12,7 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import PhonotuneError
 from phonotune.physics.symmetry import symmetrised
-from phonotune.ports import Evaluation, Evaluator, FloatArray
+from phonotune.ports import Evaluate, Evaluation, FloatArray
 from phonotune.progress import Progress
 from phonotune.schemas.base import Part
 from phonotune.units import Angstrom, ElectronVoltPerAngstrom
@@ -229,7 +229,7 @@ class _Cell:
 
 
 def relax_batch(
-    evaluator: Evaluator,
+    evaluator: Evaluate,
     structures: Sequence[Structure],
     settings: RelaxSettings | None = None,
     progress: Progress | None = None,
@@ -275,7 +275,7 @@ def _moving(cells: Sequence[_Cell]) -> list[_Cell]:
     return [cell for cell in cells if cell.stop_reason is None]
 
 
-def _answer(evaluator: Evaluator, cells: Sequence[_Cell]) -> None:
+def _answer(evaluator: Evaluate, cells: Sequence[_Cell]) -> None:
     answers = evaluator([cell.structures[-1] for cell in cells])
     for cell, answer in zip(cells, answers, strict=True):
         cell.record(answer)

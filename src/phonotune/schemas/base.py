@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from monty.json import jsanitize
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from phonotune.part import Part as Part
+from phonotune.ports import Source as Source  # stored jobs name it here
 from phonotune.schemas.blob import Blob
 from phonotune.units import UnitOfField
 
@@ -66,43 +66,6 @@ def structure_hash(structure: Structure) -> str:
             "numbers": [int(z) for z in structure.atomic_numbers],
         }
     )[:16]
-
-
-class PlainContent:
-    """``as_dict`` of instances, which monty asks for; FireWorks turns what has none into text.
-
-    Not of classes: monty would call it on a job's output schema.
-    """
-
-    def __get__(self, instance: BaseModel | None, owner: type) -> Callable[[], dict[str, Any]]:
-        if instance is None:
-            raise AttributeError("as_dict")
-        return partial(jsanitize, instance, strict=True)
-
-
-class Part(BaseModel):
-    """A frozen piece of a Document, or settings; unknown keys, NaN and infinity are refused."""
-
-    content_version: ClassVar[int] = 1
-    """Raised when a default or the mathematics behind the class changes (:mod:`phonotune.schemas.content`)."""
-    uncounted_fields: ClassVar[tuple[str, ...]] = ()
-    """Fields that say nothing about what a job computes."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True
-    )
-
-    as_dict: ClassVar[Any] = PlainContent()
-
-
-class Source(Part):
-    """Who gave the energies and forces behind a result."""
-
-    role: str = Field(description="reference, untuned, or the strategy of a tuned model")
-    evaluator: str = Field(description="labeller or foundation name; a stand-in is named as such")
-    model_id: str | None = Field(default=None, description="None for a labeller")
-    dtype: str | None = Field(default=None, description="float64 or float32; None for a labeller")
-    device: str | None = Field(default=None, description="cpu or cuda:0; None for a labeller")
 
 
 class MemberSpread(Part):

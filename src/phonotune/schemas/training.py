@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from phonotune.schemas.base import Document, Part
+from phonotune.schemas.base import Document, Part, Source
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.forgetting import ForgettingProbe
 from phonotune.units import (
@@ -18,10 +18,11 @@ from phonotune.units import (
 
 
 class FoundationRecord(Part):
-    """A foundation model: a name and the sha256 of its file."""
+    """A foundation: a name and the sha256 of its file, or of what determines an ASE calculator."""
 
     name: str
     sha256: str
+    engine: str = Field(default="mace", description="what evaluates it: mace or ase")
 
 
 class ModelRecord(Part):
@@ -41,6 +42,16 @@ class ModelRecord(Part):
     adapters: tuple[tuple[Blob, ...], ...] = Field(
         default=(), description="one a member, as the parts of its bytes"
     )
+
+    def source(self, dtype: str | None = None, device: str | None = None) -> Source:
+        """Return who this model is, as Documents name it."""
+        return Source(
+            role=self.strategy or "untuned",
+            evaluator=self.foundation.name,
+            model_id=self.model_id,
+            dtype=dtype,
+            device=device,
+        )
 
     @property
     def label(self) -> str:

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from phonotune.errors import ConfigError, invalid_value, unknown_name
-from phonotune.schemas.base import PlainContent
+from phonotune.part import PlainContent
 from phonotune.training.options import Options
 from phonotune.training.strategies import STRATEGIES, find_strategy
 

@@ -7,7 +7,7 @@ from time import monotonic
 
 from phonotune.errors import FramesError, TrainingError, TrainingInterruptedError, WalltimeError
 from phonotune.models.adapter import Adapter
-from phonotune.models.foundation import find_foundation
+from phonotune.models.engines import find_foundation
 from phonotune.models.load import load_foundation
 from phonotune.schemas.dataset import DatasetDocument, Frame
 from phonotune.schemas.training import FoundationRecord, TrainingDocument

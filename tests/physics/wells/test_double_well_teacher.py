@@ -7,7 +7,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from scipy.interpolate import CubicHermiteSpline
 
-from phonotune.models.committee import load_evaluator
+from phonotune.models.evaluators import load_evaluator
 from phonotune.models.records import find_model
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
 from phonotune.physics.phonon.settings import PhononSettings

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -13,11 +11,10 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from phonotune.models.calculator import load_calculator
-from phonotune.models.committee import load_evaluator
-from phonotune.models.phases import checkpoint_path, grow_tree, resume_tree
+from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.transitions.branches import TransitionSettings
-from phonotune.ports import Evaluation
+from phonotune.physics.transitions.growth import grow_tree
 from phonotune.progress import Progress
 from phonotune.schemas.base import Source
 from phonotune.schemas.transition import TransitionDocument
@@ -131,77 +128,6 @@ def test_progress_counts_structures_and_names_phases() -> None:
     assert counts == sorted(counts)
     assert counts[-1] == document.n_evaluations
     assert {"phonons of Im-3m", "E(Q) of Im-3m", "phonons of P6_3/mmc"} <= {t for _, t in seen}
-
-
-def assert_same_tree(found: TransitionDocument, expected: TransitionDocument) -> None:
-    """Compare up to the last digits, which depend on where numpy finds its arrays in memory."""
-    for one, other in ((found.nodes, expected.nodes), (found.branches, expected.branches)):
-        assert len(one) == len(other)
-    for node, wanted in zip(found.nodes, expected.nodes, strict=True):
-        assert (node.parent, node.space_group, node.ending) == (
-            wanted.parent,
-            wanted.space_group,
-            wanted.ending,
-        )
-        assert node.energy == pytest.approx(wanted.energy, abs=1e-6)
-    for branch, wanted in zip(found.branches, expected.branches, strict=True):
-        assert (branch.parent, branch.child, branch.outcome) == (
-            wanted.parent,
-            wanted.child,
-            wanted.outcome,
-        )
-    arrays, others = found.data.arrays(), expected.data.arrays()
-    assert arrays.keys() == others.keys()
-    for name, values in arrays.items():
-        np.testing.assert_allclose(values, others[name], atol=1e-6)
-
-
-class Interrupted(EmtEvaluator):
-    """EMT that is killed after some calls."""
-
-    def __init__(self, calls_left: int) -> None:
-        super().__init__()
-        self.calls_left = calls_left
-
-    def __call__(self, structures: Sequence[Structure]) -> list[Evaluation]:
-        if self.calls_left == 0:
-            raise KeyboardInterrupt
-        self.calls_left -= 1
-        return super().__call__(structures)
-
-
-def test_a_tree_that_was_killed_goes_on_and_evaluates_nothing_twice(
-    quick_tree: TransitionDocument,
-) -> None:
-    evaluated = 0
-    for calls in (1, 10, 20):
-        killed = Interrupted(calls)
-        with pytest.raises(KeyboardInterrupt):
-            resume_tree(BCC_COPPER, killed, QUICK, SOURCE)
-        evaluated += sum(killed.calls)
-    last = EmtEvaluator()
-    document = resume_tree(BCC_COPPER, last, QUICK, SOURCE)
-    assert_same_tree(document, quick_tree)
-    assert evaluated + sum(last.calls) <= quick_tree.n_evaluations
-    assert sum(last.calls) < quick_tree.n_evaluations - 30
-
-
-def test_answers_are_kept_while_a_limit_cut_the_tree_and_a_deeper_call_goes_on_from_them() -> None:
-    flat = QUICK.model_copy(update={"max_depth": 0})
-    first, second = EmtEvaluator(), EmtEvaluator()
-    cut = resume_tree(BCC_COPPER, first, flat, SOURCE)
-    assert cut.limits == ["depth limit"]
-    assert checkpoint_path(BCC_COPPER, SOURCE).exists()
-    whole = resume_tree(BCC_COPPER, second, QUICK, SOURCE)
-    assert len(whole.nodes) == 2
-    assert sum(first.calls) + sum(second.calls) <= whole.n_evaluations
-    assert not checkpoint_path(BCC_COPPER, SOURCE).exists()
-
-
-def test_another_model_does_not_share_answers() -> None:
-    other = Source(role="untuned", evaluator="emt", model_id="0" * 64)
-    assert checkpoint_path(BCC_COPPER, SOURCE) != checkpoint_path(BCC_COPPER, other)
-    assert checkpoint_path(BCC_COPPER, SOURCE) != checkpoint_path(FCC_COPPER, SOURCE)
 
 
 def relaxed_by_ase(start: Structure) -> float:

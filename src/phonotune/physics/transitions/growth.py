@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from phonotune.models.remember import RememberingEvaluator, never
 from phonotune.physics.phonon.displacements import PhononPlan, analyse_forces, plan_displacements
 from phonotune.physics.relax import Relaxation, RelaxSettings, relax_batch
 from phonotune.physics.supercell import check_structure
@@ -22,12 +20,10 @@ from phonotune.physics.transitions.branches import (
     plan_modes,
 )
 from phonotune.physics.transitions.phases import Phase, Tree, tree_document
-from phonotune.ports import Evaluation, Evaluator
+from phonotune.ports import Evaluate, Evaluation, Source
 from phonotune.progress import Progress
-from phonotune.schemas.base import Source, hash_json, package_versions, structure_hash
 from phonotune.schemas.phonon import PhononDocument
 from phonotune.schemas.transition import Outcome, TransitionDocument
-from phonotune.settings import get_settings
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -35,7 +31,7 @@ if TYPE_CHECKING:
 
 def grow_tree(
     structure: Structure,
-    evaluator: Evaluator,
+    evaluator: Evaluate,
     settings: TransitionSettings,
     source: Source,
     progress: Progress | None = None,
@@ -75,48 +71,12 @@ def grow_tree(
     return tree_document(growth.tree, structure, source, growth.evaluated)
 
 
-def resume_tree(
-    structure: Structure,
-    evaluator: Evaluator,
-    settings: TransitionSettings,
-    source: Source,
-    progress: Progress | None = None,
-    ended: Callable[[], bool] = never,
-) -> TransitionDocument:
-    """Do what :func:`grow_tree` does, and nothing twice that an interrupted call has done.
-
-    Answers are kept in ``checkpoint_dir``, in a file named by model and crystal, so that the same
-    call, or one with other limits, goes on from them. The file goes once a tree ended by itself; it
-    stays while a limit cut the tree. ``ended`` says whether the walltime is nearly over.
-
-    Raises
-    ------
-    InputError
-        Another process computes the same.
-    WalltimeError
-        The walltime is nearly over.
-    """
-    path = checkpoint_path(structure, source)
-    with RememberingEvaluator(evaluator, path, ended=ended) as remembering:
-        document = grow_tree(structure, remembering, settings, source, progress)
-        if not document.limits:
-            remembering.forget()
-    return document
-
-
-def checkpoint_path(structure: Structure, source: Source) -> Path:
-    """Return the file of :func:`resume_tree`: one a model, its precision, and a crystal."""
-    model = [source.evaluator, source.model_id, source.dtype]
-    key = hash_json(["transitions", *model, package_versions(), structure_hash(structure)])[:32]
-    return get_settings().checkpoint_dir.expanduser() / f"{key}.answers"
-
-
 class _Growth:
     """The stages of one level, each one batch; the tree they grow."""
 
     def __init__(
         self,
-        evaluator: Evaluator,
+        evaluator: Evaluate,
         settings: TransitionSettings,
         source: Source,
         progress: Progress | None,

@@ -1,0 +1,104 @@
+"""What can evaluate structures: one row per engine. Nothing here loads torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from phonotune.errors import ConfigError
+from phonotune.models import ase_engine, foundation
+from phonotune.ports import Evaluator
+from phonotune.schemas.training import FoundationRecord, ModelRecord
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to evaluate structures.
+
+    Attributes
+    ----------
+    find
+        Returns the record of a name, without loading the model.
+    elements
+        Chemical symbols that a model knows; None if it does not say.
+    load
+        Makes the evaluator of a record, on a device and in a precision, both of which it may ignore.
+    trainable
+        Whether strategies can tune its models, and selection methods use their features.
+    """
+
+    find: Callable[[str], FoundationRecord]
+    elements: Callable[[FoundationRecord], tuple[str, ...] | None]
+    load: Callable[[ModelRecord, str, str], Evaluator]
+    trainable: bool = False
+
+
+def _load_mace(record: ModelRecord, device: str, dtype: str) -> Evaluator:
+    from phonotune.models.load import load_mace
+
+    return load_mace(record, device, dtype)
+
+
+ENGINES: Final = {
+    "mace": Engine(foundation.find_mace, foundation.mace_elements, _load_mace, trainable=True),
+    "ase": Engine(
+        ase_engine.find_calculator, ase_engine.calculator_elements, ase_engine.evaluate_with_ase
+    ),
+}
+"""By name; ``name:...`` names a model of that engine, and what has no such prefix is a MACE model."""
+
+
+def find_foundation(name_or_path: str | Path) -> FoundationRecord:
+    """Resolve a foundation to its name and sha256; no model is loaded.
+
+    Parameters
+    ----------
+    name_or_path
+        One of :func:`phonotune.models.foundation.foundation_names` (downloaded once by mace-torch where
+        needed), the path of a trusted ``.model`` file, the file name of one that was trusted on this
+        machine, or ``ase:module:callable``.
+
+    Raises
+    ------
+    FoundationError
+        Unknown name; no network and no cached file; a file that is not trusted; no such calculator.
+    """
+    prefix, colon, _ = str(name_or_path).partition(":")
+    engine = prefix if colon and prefix in ENGINES else "mace"
+    return ENGINES[engine].find(str(name_or_path))
+
+
+def foundation_elements(record: FoundationRecord) -> tuple[str, ...] | None:
+    """Return the chemical symbols that a foundation knows; None if it does not say.
+
+    Raises
+    ------
+    FoundationError
+        The foundation cannot be had or read.
+    """
+    return ENGINES[record.engine].elements(record)
+
+
+def require_trainable(record: FoundationRecord, what: str) -> None:
+    """Refuse a foundation that cannot be tuned and has no features.
+
+    Parameters
+    ----------
+    record
+        The foundation.
+    what
+        What needs a MACE model, as the subject of a sentence: ``"Strategy 'lora'"``.
+
+    Raises
+    ------
+    ConfigError
+        The foundation is not a MACE model.
+    """
+    if not ENGINES[record.engine].trainable:
+        raise ConfigError(
+            f"{what} needs a MACE model, and {record.name} is an ASE calculator. Choose a MACE "
+            "foundation, or use the calculator as it is: without strategies, selecting by energy or "
+            "random, corrected by labels (ΔΦ)."
+        )

@@ -20,6 +20,7 @@ from phonotune.jobs.label import LabelMaker, relaxed_structure
 from phonotune.jobs.property import Model
 from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
 from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
+from phonotune.models.engines import require_trainable
 from phonotune.models.records import find_model
 from phonotune.physics.elastic import ElasticSettings
 from phonotune.physics.phonon.settings import PhononSettings
@@ -46,7 +47,8 @@ class PhonotuneMaker(Maker):
     Parameters
     ----------
     foundation
-        Name or file of the foundation model.
+        Name or file of the foundation model, or ``ase:module:callable``: an ASE calculator, which no
+        strategy can tune, corrected by labels (ΔΦ).
     labeller
         Name of the labeller: the reference of everything.
     strategies
@@ -118,6 +120,7 @@ class PhonotuneMaker(Maker):
             The foundation model cannot be had.
         ConfigError
             An unknown labeller, strategy, property or option, a property without one that it needs,
+            a strategy or a selection method that needs a MACE model where the foundation is not one,
             or something that needs a package which is not installed, before anything has started.
         """
         check_packages(self.rattle.method)
@@ -127,6 +130,11 @@ class PhonotuneMaker(Maker):
         )
         start, crystal = self._relaxed(structure, label)
         foundation = find_model(self.foundation)
+        needs_mace = [f"Strategy {strategy!r}" for strategy in self.strategies]
+        if self.select.needs is not None:
+            needs_mace.append(f"Selection method {self.select.method!r}")
+        for what in needs_mace:
+            require_trainable(foundation.foundation, what)
         sampling, dataset = self._dataset(crystal, label, foundation)
         trainings = [
             FineTuneMaker(f"finetune {s}", foundation.foundation, config).make(dataset.output)

@@ -103,7 +103,7 @@ def check_labeller(labeller: str, crystals: Iterable[Structure], protocol: Label
 
 def check_foundation(foundation: str, crystals: Mapping[str, Structure]) -> str:
     """Return the foundation's name or absolute path; raise where an element is unknown to it."""
-    from phonotune.models.foundation import find_foundation, foundation_elements
+    from phonotune.models.engines import find_foundation, foundation_elements
     from phonotune.physics.supercell import check_structure
 
     elements = foundation_elements(find_foundation(foundation))

@@ -81,7 +81,7 @@ def mace_model(name: str, foundation: str = "") -> Labeller:
     foundation
         Name or file of the model.
     """
-    from phonotune.models.foundation import find_foundation
+    from phonotune.models.engines import find_foundation
 
     model = foundation or name.partition(":")[2]
     sha256 = find_foundation(model).sha256

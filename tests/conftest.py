@@ -1,4 +1,4 @@
-"""Fixtures that every room may use."""
+"""Fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _space_groups: dict[int, SpaceGroup] = {}
 
 
 def _keep_space_group(cls: type[SpaceGroup], *args: Any, **kwargs: Any) -> SpaceGroup:
-    """Make a space group or find it; pymatgen forgets those not in use, and Fm-3m takes it a second."""
+    """Keep every space group: pymatgen forgets those that are not in use, and making Fm-3m takes a second."""
     made: SpaceGroup = _new_space_group(cls, *args, **kwargs)
     return _space_groups.setdefault(id(made), made)
 
@@ -63,7 +63,7 @@ def _own_folders(
 
 @pytest.fixture(scope="session")
 def real_data_dir() -> Path:
-    """Folder of real VASP data beside the checkout; the test skips where it is absent."""
+    """Folder of real VASP data beside the checkout; the test is skipped where it is absent."""
     folder = TESTS.parents[1] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("the real VASP data is not beside the checkout")
@@ -129,14 +129,14 @@ def emulated_vasp(potcars: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def vasp(potcars: Path) -> Iterator[None]:
-    """VASP, emulated, for every test of the module."""
+    """Give every test of the module an emulated VASP."""
     with emulated_vasp(potcars):
         yield
 
 
 @pytest.fixture(scope="session")
 def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., MongoServer]]:
-    """Start MongoDB servers, ``mongo_server(durable=True)``; the test skips where there is no program."""
+    """Start MongoDB servers, ``mongo_server(durable=True)``; the test is skipped without a program."""
     program = mongo.find_program()
     if program is None:
         pytest.skip(mongo.NONE_HERE)

@@ -1,4 +1,4 @@
-"""Slurm, a MongoDB wire server, a stand-in for VASP, and a site of each manager, all of this run only."""
+"""Slurm, a MongoDB server, an emulated VASP and a site of each manager, made for this run of the tests."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def quiet(
     tmp_path_factory: pytest.TempPathFactory,
     environment: pytest.MonkeyPatch,
 ) -> ComparisonDocument:
-    """What the flow gives when it runs here, undisturbed."""
+    """Return the comparison that the flow gives when it runs in this process."""
     folder = tmp_path_factory.mktemp("quiet")
     store = open_store(folder / "store")
     with emulated_vasp(potcars):
@@ -148,7 +148,7 @@ def quiet(
 
 
 def give_vasp(file: Path, potcars: Path) -> None:
-    """Name VASP and its POTCARs where the site's file has a place for them: on the worker of DFT alone."""
+    """Name VASP and its POTCARs where the file of the site has a place for them: on the DFT worker only."""
     text = file.read_text()
     if file.name == "my_qadapter.yaml":
         place = '# export ATOMATE2_VASP_CMD="srun vasp_std"'

@@ -1,4 +1,4 @@
-"""Both managers on a database in memory: their own code, no worker, no server."""
+"""Both managers with a database in memory: their own code, without workers or servers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def results() -> JobStore:
 def open_fireworks(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, results: JobStore
 ) -> Callable[..., Queue]:
-    """Open FireWorks' queue, every time of the same database."""
+    """Open FireWorks' queue, each time on the same database."""
     launchpad = pytest.importorskip("fireworks.core.launchpad")
     from phonotune.flows.queue_fireworks import FireworksQueue
 
@@ -49,7 +49,7 @@ def open_fireworks(
 
 @pytest.fixture
 def open_remote(monkeypatch: pytest.MonkeyPatch, results: JobStore) -> Callable[..., Queue]:
-    """Open jobflow-remote's queue, every time the same database."""
+    """Open jobflow-remote's queue, each time on the same database."""
     pytest.importorskip("jobflow_remote")
     from jobflow_remote.jobs.jobcontroller import JobController
 

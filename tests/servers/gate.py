@@ -1,4 +1,4 @@
-"""A gate before a MongoDB wire server that lets one findAndModify at a time through.
+"""A gate in front of a MongoDB wire server that lets one findAndModify through at a time.
 
 SecantusDB 0.7.0b3 gives two clients the same document as "before" when both call findAndModify at once, though
 both changes are made: FireWorks, which draws its ids so, then has two jobs of one id. mongod needs no gate.
@@ -43,7 +43,7 @@ class Gate:
             raise RuntimeError(f"nothing could listen at port {self.port}")
 
     def close(self) -> None:
-        """End every connection and listen no more."""
+        """End every connection and stop listening."""
         self._loop.call_soon_threadsafe(self._stop.set)
         self._ended.wait(10)
 

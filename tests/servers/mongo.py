@@ -70,7 +70,7 @@ class MongoServer:
         return f"mongodb://127.0.0.1:{self.port}"
 
     def start(self, wait: bool = True) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._is_mongod and self._gate is None:
             self._inner = _free_port()
@@ -88,7 +88,7 @@ class MongoServer:
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """Stop it in order."""
+        """Stop the server as a user would."""
         self._end(signal.SIGTERM)
         if self._gate is not None:
             self._gate.close()

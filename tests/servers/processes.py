@@ -36,14 +36,14 @@ class Background:
 
 
 def run(*command: str) -> str:
-    """Run a program; what it prints on stdout. Fails with all it said."""
+    """Run a program and return its stdout; a failure shows everything that it printed."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, every: float = 0.3) -> None:
-    """Wait until a condition holds; fails after so many seconds."""
+    """Wait until a condition holds; fail after this many seconds."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"nothing after {seconds} s"
@@ -51,7 +51,7 @@ def wait_for(condition: Callable[[], bool], seconds: float, every: float = 0.3) 
 
 
 def free_port() -> int:
-    """Return a port that nobody listens at."""
+    """Return a free port of this machine."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
@@ -59,6 +59,6 @@ def free_port() -> int:
 
 
 def listens(port: int) -> bool:
-    """Return whether somebody listens at a port of this machine."""
+    """Return whether something listens on a port of this machine."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,6 +1,6 @@
-"""One-node Slurm of a test: ``python tests/servers/slurm.py up FOLDER`` and ``... down FOLDER``.
+"""A Slurm of one node for tests: ``python tests/servers/slurm.py up FOLDER`` and ``... down FOLDER``.
 
-Two partitions, ``cpu`` and ``gpu``, with a GPU that is none: ``--gres=gpu:1`` sets CUDA_VISIBLE_DEVICES=0
+Two partitions, ``cpu`` and ``gpu``, with a pretended GPU: ``--gres=gpu:1`` sets CUDA_VISIBLE_DEVICES=0
 and a second one is refused. Needs root and Debian's packages ``slurm-wlm`` and ``munge``; the client
 commands find the cluster by ``SLURM_CONF=FOLDER/slurm.conf``.
 """
@@ -20,7 +20,7 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 DAEMONS = ("slurmd", "slurmctld", "munged")
 SECONDS_TO_START = 20.0
 READY = {"idle", "mixed", "allocated"}
-"""States of a node that works; one that goes on with an old folder may start with jobs of then."""
+"""States of a node that works; one that starts in an old folder may find jobs there."""
 
 CONFIGURATION = """\
 ClusterName=phonotune
@@ -69,7 +69,7 @@ def missing() -> str | None:
 
 
 def up(folder: Path) -> None:
-    """Start the daemons and wait until the node is ready; a folder that is there already goes on."""
+    """Start the daemons and wait until the node is ready; an existing folder is used as it is."""
     folder = folder.resolve()
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True, exist_ok=True)

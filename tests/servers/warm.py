@@ -74,30 +74,30 @@ class WarmProcess:
 
     @property
     def stdout(self) -> str:
-        """What it printed until now."""
+        """What the process has printed so far."""
         return self._files[0].read_text()
 
     @property
     def stderr(self) -> str:
-        """What it said beside until now."""
+        """What the process has written to stderr so far."""
         return self._files[1].read_text()
 
     def kill(self) -> None:
-        """Kill its group as a crash does, and wait for the end."""
+        """Kill the process and its children with SIGKILL, and wait for the end."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self.process.kill()  # where it has no group yet
         self.wait()
 
     def wait(self) -> int:
-        """Wait for its end and return the exit code, negative for a signal."""
+        """Wait for the end and return the exit code, negative for a signal."""
         self.process.join()
         assert self.process.exitcode is not None
         return self.process.exitcode
 
 
 def phonotune(*arguments: object) -> None:
-    """Run the command line, as a function for :class:`WarmProcess`."""
+    """Run the command line: a function for :class:`WarmProcess`."""
     from phonotune.cli.app import main
 
     sys.argv = ["phonotune", *map(str, arguments)]
@@ -113,7 +113,7 @@ def _run(
     files: list[Path],
     cwd: Path,
 ) -> None:
-    """Be the process: its group, environment, folder and streams, then the function."""
+    """Set group, folder, environment and streams of this process, then call the function."""
     os.setsid()
     os.chdir(cwd)
     os.environ.clear()

@@ -135,7 +135,7 @@ def store_document(document: Document) -> Document:
 
 
 def put(store: JobStore, documents: dict[str, Document], folder: Path) -> dict[str, str]:
-    """Store Documents as one flow stores them, by stage; return the uuid of each stage's job."""
+    """Store Documents, named by stage, as one flow would; return the uuid of the job of each stage."""
     jobs = {}
     for stage, document in documents.items():
         made = store_document(document)
@@ -149,7 +149,7 @@ def put(store: JobStore, documents: dict[str, Document], folder: Path) -> dict[s
 
 
 def project_documents() -> dict[str, Document]:
-    """Return what one small project leaves, from the labels to the comparison."""
+    """Return the Documents of a small project, from the labels to the comparison."""
     made = dataset()
     compared = [elastic("reference", 24.0), elastic("untuned", 20.0), tuned(25.0)]
     return {
@@ -206,7 +206,7 @@ def put_documents(store: JobStore, tmp_path: Path) -> Callable[..., dict[str, st
 
 
 def age(store: JobStore, uuid: str, completed_at: datetime) -> None:
-    """Change when a stored job ended."""
+    """Change the time at which a stored job ended."""
     (row,) = store.docs_store.query({"uuid": uuid})
     row.pop("_id")
     changed: dict[str, Any] = row | {"completed_at": completed_at.isoformat()}

@@ -13,10 +13,10 @@ from pymatgen.core import Structure
 
 from phonotune.data.extxyz import (
     LabelKeys,
-    frames_of,
+    frame_of,
     header_keys,
+    iter_images,
     read_frames,
-    read_images,
     write_frames,
 )
 from phonotune.data.identity import frame_key
@@ -97,9 +97,8 @@ def test_labels_under_ase_keys_are_found_by_name(tmp_path: Path) -> None:
     atoms.rattle(0.05, seed=1)
     atoms.get_stress()
     ase.io.write(tmp_path / "f.extxyz", atoms)
-    (frame,) = frames_of(
-        read_images(tmp_path / "f.extxyz"), "f", LabelKeys("energy", "forces", "stress")
-    )
+    (read,) = iter_images(tmp_path / "f.extxyz")
+    frame = frame_of(read, "f", 1, LabelKeys("energy", "forces", "stress"))
     assert frame.energy == pytest.approx(atoms.get_potential_energy(), abs=1e-7)
     np.testing.assert_allclose(frame.stress, atoms.get_stress(voigt=False), atol=1e-7)
 

@@ -31,12 +31,12 @@ def two_runs(tmp_path: Path, write_vasprun: Write, vasp_steps: list[Any]) -> lis
 
 
 def test_each_file_is_a_group_named_by_what_tells_it_apart(two_runs: list[Path]) -> None:
-    imported = import_frames(two_runs)
+    importer = Importer(two_runs)
+    imported = list(importer)
     assert [frame.group for frame in imported] == ["disp-1/vasprun.xml", "disp-2/vasprun.xml"]
     assert [frame.origin for frame in imported] == [frame.group for frame in imported]
     assert len(imported) == 2
-    assert imported[1:] == (imported[1],)
-    assert imported.refused == ()
+    assert importer.refused == []
 
 
 def test_steps_of_one_file_stay_in_one_group(
@@ -60,9 +60,10 @@ def test_an_unconverged_run_is_refused_and_the_others_go_on(
     two_runs: list[Path], write_vasprun: Write, vasp_steps: list[Any]
 ) -> None:
     write_vasprun(two_runs[0], [replace(vasp_steps[0], n_electronic=60)])
-    imported = import_frames(two_runs)
+    importer = Importer(two_runs)
+    imported = list(importer)
     assert [frame.origin for frame in imported] == ["disp-2/vasprun.xml"]
-    (refusal,) = imported.refused
+    (refusal,) = importer.refused
     assert refusal.origin == "disp-1/vasprun.xml"
     assert "not converged (60 steps taken, 60 allowed)" in refusal.reason
 
@@ -77,8 +78,9 @@ def test_broken_files_are_refused_with_their_reasons(
     broken.write_text("<modeling>")
     notes = tmp_path / "notes.txt"
     notes.write_text("hello")
-    imported = import_frames([broken, notes, *two_runs])
-    reasons = {refusal.origin: refusal.reason for refusal in imported.refused}
+    importer = Importer([broken, notes, *two_runs])
+    imported = list(importer)
+    reasons = {refusal.origin: refusal.reason for refusal in importer.refused}
     assert "not a complete vasprun.xml" in reasons["vasprun.xml"]
     assert "unknown kind of file" in reasons["notes.txt"]
     assert "0.5 Å" in reasons["disp-1/vasprun.xml"]
@@ -148,8 +150,9 @@ def test_a_folder_gives_its_vasprun_or_else_its_outcar_also_compressed(
     with gzip.open(f"{outcar}.gz", "wb") as file:
         file.write(outcar.read_bytes())
     outcar.unlink()
-    imported = import_frames([runs], allow_mixed=True)
-    assert imported.refused == ()
+    importer = Importer([runs], allow_mixed=True)
+    imported = list(importer)
+    assert importer.refused == []
     assert [frame.origin for frame in imported] == [
         "disp-0/vasprun.xml",
         "disp-1/vasprun.xml",
@@ -214,9 +217,10 @@ def test_a_bad_frame_of_a_file_is_refused_and_the_others_go_on(
     path = tmp_path / "a.extxyz"
     write_frames(path, [make_frame(energy=1.0), make_frame(), make_frame()])
     path.write_text(path.read_text().replace("REF_energy=1.0", "REF_energy=nan"))
-    imported = import_frames([path])
+    importer = Importer([path])
+    imported = list(importer)
     assert len(imported) == 2
-    assert [refusal.origin for refusal in imported.refused] == ["a.extxyz, frame 1"]
+    assert [refusal.origin for refusal in importer.refused] == ["a.extxyz, frame 1"]
 
 
 def test_a_protocol_can_be_named_for_files_that_do_not_tell_it(
@@ -260,9 +264,10 @@ def test_real_folders_are_imported_each_with_its_protocol(real_data_dir: Path) -
 @pytest.mark.real_data
 def test_ten_real_vasp_runs_give_the_frames_that_phonopy_kept(real_data_dir: Path) -> None:
     folder = real_data_dir / "nacl-vasp"
-    imported = import_frames(sorted(folder.glob("disp-0*/vasprun.xml")))
+    importer = Importer(sorted(folder.glob("disp-0*/vasprun.xml")))
+    imported = list(importer)
     assert len(imported) == 10
-    assert not imported.refused
+    assert not importer.refused
     assert len({frame.group for frame in imported}) == 10
     kept = import_frames([folder / "phonopy_params_NaCl-rd.yaml.xz"])
     for run, phonopy in zip(imported, kept, strict=True):

@@ -1,4 +1,4 @@
-"""Labelled frames in extxyz files; the only reader and writer of that format.
+"""Labelled frames in extxyz files; nothing else reads or writes that format.
 
 Keys: ``REF_energy`` (eV), ``REF_forces`` (eV/Å), ``REF_stress`` (nine numbers, row by row, eV/Å^3,
 ASE's sign), ``REF_magmoms`` (µB). A missing label is absent, never zero. ``group``, ``origin``,
@@ -78,15 +78,20 @@ def iter_labelled(path: Path, need: Sequence[Label] = ("forces",)) -> Iterator[F
     missing = [label for label in need if getattr(first, label) is None]
     there = header_keys(path) if missing else set()
     for label in missing:
-        if getattr(REF_KEYS, label) not in there:
-            raise FramesError(_missing_label(path, getattr(REF_KEYS, label)))
+        key = getattr(REF_KEYS, label)
+        if key in there:
+            continue
+        found: set[str] = set()
+        for atoms in iter_images(path):
+            results = {} if atoms.calc is None else atoms.calc.results
+            found.update(atoms.info, atoms.arrays, results)
+        raise FramesError(
+            f"No frame of {path} has {key}. Keys found: "
+            f"{', '.join(sorted(found - {'numbers', 'positions'})) or 'none'}. "
+            "`phonotune import` renames the keys of other programs to those of phonotune (REF_*)."
+        )
     yield first
     yield from frames
-
-
-def read_images(path: Path) -> list[Atoms]:
-    """Read the frames of an extxyz file as ASE sees them; FramesError if there are none."""
-    return list(iter_images(path))
 
 
 def iter_images(path: Path) -> Iterator[Atoms]:
@@ -115,7 +120,7 @@ def iter_frames(path: Path, name: str, keys: LabelKeys = REF_KEYS) -> Iterator[F
     Parameters
     ----------
     path, name, keys
-        The file, and the rest as in :func:`frames_of`.
+        The file, and the rest as in :func:`frame_of`.
 
     Raises
     ------
@@ -126,15 +131,16 @@ def iter_frames(path: Path, name: str, keys: LabelKeys = REF_KEYS) -> Iterator[F
         yield frame_of(atoms, name, number, keys)
 
 
-def frames_of(images: Sequence[Atoms], name: str, keys: LabelKeys) -> list[Frame]:
-    """Turn ASE images into checked frames, taking the labels by name.
+def frame_of(atoms: Atoms, name: str, number: int, keys: LabelKeys) -> Frame:
+    """Turn an ASE image into a checked frame, taking the labels by name.
 
     Parameters
     ----------
-    images
-        From :func:`read_images`.
-    name
-        The file, for messages, and as ``group`` and ``origin`` where the frame gives none.
+    atoms
+        From :func:`iter_images`.
+    name, number
+        The file and the number of the frame in it, for messages, and as ``group`` and ``origin`` where
+        the frame gives none.
     keys
         Names of the labels. ``stress`` itself is ASE's own key, in Voigt or full form; under any
         other name nine numbers are needed, because the order of six is not known.
@@ -144,16 +150,16 @@ def frames_of(images: Sequence[Atoms], name: str, keys: LabelKeys) -> list[Frame
     FramesError
         As :func:`read_frames`.
     """
-    return [frame_of(atoms, name, number, keys) for number, atoms in enumerate(images, start=1)]
-
-
-def frame_of(atoms: Atoms, name: str, number: int, keys: LabelKeys) -> Frame:
-    """Turn one ASE image into a checked frame, the ``number``-th of a file; see :func:`frames_of`."""
     where = f"{name}, frame {number}"
     energy, forces = _lookup(atoms, keys.energy), _lookup(atoms, keys.forces)
+    if energy is not None and _array(energy, keys.energy, where).shape != ():
+        raise FramesError(f"{where}: {keys.energy} is {energy!r}; one number (eV) is needed.")
+    magmoms = _lookup(atoms, MAGMOMS)
+    if magmoms is None and np.ndim(moments := _lookup(atoms, "magmoms")) == 1:
+        magmoms = moments  # ASE's own key; where it holds vectors, they are left behind
     frame = Frame(
         structure=structure_of(atoms, where),
-        energy=None if energy is None else _number(energy, keys.energy, where),
+        energy=None if energy is None else float(_array(energy, keys.energy, where)),
         forces=None if forces is None else _array(forces, keys.forces, where),
         stress=_stress(atoms, keys.stress, where),
         group=str(atoms.info.get("group", name)),
@@ -161,7 +167,7 @@ def frame_of(atoms: Atoms, name: str, number: int, keys: LabelKeys) -> Frame:
         labeller=str(atoms.info.get("labeller", "")),
         protocol=str(atoms.info.get("protocol", "")),
         settings=str(atoms.info.get("settings", "")),
-        magmoms=_magmoms(atoms, where),
+        magmoms=None if magmoms is None else _array(magmoms, MAGMOMS, where),
     )
     check_frame(frame, where)
     return frame
@@ -199,15 +205,6 @@ def structure_of(atoms: Atoms, where: str) -> Structure:
     if 0 in numbers:
         raise FramesError(f"{where}: an atom has no element (species X); name its element.")
     return Structure(Lattice(atoms.cell.array), numbers, atoms.positions, coords_are_cartesian=True)
-
-
-def found_keys(images: Iterable[Atoms]) -> set[str]:
-    """Return the names of everything that any frame holds beside its structure."""
-    found: set[str] = set()
-    for atoms in images:
-        results = {} if atoms.calc is None else atoms.calc.results
-        found.update(atoms.info, atoms.arrays, results)
-    return found - {"numbers", "positions"}
 
 
 def write_frames(
@@ -265,13 +262,6 @@ def _lookup(atoms: Atoms, key: str) -> Any:
     return None
 
 
-def _number(value: Any, key: str, where: str) -> float:
-    array = _array(value, key, where)
-    if array.shape != ():
-        raise FramesError(f"{where}: {key} is {value!r}; one number (eV) is needed.")
-    return float(array)
-
-
 def _array(value: Any, key: str, where: str) -> FloatArray:
     try:
         return np.asarray(value, dtype=np.float64)
@@ -292,20 +282,3 @@ def _stress(atoms: Atoms, key: str, where: str) -> FloatArray | None:
             "a Voigt stress is not written in the file)."
         )
     return numbers.reshape(3, 3)
-
-
-def _magmoms(atoms: Atoms, where: str) -> FloatArray | None:
-    """Return collinear moments; ASE's own key may hold vectors, which are left behind."""
-    value = _lookup(atoms, MAGMOMS)
-    if value is not None:
-        return _array(value, MAGMOMS, where)
-    value = _lookup(atoms, "magmoms")
-    return None if value is None or np.ndim(value) != 1 else _array(value, "magmoms", where)
-
-
-def _missing_label(path: Path, key: str) -> str:
-    return (
-        f"No frame of {path} has {key}. Keys found: "
-        f"{', '.join(sorted(found_keys(iter_images(path)))) or 'none'}. "
-        "`phonotune import` renames the keys of other programs to those of phonotune (REF_*)."
-    )

@@ -1,4 +1,4 @@
-"""A dataset as a folder: train.extxyz, valid.extxyz and dataset.json, which tells the rest."""
+"""A dataset as a folder: train.extxyz, valid.extxyz and dataset.json, which holds the rest."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from phonotune.data.extxyz import iter_frames, write_frames
 from phonotune.data.identity import dataset_hash, frame_hash, frame_key
 from phonotune.errors import FramesError, invalid_value
+from phonotune.files import write_atomically
 from phonotune.schemas.dataset import DatasetDocument, DatasetHeader, Frame, pack_frame_blobs
 
 TRAIN: Final = "train.extxyz"
@@ -29,7 +30,7 @@ def write_dataset(dataset: DatasetDocument, folder: Path) -> tuple[Path, ...]:
         The dataset.
     folder
         Gets the two files of frames, and ``dataset.json``: hash, version, parent, split, statistics,
-        and by frame its key, side, group, origin, labeller and protocol.
+        and for each frame its key, side, group, origin, labeller and protocol.
 
     Returns
     -------
@@ -54,7 +55,7 @@ def write_folder(
     header
         What the dataset says about itself.
     frames
-        Gives all frames in stored order; called once a file.
+        Gives all frames in stored order; called once for each of the two files.
     folder
         As in :func:`write_dataset`.
     """
@@ -65,24 +66,25 @@ def write_folder(
         )
     rows: list[dict[str, str]] = []
     valid = set(header.valid)
-    write_frames(
-        folder / TRAIN, (f for i, f in enumerate(_noted(frames(), valid, rows)) if i not in valid)
-    )
+
+    def training() -> Iterator[Frame]:
+        for index, frame in enumerate(frames()):
+            side = "valid" if index in valid else "train"
+            texts = {name: getattr(frame, name) for name in TEXTS}
+            rows.append({"key": frame_key(frame.structure, frame.protocol), "side": side} | texts)
+            if index not in valid:
+                yield frame
+
+    write_frames(folder / TRAIN, training())
     write_frames(folder / VALID, (f for i, f in enumerate(frames()) if i in valid))
     content = header.model_dump(mode="json", exclude={"data", "more"}) | {"frames": rows}
-    with manifest.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, ensure_ascii=False)
-        file.write("\n")
+    try:
+        write_atomically(manifest, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise FramesError(
+            f"{manifest} cannot be written ({error}). Choose another path."
+        ) from error
     return folder / TRAIN, folder / VALID, manifest
-
-
-def _noted(frames: Iterator[Frame], valid: set[int], rows: list[dict[str, str]]) -> Iterator[Frame]:
-    """Yield the frames and add a row for each to ``rows``."""
-    for index, frame in enumerate(frames):
-        side = "valid" if index in valid else "train"
-        texts = {name: getattr(frame, name) for name in TEXTS}
-        rows.append({"key": frame_key(frame.structure, frame.protocol), "side": side} | texts)
-        yield frame
 
 
 def read_dataset(folder: Path) -> DatasetDocument:
@@ -118,7 +120,9 @@ def open_dataset(folder: Path) -> tuple[DatasetHeader, Iterator[Frame]]:
     try:
         header = DatasetHeader.model_validate(content)
     except ValidationError as error:
-        raise FramesError(f"{manifest} is not a dataset's: {invalid_value(error)}") from error
+        raise FramesError(
+            f"{manifest} does not describe a dataset: {invalid_value(error)}"
+        ) from error
     return header, _stored_order(header, folder)
 
 
@@ -148,5 +152,5 @@ def _load(manifest: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise FramesError(f"{manifest} cannot be read ({error}).") from error
     if not isinstance(content, dict):
-        raise FramesError(f"{manifest} is not a dataset's; one JSON object is needed.")
+        raise FramesError(f"{manifest} does not describe a dataset; one JSON object is needed.")
     return content

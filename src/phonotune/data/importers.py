@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, overload
+from typing import Final
 
 from phonotune.data.checks import check_frame
 from phonotune.data.extxyz import frame_of, header_keys, iter_images
@@ -40,51 +40,21 @@ class Refusal:
         return self.reason if named else f"{self.origin}: {self.reason}"
 
 
-@dataclass(frozen=True, eq=False)
-class ImportedFrames(Sequence[Frame]):
-    """Frames in the order of the files, and what was refused."""
-
-    frames: tuple[Frame, ...]
-    refused: tuple[Refusal, ...]
-
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
-    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
-        return self.frames[index]
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-
 def import_frames(
     paths: Iterable[str | Path], keys: LabelKeys | None = None, *, allow_mixed: bool = False
-) -> ImportedFrames:
-    """Gather labelled frames from finished calculations; see :class:`Importer`.
-
-    Returns
-    -------
-    ImportedFrames
-        A sequence of frames with ``refused``.
-
-    Raises
-    ------
-    FramesError
-        As :class:`Importer`.
-    """
-    importer = Importer(paths, keys, allow_mixed=allow_mixed)
-    return ImportedFrames(tuple(importer), tuple(importer.refused))
+) -> list[Frame]:
+    """Return the labelled frames of finished calculations; parameters and errors as :class:`Importer`."""
+    return list(Importer(paths, keys, allow_mixed=allow_mixed))
 
 
 class Importer:
     """Reads labelled frames from finished calculations one by one; memory does not grow with them.
 
-    Every converged ionic step is a frame (a static run has one). Energies of VASP are free
+    Every converged ionic step is a frame (a static run has one step). Energies of VASP are free
     energies, the ones that forces derive from; stresses come in eV/Å^3 and ASE's sign. Each VASP
     file is a group; see :func:`~phonotune.data.extxyz.read_frames` and
     :func:`~phonotune.physics.phonon.frames.read_displacement_frames` for the others. A file, or a
-    frame of one, that cannot be used is refused with its reason, and the others go on.
+    frame of one, that cannot be used is listed in ``refused`` with the reason, and the others are read.
 
     Parameters
     ----------
@@ -129,11 +99,12 @@ class Importer:
     def __iter__(self) -> Iterator[Frame]:
         """Read the files in order."""
         found = False
-        for number, (path, name) in enumerate(
-            zip(self.files, _short_names(self.files), strict=True)
-        ):
+        absolute = [path.absolute() for path in self.files]
+        shared = Path(os.path.commonpath([path.parent for path in absolute]))
+        for number, (path, full) in enumerate(zip(self.files, absolute, strict=True)):
+            name = full.relative_to(shared).as_posix()
             self.progress.advance(number, name)
-            for frame in self._frames(path, name):
+            for frame in self._usable(path, name):
                 known = frame if frame.protocol else replace(frame, protocol=self._protocol)
                 self.guard.add(known)
                 found = True
@@ -144,10 +115,10 @@ class Importer:
             more = f"; and {len(self.refused) - 3} more" if len(self.refused) > 3 else ""
             raise FramesError(f"No frame could be imported. {reasons}{more}")
 
-    def _frames(self, path: Path, name: str) -> Iterator[Frame]:
-        """Read one file; what cannot be used is added to ``refused``."""
+    def _usable(self, path: Path, name: str) -> Iterator[Frame]:
+        """Yield the frames of a file that pass their checks; the others are added to ``refused``."""
         try:
-            for frame in _reader(path)(self, path, name):
+            for frame in self._read(path, name):
                 try:
                     check_frame(frame, frame.origin)
                 except FramesError as error:
@@ -157,10 +128,28 @@ class Importer:
         except FramesError as error:
             self.refused.append(Refusal(name, str(error)))
 
-    def _from_vasp(
-        self, read: Callable[[Path], list[IonicStep]], path: Path, name: str
-    ) -> Iterator[Frame]:
-        steps = read(path)
+    def _read(self, path: Path, name: str) -> Iterator[Frame]:
+        """Yield the frames of a file, read by what its name says it is."""
+        lower = path.name.lower()
+        if "outcar" in lower:
+            yield from self._vasp_frames(read_outcar(path), name)
+        elif "vasprun" in lower or ".xml" in lower:
+            yield from self._vasp_frames(read_vasprun(path), name)
+        elif ".extxyz" in lower or ".xyz" in lower:
+            keys = _keys_for(header_keys(path), self._keys)
+            for number, atoms in enumerate(iter_images(path), start=1):
+                try:
+                    frame = frame_of(atoms, name, number, keys)
+                except FramesError as error:
+                    self.refused.append(Refusal(f"{name}, frame {number}", str(error)))
+                else:
+                    yield frame
+        elif ".yaml" in lower or ".yml" in lower:
+            yield from read_displacement_frames(path, name)
+        else:
+            raise FramesError(f"unknown kind of file; allowed: {_KINDS}")
+
+    def _vasp_frames(self, steps: Sequence[IonicStep], name: str) -> Iterator[Frame]:
         settings = steps[0].settings
         known = {"protocol": protocol_of(settings), "settings": settings_text(settings)}
         for number, step in enumerate(steps, start=1):
@@ -184,87 +173,42 @@ class Importer:
             )
             self.refused.append(Refusal(origin, reason))
 
-    def _from_vasprun(self, path: Path, name: str) -> Iterator[Frame]:
-        yield from self._from_vasp(read_vasprun, path, name)
-
-    def _from_outcar(self, path: Path, name: str) -> Iterator[Frame]:
-        yield from self._from_vasp(read_outcar, path, name)
-
-    def _from_phonopy(self, path: Path, name: str) -> Iterator[Frame]:
-        yield from read_displacement_frames(path, name)
-
-    def _from_unknown(self, path: Path, name: str) -> Iterator[Frame]:
-        raise FramesError(f"unknown kind of file; allowed: {_KINDS}")
-
-    def _from_extxyz(self, path: Path, name: str) -> Iterator[Frame]:
-        found = header_keys(path)
-        keys = _keys_for(found, self._keys)
-        for number, atoms in enumerate(iter_images(path), start=1):
-            try:
-                frame = frame_of(atoms, name, number, keys)
-            except FramesError as error:
-                self.refused.append(Refusal(f"{name}, frame {number}", str(error)))
-            else:
-                yield frame
-
-
-_Reader = Callable[[Importer, Path, str], Iterator[Frame]]
-
-
-def _reader(path: Path) -> _Reader:
-    """Return what reads a file of this name."""
-    lower = path.name.lower()
-    if "outcar" in lower:
-        return Importer._from_outcar
-    if "vasprun" in lower or ".xml" in lower:
-        return Importer._from_vasprun
-    if ".extxyz" in lower or ".xyz" in lower:
-        return Importer._from_extxyz
-    if ".yaml" in lower or ".yml" in lower:
-        return Importer._from_phonopy
-    return Importer._from_unknown
-
 
 def _files(paths: Iterable[str | Path]) -> list[Path]:
-    """Return the files, with those of VASP for a folder."""
+    """Return the files; in place of a folder, those of the VASP runs in it and below."""
     files: list[Path] = []
     for path in map(Path, paths):
-        if path.is_dir():
-            runs = _runs_below(path)
-            if not runs:
-                raise FramesError(
-                    f"{path} is a folder without vasprun.xml or OUTCAR in it or below; give {_KINDS}."
-                )
-            files += runs
-        elif path.is_file():
+        if path.is_file():
             files.append(path)
-        else:
+            continue
+        if not path.is_dir():
             raise FramesError(f"{path} does not exist; give {_KINDS}.")
+        before = len(files)
+        for place, _, names in sorted(os.walk(path)):
+            runs = [n for n in names if _VASPRUN.fullmatch(n)] or filter(_OUTCAR.fullmatch, names)
+            files += [Path(place, name) for name in sorted(runs)]
+        if len(files) == before:
+            raise FramesError(
+                f"{path} is a folder without vasprun.xml or OUTCAR in it or below; give {_KINDS}."
+            )
     if not files:
         raise FramesError(f"Nothing to import; give at least one {_KINDS}.")
     return list(dict.fromkeys(files))
 
 
-def _runs_below(folder: Path) -> list[Path]:
-    found: list[Path] = []
-    for place, _, names in sorted(os.walk(folder)):
-        for pattern in (_VASPRUN, _OUTCAR):
-            matching = sorted(name for name in names if pattern.fullmatch(name))
-            if matching:
-                found += [Path(place, name) for name in matching]
-                break
-    return found
-
-
 def _keys_for(found: set[str], given: LabelKeys | Mapping[str, str] | None) -> LabelKeys:
     """Return the names of the labels of a file; FramesError where one that is needed is not there."""
+
+    def first_of(*names: str) -> str:
+        return next((name for name in names if name in found), names[0])
+
     if isinstance(given, LabelKeys):
         keys, needed = given, {"forces": given.forces}
     else:
         keys = LabelKeys(
-            energy=_first_of(found, REF_KEYS.energy, "free_energy", "energy"),
-            forces=_first_of(found, REF_KEYS.forces, "forces"),
-            stress=_first_of(found, REF_KEYS.stress, "stress"),
+            energy=first_of(REF_KEYS.energy, "free_energy", "energy"),
+            forces=first_of(REF_KEYS.forces, "forces"),
+            stress=first_of(REF_KEYS.stress, "stress"),
         )
         keys = replace(keys, **(given or {}))
         needed = {"forces": keys.forces} | dict(given or {})
@@ -275,14 +219,3 @@ def _keys_for(found: set[str], given: LabelKeys | Mapping[str, str] | None) -> L
                 f"{', '.join(sorted(found)) or 'none'}"
             )
     return keys
-
-
-def _first_of(found: set[str], *names: str) -> str:
-    return next((name for name in names if name in found), names[0])
-
-
-def _short_names(files: Sequence[Path]) -> list[str]:
-    """Name files by what tells them apart: their paths below the folder that all share."""
-    absolute = [path.absolute() for path in files]
-    shared = Path(os.path.commonpath([path.parent for path in absolute]))
-    return [path.relative_to(shared).as_posix() for path in absolute]

@@ -18,9 +18,9 @@ UNSET: Final = "unset"
 class ProtocolGuard:
     """Looks at frames one by one and refuses the first of a second protocol.
 
-    Frames of an unknown protocol are a protocol of their own: nobody knows that they agree with
-    others. Of a file of VASP nothing is known but its settings, which are its protocol; it agrees with
-    a label protocol whose runs said the same settings.
+    Frames of an unknown protocol count as a protocol of their own: nobody knows whether they agree with
+    others. All that is known of a VASP file is its settings, which are its protocol; it agrees with a
+    label protocol whose runs had the same settings.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class ProtocolGuard:
 
     @property
     def mixed(self) -> bool:
-        """True if frames that do not agree were seen."""
+        """Whether frames of several protocols were seen."""
         return any(not agree(one, two) for one, two in combinations(self._examples.values(), 2))
 
     def add(self, frame: Frame) -> None:
@@ -52,8 +52,15 @@ class ProtocolGuard:
         self._examples[name, frame.settings] = frame
         other = next((one for one in others if not agree(one, frame)), None)
         if other is not None and not self.allow_mixed:
+            one, two = read_settings(other.settings), read_settings(frame.settings)
+            differ = [
+                f"{key} {one.get(key, UNSET)} and {two.get(key, UNSET)}"
+                for key in sorted({*one, *two})
+                if one and two and one.get(key) != two.get(key)
+            ]
+            listed = f" ({', '.join(differ)})" if differ else ""
             raise FramesError(
-                f"Mixed protocols: {_who(other)} and {_who(frame)}{_difference(other, frame)}. Labels of "
+                f"Mixed protocols: {_who(other)} and {_who(frame)}{listed}. Labels of "
                 "different set-ups differ by more than noise; give frames of one protocol, or allow it "
                 "with --allow-mixed (allow_mixed=True)."
             )
@@ -79,12 +86,3 @@ def _who(frame: Frame) -> str:
     name = protocol_name(frame)
     named = f"protocol {name!r}" if name != UNKNOWN else "an unknown protocol"
     return f"{frame.origin or 'no origin given'} is of {named}"
-
-
-def _difference(first: Frame, second: Frame) -> str:
-    """Return in words the settings that differ; empty where they are unknown or equal."""
-    one, other = (read_settings(frame.settings) for frame in (first, second))
-    keys = sorted(k for k in {*one, *other} if one.get(k) != other.get(k))
-    if not (one and other and keys):
-        return ""
-    return f" ({', '.join(f'{k} {one.get(k, UNSET)} and {other.get(k, UNSET)}' for k in keys)})"

@@ -55,12 +55,35 @@ def split_by_group(
             "are needed. Give training and validation frames in two files, or name a group in "
             "each frame."
         )
-    if valid_groups is not None and valid_fraction is None:
-        chosen = _named(names, valid_groups)
-    elif valid_fraction is not None and valid_groups is None:
-        chosen = _drawn(groups, names, valid_fraction, rng)
-    else:
+    if (valid_groups is None) == (valid_fraction is None):
         raise ConfigError("A split takes either valid_groups or valid_fraction; give exactly one.")
+    if valid_groups is not None:
+        chosen = set(valid_groups)
+        if unknown := sorted(chosen - set(names)):
+            raise FramesError(
+                f"No frame belongs to the validation group(s) {', '.join(unknown)}; groups found: "
+                f"{some_of(names)}."
+            )
+        if not 0 < len(chosen) < len(names):
+            side = "train" if chosen else "validate"
+            raise FramesError(
+                f"No group is left to {side}; name at least one and not all of: {some_of(names)}."
+            )
+    elif valid_fraction is None or not 0.0 < valid_fraction < 1.0:
+        raise ConfigError(
+            f"valid_fraction is {valid_fraction}; a share between 0 and 1 is needed, e.g. 0.2."
+        )
+    elif rng is None:
+        raise ConfigError("valid_fraction draws groups at random; pass a numpy Generator as rng.")
+    else:
+        sizes = Counter(groups)
+        target = valid_fraction * len(groups)
+        order = [names[i] for i in rng.permutation(len(names))]
+        chosen, taken = {order[0]}, sizes[order[0]]
+        for name in order[1:-1]:
+            if abs(taken + sizes[name] - target) < abs(taken - target):
+                chosen.add(name)
+                taken += sizes[name]
     train = [i for i, group in enumerate(groups) if group not in chosen]
     valid = [i for i, group in enumerate(groups) if group in chosen]
     check_whole_groups(groups, train, valid)
@@ -135,39 +158,3 @@ def check_whole_groups(groups: Sequence[str], train: Sequence[int], valid: Seque
             f"A split of {len(groups)} frames tore the groups {torn[:5]} apart or lost frames; this "
             "is a mistake of phonotune: please report it with the frames."
         )
-
-
-def _named(names: Sequence[str], valid_groups: Sequence[str]) -> set[str]:
-    unknown = sorted(set(valid_groups) - set(names))
-    if unknown:
-        raise FramesError(
-            f"No frame belongs to the validation group(s) {', '.join(unknown)}; groups found: "
-            f"{some_of(names)}."
-        )
-    chosen = set(valid_groups)
-    if not chosen or len(chosen) == len(names):
-        side = "validate" if not chosen else "train"
-        raise FramesError(
-            f"No group is left to {side}; name at least one and not all of: {some_of(names)}."
-        )
-    return chosen
-
-
-def _drawn(
-    groups: Sequence[str], names: Sequence[str], fraction: float, rng: np.random.Generator | None
-) -> set[str]:
-    if not 0.0 < fraction < 1.0:
-        raise ConfigError(
-            f"valid_fraction is {fraction}; a share between 0 and 1 is needed, e.g. 0.2."
-        )
-    if rng is None:
-        raise ConfigError("valid_fraction draws groups at random; pass a numpy Generator as rng.")
-    sizes = Counter(groups)
-    target = fraction * len(groups)
-    order = [names[i] for i in rng.permutation(len(names))]
-    chosen, taken = {order[0]}, sizes[order[0]]
-    for name in order[1:-1]:
-        if abs(taken + sizes[name] - target) < abs(taken - target):
-            chosen.add(name)
-            taken += sizes[name]
-    return chosen

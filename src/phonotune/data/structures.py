@@ -10,7 +10,7 @@ from ase.io.formats import UnknownFileTypeError
 from pymatgen.core import Element, Structure
 from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 
-from phonotune.data.extxyz import read_images, structure_of
+from phonotune.data.extxyz import iter_images, structure_of
 from phonotune.errors import FramesError, StructureError
 from phonotune.physics.supercell import check_structure
 
@@ -41,7 +41,14 @@ def read_structure(path: str | Path) -> Structure:
         raise StructureError(f"{path} does not exist; a structure file is needed. Check the path.")
     if path.stat().st_size == 0:
         raise StructureError(f"{path} is empty; a structure file is needed ({_FORMATS}).")
-    structure = _clean(_parse(path), path)
+    parsed = _parse(path)
+    if not parsed.is_ordered:
+        raise StructureError(
+            f"{path} has partially occupied sites ({parsed.composition.reduced_formula}); "
+            "phonons need an ordered structure. Choose one ordering."
+        )
+    numbers = [int(z) for z in parsed.atomic_numbers]
+    structure = Structure(parsed.lattice, numbers, parsed.frac_coords)
     try:
         check_structure(structure)
     except StructureError as error:
@@ -52,11 +59,21 @@ def read_structure(path: str | Path) -> Structure:
 def _parse(path: Path) -> Structure:
     try:
         if any(suffix in (".extxyz", ".xyz") for suffix in path.suffixes):
-            return _from_extxyz(path)
+            images = list(iter_images(path))
+            if len(images) == 1:
+                return structure_of(images[0], str(path))
+            raise StructureError(
+                f"{path} holds {len(images)} frames; one structure is needed. Give a file with one."
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", BadPoscarWarning)
-            return _from_pymatgen_or_ase(path)
+            try:
+                return Structure.from_file(path)
+            except ValueError as error:  # pymatgen goes by the name of the file, ASE by its content
+                if "nrecognized" not in str(error):
+                    raise
+            return structure_of(ase_read(path), str(path))
     except FramesError as error:
         raise StructureError(str(error)) from error
     except BadPoscarWarning:
@@ -84,16 +101,6 @@ _PARSE_ERRORS = (
 """What third-party parsers raise on a file of another kind."""
 
 
-def _from_pymatgen_or_ase(path: Path) -> Structure:
-    """Read by pymatgen, which goes by the name of the file; names it does not know go to ASE."""
-    try:
-        return Structure.from_file(path)
-    except ValueError as error:
-        if "nrecognized" not in str(error):
-            raise
-    return structure_of(ase_read(path), str(path))
-
-
 def _from_vasp4_poscar(path: Path) -> Structure:
     """Read a POSCAR of VASP 4, which names its elements in the title line or nowhere.
 
@@ -108,23 +115,3 @@ def _from_vasp4_poscar(path: Path) -> Structure:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Poscar.from_str("\n".join(lines), default_names=names).structure
-
-
-def _from_extxyz(path: Path) -> Structure:
-    images = read_images(path)
-    if len(images) > 1:
-        raise StructureError(
-            f"{path} holds {len(images)} frames; one structure is needed. Give a file with one."
-        )
-    return structure_of(images[0], str(path))
-
-
-def _clean(structure: Structure, path: Path) -> Structure:
-    if not structure.is_ordered:
-        raise StructureError(
-            f"{path} has partially occupied sites ({structure.composition.reduced_formula}); "
-            "phonons need an ordered structure. Choose one ordering."
-        )
-    return Structure(
-        structure.lattice, [int(z) for z in structure.atomic_numbers], structure.frac_coords
-    )

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from ase.io import ParseError
@@ -100,7 +100,20 @@ def read_vasprun(path: Path) -> list[IonicStep]:
             run = Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
         limit = int(run.parameters["NELM"])
         settings = settings_of(run.parameters, run.incar, run.potcar_symbols)
-        steps = [_from_vasprun(step, limit, settings) for step in run.ionic_steps]
+        steps = [
+            IonicStep(
+                structure=step["structure"],
+                energy=float(step["e_fr_energy"]),
+                forces=np.asarray(step["forces"], dtype=np.float64),
+                stress=None
+                if step.get("stress") is None
+                else _symmetric(KILOBAR * np.asarray(step["stress"])),
+                n_electronic=len(step["electronic_steps"]),
+                max_electronic=limit,
+                settings=settings,
+            )
+            for step in run.ionic_steps
+        ]
     except _UNREADABLE as error:
         raise FramesError(f"not a complete vasprun.xml ({_first_line(error)})") from error
     if not steps:
@@ -123,51 +136,29 @@ def read_outcar(path: Path) -> list[IonicStep]:
             text = file.read()
         limit = int(re.findall(r"\bNELM\s*=\s*(\d+)", text)[0])
         images = ase_read(path, index=":", format="vasp-out")
-        taken = _electronic_steps(text)
+        iterations = re.findall(r"Iteration\s+(\d+)\(\s*(\d+)\)", text)
+        taken = list({int(ionic): int(electronic) for ionic, electronic in iterations}.values())
         settings = settings_of_outcar(text)
-        steps = [_from_outcar(atoms, taken[i], limit, settings) for i, atoms in enumerate(images)]
+        steps = []
+        for index, atoms in enumerate(images):
+            results = atoms.calc.results  # ASE's get_forces() zeroes forces on constrained atoms
+            stress, magmoms = results.get("stress"), results.get("magmoms")
+            step = IonicStep(
+                structure=structure_of(atoms, "OUTCAR"),
+                energy=float(results["free_energy"]),
+                forces=np.asarray(results["forces"], dtype=np.float64),
+                stress=None if stress is None else _symmetric(voigt_6_to_full_3x3_stress(stress)),
+                n_electronic=taken[index],
+                max_electronic=limit,
+                settings=settings,
+                magmoms=None if magmoms is None else np.asarray(magmoms, dtype=np.float64),
+            )
+            steps.append(step)
     except _UNREADABLE as error:
         raise FramesError(f"not an OUTCAR with forces ({_first_line(error)})") from error
     if not steps:
         raise FramesError("no ionic step with forces in it")
     return steps
-
-
-def _from_vasprun(step: dict[str, Any], limit: int, settings: dict[str, str]) -> IonicStep:
-    stress = step.get("stress")
-    return IonicStep(
-        structure=step["structure"],
-        energy=float(step["e_fr_energy"]),
-        forces=np.asarray(step["forces"], dtype=np.float64),
-        stress=None if stress is None else _symmetric(KILOBAR * np.asarray(stress)),
-        n_electronic=len(step["electronic_steps"]),
-        max_electronic=limit,
-        settings=settings,
-    )
-
-
-def _from_outcar(atoms: Any, taken: int, limit: int, settings: dict[str, str]) -> IonicStep:
-    """Use the stored results: ASE's get_forces() zeroes the forces on constrained atoms."""
-    results = atoms.calc.results
-    stress, magmoms = results.get("stress"), results.get("magmoms")
-    return IonicStep(
-        structure=structure_of(atoms, "OUTCAR"),
-        energy=float(results["free_energy"]),
-        forces=np.asarray(results["forces"], dtype=np.float64),
-        stress=None if stress is None else _symmetric(voigt_6_to_full_3x3_stress(stress)),
-        n_electronic=taken,
-        max_electronic=limit,
-        settings=settings,
-        magmoms=None if magmoms is None else np.asarray(magmoms, dtype=np.float64),
-    )
-
-
-def _electronic_steps(outcar: str) -> list[int]:
-    """Return the number of electronic steps of each ionic step."""
-    last: dict[int, int] = {}
-    for ionic, electronic in re.findall(r"Iteration\s+(\d+)\(\s*(\d+)\)", outcar):
-        last[int(ionic)] = int(electronic)
-    return list(last.values())
 
 
 def _symmetric(stress: FloatArray) -> FloatArray:

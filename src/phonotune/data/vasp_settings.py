@@ -51,7 +51,11 @@ def settings_of(
         and value != _DEFAULTS.get(key)
         and found.get(_ONLY_WITH.get(key, ""), "t") not in _OFF
     }
-    return kept | {f"POTCAR {_element(title)}": title for title in sorted(titles)}
+    for title in sorted(titles):
+        words = title.split()
+        element = words[1].split("_")[0] if len(words) > 1 else title
+        kept[f"POTCAR {element}"] = title
+    return kept
 
 
 def settings_of_outcar(text: str) -> dict[str, str]:
@@ -89,11 +93,6 @@ def potcar_titles(settings: Mapping[str, str]) -> dict[str, str]:
 def protocol_of(settings: Mapping[str, str]) -> str:
     """Return the name of settings: 16 hexadecimal digits."""
     return hash_json(dict(settings))[:16]
-
-
-def _element(title: str) -> str:
-    words = title.split()
-    return words[1].split("_")[0] if len(words) > 1 else title
 
 
 def _word(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 
-from phonotune.progress import LoggedProgress, Progress
+from phonotune.progress import LoggedProgress, Progress, job_progress, told_to
 
 
 class Recorded(Progress):
@@ -46,3 +46,26 @@ def test_a_log_without_pause_gets_every_step(caplog):
     progress.start("epochs")
     progress.advance(text="epoch 1")
     assert caplog.messages == ["epochs: 0", "epoch 1: 1"]
+
+
+def test_a_job_shows_its_progress_behind_that_of_the_command_that_runs_it():
+    whole = Recorded()
+    whole.start("1 of 3 jobs done, relax trajectories", 3)
+    with told_to(whole):
+        job = job_progress(logging.getLogger("work"))
+        job.start("relaxation", 5)
+        job.advance(2, "relaxation step 7")
+    assert whole.seen[1:] == [
+        (0, 3, "1 of 3 jobs done, relax trajectories: relaxation, 0 of 5"),
+        (0, 3, "1 of 3 jobs done, relax trajectories: relaxation step 7, 2 of 5"),
+    ]
+
+
+def test_a_job_that_no_command_runs_logs_its_progress(caplog):
+    caplog.set_level(logging.INFO)
+    with told_to(Recorded()):
+        pass
+    job = job_progress(logging.getLogger("work"))
+    job.start("relaxation", 5)
+    job.advance(5)
+    assert caplog.messages == ["relaxation: 0 of 5", "relaxation: 5 of 5"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from logging import Logger
 from time import monotonic
 
@@ -70,3 +73,45 @@ class LoggedProgress(Progress):
         self._logged = now
         count = f"{self.done}" if self.total is None else f"{self.done} of {self.total}"
         self._logger.info("%s: %s", self.text, count)
+
+
+class InnerProgress(Progress):
+    """Progress of one part of some work, shown behind the words of the whole.
+
+    Parameters
+    ----------
+    whole
+        The whole; its count stays as it is.
+    """
+
+    def __init__(self, whole: Progress) -> None:
+        super().__init__()
+        self._whole, self._words = whole, whole.text
+
+    def note(self, text: str) -> None:
+        """Tell it as the whole does."""
+        self._whole.note(text)
+
+    def show(self) -> None:
+        """Show the words of the whole, then those of the part and its count."""
+        count = f"{self.done}" if self.total is None else f"{self.done} of {self.total}"
+        self._whole.advance(self._whole.done, f"{self._words}: {self.text}, {count}")
+
+
+_whole: ContextVar[Progress | None] = ContextVar("whole", default=None)
+
+
+@contextmanager
+def told_to(progress: Progress) -> Iterator[None]:
+    """Let the jobs that run in the body show their progress behind that of a command."""
+    token = _whole.set(progress)
+    try:
+        yield
+    finally:
+        _whole.reset(token)
+
+
+def job_progress(logger: Logger) -> Progress:
+    """Return what a running job tells its progress to: the command that runs it here, else a log."""
+    whole = _whole.get()
+    return LoggedProgress(logger) if whole is None else InnerProgress(whole)

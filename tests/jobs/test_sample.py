@@ -14,6 +14,7 @@ from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.supercell import make_supercell, supercell_matrix
+from phonotune.progress import Progress, told_to
 from phonotune.sampling.select_methods import METHODS
 from phonotune.sampling.settings import RattleSettings, SelectSettings
 from phonotune.schemas.dataset import StructureSet, TrajectoryDocument, unpack_frames
@@ -118,6 +119,25 @@ def test_relaxations_that_did_not_converge_are_named(trajectories, rattled) -> N
     assert {r.stop_reason for r in trajectories.relaxations} == {"step limit"}
     loose = run(TrajectoryMaker(settings=RelaxSettings(fmax=5.0)), rattled, "mini")
     assert loose.unconverged == []
+
+
+def test_a_relaxing_job_shows_its_steps_to_the_command_and_else_logs_them(rattled, caplog) -> None:
+    texts: list[str] = []
+
+    class Shown(Progress):
+        def show(self) -> None:
+            texts.append(self.text)
+
+    short = TrajectoryMaker(settings=RelaxSettings(max_steps=2))
+    whole = Shown()
+    whole.start("relax trajectories")
+    with told_to(whole):
+        run(short, rattled, "mini")
+    for step in (1, 2):
+        assert f"relax trajectories: relaxation step {step}, 0 of 3" in texts
+    caplog.set_level("INFO", "phonotune")
+    run(short, rattled, "mini")
+    assert "relaxation: 0 of 3" in caplog.messages
 
 
 @pytest.mark.parametrize("method", METHODS)

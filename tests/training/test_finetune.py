@@ -15,6 +15,7 @@ from phonotune.models.adapter import read_adapters
 from phonotune.models.evaluate import ModelEvaluator
 from phonotune.models.evaluators import load_evaluator
 from phonotune.models.load import load_model
+from phonotune.progress import Progress
 from phonotune.settings import get_settings
 from phonotune.training import loop
 from phonotune.training.config import parse_overrides
@@ -23,9 +24,9 @@ from phonotune.training.finetune import finetune
 SHORT = ["max_epochs=3", "rank=2"]
 
 
-def tune(dataset, *overrides, progress=None):
+def tune(dataset, *overrides, after_epoch=None):
     config = parse_overrides("lora", [*SHORT, *overrides])
-    return finetune(dataset, "tiny", config, "cpu", progress)
+    return finetune(dataset, "tiny", config, "cpu", after_epoch)
 
 
 def history(document):
@@ -105,9 +106,9 @@ def test_an_interrupted_training_resumes_and_ends_bit_identical(dataset, overrid
 
     whole = tune(dataset, *overrides)
     with pytest.raises(KilledError):
-        tune(dataset, *overrides, progress=kill)
+        tune(dataset, *overrides, after_epoch=kill)
     assert len(checkpoints()) == 1
-    resumed = tune(dataset, *overrides, progress=kill)
+    resumed = tune(dataset, *overrides, after_epoch=kill)
     assert seen == [0, 1, 2, 3]
     assert same(resumed, whole)
 
@@ -260,12 +261,28 @@ def test_an_interrupted_committee_does_not_train_its_finished_members_again(data
 
     whole = tune(dataset, "committee=2")
     with pytest.raises(KilledError):
-        tune(dataset, "committee=2", progress=kill)
+        tune(dataset, "committee=2", after_epoch=kill)
     assert len(checkpoints()) == 2
-    resumed = tune(dataset, "committee=2", progress=kill)
+    resumed = tune(dataset, "committee=2", after_epoch=kill)
     assert seen == [0, 1, 2, 3, 0, 1, 2, 3]
     assert resumed.model.model_id == whole.model.model_id
     assert checkpoints() == []
+
+
+@pytest.mark.usefixtures("foundation")
+def test_progress_counts_the_epochs_of_all_members_and_names_the_probe(dataset):
+    seen = []
+
+    class Shown(Progress):
+        def show(self):
+            seen.append((self.done, self.total, self.text))
+
+    config = parse_overrides("lora", [*SHORT, "committee=2"])
+    finetune(dataset, "tiny", config, "cpu", progress=Shown())
+    assert seen[0] == (0, 6, "finding neighbours")
+    epochs = [done for done, _, text in seen if text.startswith("validation forces")]
+    assert epochs == [0, 1, 2, 3, 3, 4, 5, 6]
+    assert seen[-1] == (6, 6, "what the model forgot")
 
 
 def train_and_tell(file, last=None):

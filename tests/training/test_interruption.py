@@ -13,9 +13,9 @@ from phonotune.training.interruption import END_TIME, watch
 OPTIONS = parse_overrides("lora").root
 
 
-def tune(dataset, *overrides, progress=None):
+def tune(dataset, *overrides, after_epoch=None):
     config = parse_overrides("lora", ["max_epochs=4", "rank=2", *overrides])
-    return finetune(dataset, "tiny", config, "cpu", progress)
+    return finetune(dataset, "tiny", config, "cpu", after_epoch)
 
 
 def checkpoints():
@@ -56,10 +56,10 @@ def test_sigterm_leaves_a_checkpoint_and_the_same_call_ends_bit_identical(datase
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(TrainingInterruptedError, match="stopped after 2 epochs: SIGTERM"):
-        tune(dataset, progress=terminate)
+        tune(dataset, after_epoch=terminate)
     assert len(checkpoints()) == 1
     seen = []
-    resumed = tune(dataset, progress=lambda row: seen.append(row["epoch"]))
+    resumed = tune(dataset, after_epoch=lambda row: seen.append(row["epoch"]))
     assert seen == [3, 4]
     assert resumed.model.model_id == whole.model.model_id
     assert checkpoints() == []

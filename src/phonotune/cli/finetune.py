@@ -142,20 +142,5 @@ def _train(
         out.note(
             "There is no interrupted training of these frames and settings; starting a new one."
         )
-    epochs, members = config.root.max_epochs, config.root.committee
-    with out.progress(
-        f"Fine-tuning {record.name}, {config.strategy}", epochs * members
-    ) as progress:
-        earlier, last = 0, -1
-        progress.advance(0, "finding neighbours")
-
-        def after_epoch(row: dict[str, float]) -> None:
-            nonlocal earlier, last
-            epoch = int(row["epoch"])
-            earlier += epochs * (epoch <= last)  # the next member of a committee
-            last = epoch
-            error = row.get("valid_forces")
-            text = "" if error is None else f"validation forces {error:.2f} meV/Å"
-            progress.advance(earlier + epoch, text)
-
-        return run_training(dataset, record, config, progress=after_epoch)
+    with out.progress(f"Fine-tuning {record.name}, {config.strategy}") as progress:
+        return run_training(dataset, record, config, progress=progress)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from phonotune.cli.tables import render
+from phonotune.progress import told_to
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -69,7 +70,7 @@ def write_report(documents: Sequence[Document], path: Path) -> bool:
 
 @contextmanager
 def _shown(out: Session, name: str) -> Iterator[Watcher]:
-    with out.progress(name) as shown:
+    with out.progress(name) as shown, told_to(shown):
 
         def progress(job: str, event: str, done: int, known: int) -> None:
             shown.advance(done, f"{done} of {known} jobs done, {job}")

@@ -10,6 +10,7 @@ import typer
 
 from phonotune.cli.console import Session, session
 from phonotune.cli.options import AsJson, Debug, StructureFile, check_output_file
+from phonotune.progress import told_to
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -121,7 +122,7 @@ def draw_frames(
     rattle = RattleMaker(settings=maker.rattle, phonon=maker.phonon, seed=maker.seed)
     relax = TrajectoryMaker(settings=maker.relaxation)
     select = SelectMaker(settings=maker.select, seed=maker.seed)
-    with out.progress(f"Sampling {crystal.reduced_formula}", 3) as progress:
+    with out.progress(f"Sampling {crystal.reduced_formula}", 3) as progress, told_to(progress):
         progress.advance(0, "rattling supercells")
         rattled = run_here(rattle, crystal, model if rattle.needs_model else None)
         progress.advance(1, f"relaxing {len(rattled.groups)} cells with {maker.foundation}")

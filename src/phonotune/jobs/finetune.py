@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 from jobflow import Maker
 
 from phonotune.jobs.base import role_job
+from phonotune.progress import job_progress
 from phonotune.schemas.dataset import DatasetDocument
 from phonotune.schemas.training import FoundationRecord, TrainingDocument
 from phonotune.training.config import FineTuneConfig
+
+logger = logging.getLogger(__name__)
 
 
 def _default_config() -> FineTuneConfig:
@@ -46,4 +50,4 @@ class FineTuneMaker(Maker):
         """
         from phonotune.training.finetune import finetune
 
-        return finetune(dataset, self.foundation, self.config)
+        return finetune(dataset, self.foundation, self.config, progress=job_progress(logger))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +18,12 @@ from phonotune.jobs.base import Role, document_job, replace_by, role_job, tag
 from phonotune.jobs.label import LabelMaker
 from phonotune.physics.relax import RelaxSettings, relax_batch
 from phonotune.ports import Answers, Evaluation, Evaluator
-from phonotune.progress import Progress
+from phonotune.progress import Progress, job_progress
 from phonotune.schemas.base import PropertyDocument, Source, structure_hash
 from phonotune.schemas.dataset import Candidate, LabelledSet
 from phonotune.schemas.training import ModelRecord, TrainingDocument
+
+logger = logging.getLogger(__name__)
 
 D = TypeVar("D", bound=PropertyDocument)
 
@@ -105,7 +108,7 @@ class PropertyMaker(Maker, ABC, Generic[D]):
             )
         if model is not None:
             with resumed_evaluator(model) as (evaluator, source):
-                return self.compute(structure, evaluator, source, **inputs)
+                return self.compute(structure, evaluator, source, job_progress(logger), **inputs)
         assert self.labeller is not None
         if self.relax is not None:
             raise ConfigError(

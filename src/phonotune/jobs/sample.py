@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from phonotune.physics.phonon.thermal_displacements import ThermalDisplacements
 from phonotune.physics.relax import Relaxation, RelaxSettings, relax_batch
 from phonotune.physics.supercell import make_supercell, supercell_matrix
 from phonotune.ports import FloatArray
+from phonotune.progress import job_progress
 from phonotune.sampling.pool import Pool
 from phonotune.sampling.rattle import rattle, small_rattles
 from phonotune.sampling.select import select
@@ -34,6 +36,8 @@ from phonotune.schemas.dataset import (
     pack_frame_blobs,
 )
 from phonotune.schemas.training import TrainingDocument
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -142,7 +146,8 @@ class TrajectoryMaker(Maker):
         moving = [c for c in candidates if not c.fixed]
         still = [c for c in candidates if c.fixed]
         with resumed_evaluator(model) as (evaluator, source):
-            relaxations = relax_batch(evaluator, [c.structure for c in moving], self.settings)
+            cells = [c.structure for c in moving]
+            relaxations = relax_batch(evaluator, cells, self.settings, job_progress(logger))
             answers = evaluator([c.structure for c in still])
         pairs = list(zip([c.group for c in moving], relaxations, strict=True))
         frames = [f for group, r in pairs for f in kept_frames(group, r, self.kept_steps)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,10 +16,12 @@ from phonotune.jobs.property import Model, answers_of, model_evaluator
 from phonotune.physics.transitions.branches import TransitionSettings
 from phonotune.physics.transitions.growth import grow_tree
 from phonotune.physics.transitions.labels import with_labels
-from phonotune.progress import Progress
+from phonotune.progress import Progress, job_progress
 from phonotune.schemas.base import structure_hash
 from phonotune.schemas.dataset import Candidate, LabelledSet
 from phonotune.schemas.transition import TransitionDocument
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -64,7 +67,7 @@ class TransitionMaker(Maker):
                 f"{'' if self.labeller is None else ' but a labeller'}. Pass a model to make(); a "
                 "labeller labels the phases that the model finds."
             )
-        document = self.grow(structure, model)
+        document = self.grow(structure, model, job_progress(logger))
         return document if self.labeller is None else self._labelled(document, self.labeller)
 
     def grow(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from time import monotonic
 
 from phonotune.errors import FramesError, TrainingError, TrainingInterruptedError, WalltimeError
 from phonotune.models.adapter import Adapter
 from phonotune.models.engines import find_foundation
 from phonotune.models.load import load_foundation
+from phonotune.progress import Progress
 from phonotune.schemas.dataset import DatasetDocument, Frame
 from phonotune.schemas.training import FoundationRecord, TrainingDocument
 from phonotune.settings import get_settings
@@ -16,7 +18,7 @@ from phonotune.training.checkpoint import Checkpoint
 from phonotune.training.config import FineTuneConfig
 from phonotune.training.directory import write_model_directory as write_model_directory
 from phonotune.training.interruption import Interruption, watch
-from phonotune.training.loop import Progress, run
+from phonotune.training.loop import AfterEpoch, run
 from phonotune.training.options import Options
 from phonotune.training.prepare import Prepared, prepare
 from phonotune.training.results import Member, Training, training_document
@@ -29,6 +31,7 @@ def finetune(
     foundation: str | FoundationRecord,
     config: FineTuneConfig,
     device: str = "auto",
+    after_epoch: AfterEpoch | None = None,
     progress: Progress | None = None,
 ) -> TrainingDocument:
     """Fine-tune a foundation model; the result is never worse on validation than its start.
@@ -47,8 +50,10 @@ def finetune(
         Strategy and options.
     device
         ``"auto"`` takes CUDA where there is one.
-    progress
+    after_epoch
         Called with the row of the history after every epoch, epoch 0 (the start) included.
+    progress
+        Told what is being done, and after how many of all epochs.
 
     Raises
     ------
@@ -65,16 +70,28 @@ def finetune(
     """
     train, valid = dataset.train_frames(), dataset.valid_frames()
     _check_frames(train, valid)
+    progress, epochs = progress or Progress(), config.root.max_epochs
+    progress.start("finding neighbours", epochs * config.root.committee)
     record = foundation if isinstance(foundation, FoundationRecord) else find_foundation(foundation)
-    shared = prepare(load_foundation(record, "float64"), train, valid, config.root, device)
+    shared = prepare(
+        load_foundation(record, "float64"), train, valid, config.root, device, progress
+    )
     checkpoints = checkpoints_of(dataset, record, config)
     with watch(get_settings().walltime_margin) as interruption:
         members = [
-            _train(shared, options, checkpoint, interruption, progress)
-            for options, checkpoint in zip(member_options(config.root), checkpoints, strict=True)
+            _train(
+                shared,
+                options,
+                checkpoint,
+                interruption,
+                partial(_tell, progress, member * epochs, after_epoch),
+            )
+            for member, (options, checkpoint) in enumerate(
+                zip(member_options(config.root), checkpoints, strict=True)
+            )
         ]
     training = Training(dataset, record, shared.base, config, shared.refit, str(shared.like.device))
-    document = training_document(training, members)
+    document = training_document(training, members, progress)
     if all(member.stop.kind != "time" for member in members):
         for checkpoint in checkpoints:
             checkpoint.remove()
@@ -106,13 +123,13 @@ def _train(
     options: Options,
     checkpoint: Checkpoint,
     interruption: Interruption,
-    progress: Progress | None,
+    after_epoch: AfterEpoch,
 ) -> Member:
     plan, task = shared.task(options)
     state = start_state(plan, options, shared.base, shared.like)
     checkpoint.read_into(state)
     before = max(1, len(state.history))
-    stop = run(task, state, options, _Watch(checkpoint, state, progress), interruption)
+    stop = run(task, state, options, _KeptEpochs(checkpoint, state, after_epoch), interruption)
     interruption.epochs += len(state.history) - before
     checkpoint.write(state)
     if stop.kind == "interrupted":
@@ -148,13 +165,20 @@ def _check_frames(train: Sequence[Frame], valid: Sequence[Frame]) -> None:
             )
 
 
-class _Watch:
+def _tell(progress: Progress, earlier: int, after_epoch: AfterEpoch | None, row: Row) -> None:
+    """Move the progress on after an epoch; `earlier` ones belong to other members of a committee."""
+    error = row.get("valid_forces")
+    text = "training" if error is None else f"validation forces {error:.2f} meV/Å"
+    progress.advance(earlier + int(row["epoch"]), text)
+    if after_epoch is not None:
+        after_epoch(row)
+
+
+class _KeptEpochs:
     """Writes a checkpoint every so often and passes the history's rows on."""
 
-    def __init__(
-        self, checkpoint: Checkpoint, state: TrainState, progress: Progress | None
-    ) -> None:
-        self._checkpoint, self._state, self._progress = checkpoint, state, progress
+    def __init__(self, checkpoint: Checkpoint, state: TrainState, then: AfterEpoch) -> None:
+        self._checkpoint, self._state, self._then = checkpoint, state, then
         self._interval = get_settings().checkpoint_seconds
         self._written = monotonic()
 
@@ -162,5 +186,4 @@ class _Watch:
         if monotonic() - self._written >= self._interval:
             self._checkpoint.write(self._state)
             self._written = monotonic()
-        if self._progress is not None:
-            self._progress(row)
+        self._then(row)

@@ -19,6 +19,7 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import InputError, PhonotuneError, TrainingError
 from phonotune.files import write_atomically
+from phonotune.progress import Progress
 from phonotune.schemas.base import hash_json
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.dataset import Frame, pack_frames, unpack_frames
@@ -51,7 +52,9 @@ _STREAM: Final = 0x70726F62
 _labelled: dict[str, list[Frame]] = {}
 
 
-def probe_frames(evaluator: Evaluator, elements: Sequence[str]) -> list[Frame]:
+def probe_frames(
+    evaluator: Evaluator, elements: Sequence[str], progress: Progress | None = None
+) -> list[Frame]:
     """Return the fixed probe of a foundation: it depends on nothing else.
 
     Prototype crystals near the foundation's equilibrium, strained and rattled as replay frames are
@@ -64,6 +67,8 @@ def probe_frames(evaluator: Evaluator, elements: Sequence[str]) -> list[Frame]:
         The foundation; gives the labels.
     elements
         Chemical symbols that it knows; order does not matter.
+    progress
+        Told how many frames are still to be made.
 
     Returns
     -------
@@ -81,7 +86,8 @@ def probe_frames(evaluator: Evaluator, elements: Sequence[str]) -> list[Frame]:
     recipes = [
         Recipe(known, (known[i % len(known)],), (_STREAM, PROBE_VERSION, i)) for i in range(count)
     ]
-    frames = [frame for frame in pseudolabel(evaluator, recipes, "probe") if frame is not None]
+    made = pseudolabel(evaluator, recipes, "probe", progress)
+    frames = [frame for frame in made if frame is not None]
     if not frames or 2 * len(frames) < count:
         raise TrainingError(
             f"Only {len(frames)} of {count} frames of the forgetting probe could be made: the model "
@@ -91,7 +97,11 @@ def probe_frames(evaluator: Evaluator, elements: Sequence[str]) -> list[Frame]:
 
 
 def labelled_probe(
-    evaluator: Evaluator, elements: Sequence[str], sha256: str | None = None, device: str = "cpu"
+    evaluator: Evaluator,
+    elements: Sequence[str],
+    sha256: str | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
 ) -> list[Frame]:
     """Return the probe of a foundation as :func:`probe_frames` makes it, from the cache if it is there.
 
@@ -108,6 +118,8 @@ def labelled_probe(
         sha256 of the foundation; None: nothing is read or kept. The frames are the same bit by bit.
     device
         What the evaluator computes on.
+    progress
+        As of :func:`probe_frames`.
 
     Raises
     ------
@@ -115,7 +127,7 @@ def labelled_probe(
         As :func:`probe_frames`.
     """
     if sha256 is None:
-        return unpack_frames(pack_frames(probe_frames(evaluator, elements)))
+        return unpack_frames(pack_frames(probe_frames(evaluator, elements, progress)))
     known = sorted(set(elements))
     key = hash_json([sha256, PROBE_VERSION, known, "float64", device.partition(":")[0]])[:32]
     if key in _labelled:
@@ -126,7 +138,7 @@ def labelled_probe(
     except (OSError, ValueError, TypeError, KeyError, PhonotuneError) as error:
         if path.exists():
             logger.warning("%s is damaged (%s); the forgetting probe is made anew.", path, error)
-        blob = pack_frames(probe_frames(evaluator, elements))
+        blob = pack_frames(probe_frames(evaluator, elements, progress))
         _labelled[key] = unpack_frames(blob)
         try:
             write_atomically(path, json.dumps({"payload": blob.payload, "sha256": blob.sha256}))
@@ -145,6 +157,7 @@ def forgetting(
     energy_shifts: Mapping[int, float] | None = None,
     foundation_sha256: str | None = None,
     device: str = "cpu",
+    progress: Progress | None = None,
 ) -> ForgettingProbe:
     """Compare a tuned model with its foundation away from the training frames.
 
@@ -167,6 +180,8 @@ def forgetting(
         and in the setting ``cache_dir`` for others (:func:`labelled_probe`).
     device
         What `before` computes on; labels of a CPU and of a GPU, which differ by rounding, are kept apart.
+    progress
+        Told what is evaluated.
 
     Raises
     ------
@@ -176,7 +191,9 @@ def forgetting(
         As :func:`probe_frames`.
     """
     known, own = check_elements(elements, material)
-    frames = labelled_probe(before, known, foundation_sha256, device)
+    frames = labelled_probe(before, known, foundation_sha256, device, progress)
+    if progress is not None:
+        progress.advance(progress.done, "what the model forgot")
     answers = after([frame.structure for frame in frames])
     touching = [not set(own).isdisjoint(frame.structure.symbol_set) for frame in frames]
     pairs = list(zip(frames, answers, strict=True))

@@ -21,7 +21,7 @@ from phonotune.training.prediction import predict
 from phonotune.training.schedule import Stop, learning_rate, stop_after
 from phonotune.training.state import Row, TrainState
 
-Progress = Callable[[Row], None]
+AfterEpoch = Callable[[Row], None]
 """Called with the history's row after every epoch."""
 
 
@@ -55,7 +55,7 @@ def run(
     task: Task,
     state: TrainState,
     options: Options,
-    after_epoch: Progress,
+    after_epoch: AfterEpoch,
     interruption: Interruption = NEVER,
 ) -> Stop:
     """Train until there is a reason to stop. The result is ``state.best``.

@@ -14,6 +14,7 @@ from phonotune.models.evaluate import ModelEvaluator, choose_device, torch_dtype
 from phonotune.models.fast import accelerate
 from phonotune.models.memory import reuse_memory
 from phonotune.models.weight_updates import EffectiveWeights, Tensors
+from phonotune.progress import Progress
 from phonotune.schemas.dataset import Frame
 from phonotune.training.batches import FrameSet
 from phonotune.training.energies import (
@@ -94,6 +95,7 @@ def prepare(
     valid: Sequence[Frame],
     options: Options,
     device: str,
+    progress: Progress | None = None,
 ) -> Prepared:
     """Find the neighbours of every frame, refit the atomic energies, make the replay frames.
 
@@ -111,7 +113,7 @@ def prepare(
     sets = [FrameSet.build(frames, model, elements) for frames in (train, valid)]
     refit = _refit(model, sets[0], options) if options.refit_energies else no_refit(elements)
     fitted, held_out = (frames.shifted(refit.shifts) for frames in sets)
-    replay = _replay(base, options, train, device)
+    replay = _replay(base, options, train, device, progress)
     return Prepared(base, model, tuple(elements), fitted, held_out, refit, replay)
 
 
@@ -130,7 +132,11 @@ def _refit(model: torch.nn.Module, train: FrameSet, options: Options) -> EnergyR
 
 
 def _replay(
-    base: torch.nn.Module, options: Options, train: Sequence[Frame], device: str
+    base: torch.nn.Module,
+    options: Options,
+    train: Sequence[Frame],
+    device: str,
+    progress: Progress | None,
 ) -> tuple[Frame, ...]:
     replay = options.replay
     if replay.file is not None:
@@ -140,7 +146,9 @@ def _replay(
     evaluator = ModelEvaluator(base, device)
     material = sorted({symbol for f in train for symbol in f.structure.symbol_set})
     return tuple(
-        replay_frames(evaluator, evaluator.elements, material, replay.frames, options.seed)
+        replay_frames(
+            evaluator, evaluator.elements, material, replay.frames, options.seed, progress
+        )
     )
 
 

@@ -17,6 +17,7 @@ from scipy.interpolate import CubicHermiteSpline, CubicSpline
 from phonotune.chunks import chunked
 from phonotune.data.extxyz import read_frames
 from phonotune.errors import InputError, StructureError, TrainingError
+from phonotune.progress import Progress
 from phonotune.sampling.prototypes import prototypes
 from phonotune.sampling.rattle import rattle
 from phonotune.sampling.settings import RattleSettings
@@ -39,6 +40,8 @@ _STRAIN: Final = 3.0
 _AMPLITUDES: Final = (0.05, 0.15)
 _MIN_ATOMS: Final = 4
 _MAX_ROUNDS: Final = 40
+_AT_ONCE: Final = 32
+"""Crystals that are scanned between two reports of progress."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def replay_frames(
     material: Sequence[str],
     count: int = DEFAULT_COUNT,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> list[Frame]:
     """Draw prototype crystals near the foundation's equilibrium and label them with the foundation.
 
@@ -86,6 +90,8 @@ def replay_frames(
         Number of frames.
     seed
         Same seed, elements, material and foundation: same frames.
+    progress
+        Told how many frames are made.
 
     Returns
     -------
@@ -107,7 +113,9 @@ def replay_frames(
         raise InputError(f"{count} replay frames were asked for; give a number from 0 on.")
     kinds = ((own, ()), (known, ()), (known, own), (known, ()))
     recipes = [Recipe(*kinds[i % 4], (_STREAM, seed, i)) for i in range(count)]
-    frames = [frame for frame in pseudolabel(evaluator, recipes, "replay") if frame is not None]
+    frames = [
+        frame for frame in pseudolabel(evaluator, recipes, "replay", progress) if frame is not None
+    ]
     if len(frames) < count:
         raise TrainingError(
             f"Only {len(frames)} of {count} replay frames could be made: for the others "
@@ -152,9 +160,12 @@ def check_elements(
 
 
 def pseudolabel(
-    evaluator: Evaluator, recipes: Sequence[Recipe], purpose: str
+    evaluator: Evaluator,
+    recipes: Sequence[Recipe],
+    purpose: str,
+    progress: Progress | None = None,
 ) -> list[Frame | None]:
-    """Make one frame a recipe, all in a few batched calls of the evaluator.
+    """Make one frame for each recipe, in batched calls of the evaluator.
 
     Parameters
     ----------
@@ -164,31 +175,35 @@ def pseudolabel(
         What the frames are drawn from.
     purpose
         First word of ``group`` and ``origin``.
+    progress
+        Told how many frames are made.
 
     Returns
     -------
     list
         In the order of the recipes; None where 40 draws gave no frame.
     """
+    progress = progress or Progress()
     made: list[Frame | None] = [None] * len(recipes)
     for attempt in range(_MAX_ROUNDS):
-        missing = [i for i, frame in enumerate(made) if frame is None]
-        if not missing:
-            break
-        rngs = [np.random.default_rng((*recipes[i].seed, attempt)) for i in missing]
-        starts = [
-            prototypes(recipes[i].elements, 1, rng, recipes[i].holding)[0]
-            for i, rng in zip(missing, rngs, strict=True)
-        ]
-        crystals = equilibrium(evaluator, starts)
-        drawn = {
-            i: structure
-            for i, crystal, rng in zip(missing, crystals, rngs, strict=True)
-            if crystal is not None and (structure := _perturbed(crystal, rng)) is not None
-        }
-        for i, answer in zip(drawn, evaluator(list(drawn.values())), strict=True):
-            if np.linalg.norm(answer.forces, axis=1).max() <= MAX_FORCE:
-                made[i] = _frame(drawn[i], answer, purpose)
+        for missing in chunked([i for i, frame in enumerate(made) if frame is None], _AT_ONCE):
+            found = len(made) - made.count(None)
+            text = f"the foundation labels its own crystals, {found} of {len(made)} done"
+            progress.advance(progress.done, text)
+            rngs = [np.random.default_rng((*recipes[i].seed, attempt)) for i in missing]
+            starts = [
+                prototypes(recipes[i].elements, 1, rng, recipes[i].holding)[0]
+                for i, rng in zip(missing, rngs, strict=True)
+            ]
+            crystals = equilibrium(evaluator, starts)
+            drawn = {
+                i: structure
+                for i, crystal, rng in zip(missing, crystals, rngs, strict=True)
+                if crystal is not None and (structure := _perturbed(crystal, rng)) is not None
+            }
+            for i, answer in zip(drawn, evaluator(list(drawn.values())), strict=True):
+                if np.linalg.norm(answer.forces, axis=1).max() <= MAX_FORCE:
+                    made[i] = _frame(drawn[i], answer, purpose)
     return made
 
 

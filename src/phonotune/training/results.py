@@ -15,6 +15,7 @@ from phonotune.models.evaluate import ModelEvaluator
 from phonotune.models.graphs import GraphSpec
 from phonotune.models.records import model_record
 from phonotune.ports import Evaluation, Evaluator
+from phonotune.progress import Progress
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.dataset import DatasetDocument, Frame
 from phonotune.schemas.forgetting import ForgettingProbe
@@ -56,14 +57,18 @@ class Member:
     seed: int
 
 
-def training_document(training: Training, members: Sequence[Member]) -> TrainingDocument:
+def training_document(
+    training: Training, members: Sequence[Member], progress: Progress | None = None
+) -> TrainingDocument:
     """Evaluate the foundation and the tuned model (float64, merged) and gather the document."""
+    progress = progress or Progress()
+    progress.advance(progress.done, "errors before and after")
     dataset, (first, *others) = training.dataset, members
     tuned = as_evaluator(
         [ModelEvaluator(merge(training.base, m.adapter), training.device) for m in members]
     )
     metrics, parity = _errors(training, tuned)
-    probe, failure = _forgetting(training, tuned)
+    probe, failure = _forgetting(training, tuned, progress)
     return TrainingDocument(
         formula=dataset.formula,
         model=model_record(
@@ -100,7 +105,9 @@ def _member_training(member: Member) -> MemberTraining:
     )
 
 
-def _forgetting(training: Training, tuned: Evaluator) -> tuple[ForgettingProbe | None, str | None]:
+def _forgetting(
+    training: Training, tuned: Evaluator, progress: Progress
+) -> tuple[ForgettingProbe | None, str | None]:
     """Return the probe, or why a model that is good on its material gives none (NaN far away)."""
     base = training.base
     frames = training.dataset.train_frames()
@@ -114,6 +121,7 @@ def _forgetting(training: Training, tuned: Evaluator) -> tuple[ForgettingProbe |
             energy_shifts=training.refit.shifts,
             foundation_sha256=training.foundation.sha256,
             device=training.device,
+            progress=progress,
         )
     except PhonotuneError as error:
         return None, str(error)

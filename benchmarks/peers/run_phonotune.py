@@ -1,6 +1,6 @@
 """One fine-tuning by phonotune; a line an epoch on stdout, for benchmarks/finetune.py to time.
 
-python run_phonotune.py TRAIN VALID STRATEGY DEVICE [KEY=VALUE ...]
+python run_phonotune.py TRAIN VALID STRATEGY DEVICE [foundation=FILE] [KEY=VALUE ...]
 """
 
 from __future__ import annotations
@@ -23,11 +23,16 @@ def main() -> None:
         os.environ["PHONOTUNE_CHECKPOINT_DIR"] = folder
         from phonotune.data.assemble import assemble_given
         from phonotune.data.extxyz import read_frames
+        from phonotune.models.foundation import trust_file
         from phonotune.training.config import parse_overrides
         from phonotune.training.finetune import finetune
 
+        foundation = "mini"
+        if overrides and overrides[0].startswith("foundation="):
+            foundation = overrides.pop(0).removeprefix("foundation=")
+            trust_file(foundation)
         dataset = assemble_given(read_frames(train), read_frames(valid), labeller="benchmark")
-        document = finetune(dataset, "mini", parse_overrides(strategy, overrides), device, show)
+        document = finetune(dataset, foundation, parse_overrides(strategy, overrides), device, show)
     print(f"moved {document.plan.text}")
     if device == "cuda":
         print(f"device_memory {torch.cuda.max_memory_allocated() / 2**20:.0f}")

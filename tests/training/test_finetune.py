@@ -130,14 +130,14 @@ def test_patience_counts_the_foundation(perfect):
 
 @pytest.mark.usefixtures("foundation")
 def test_divergence_keeps_the_last_good_state(dataset, monkeypatch):
-    original, calls = loop._step, []
+    original, calls = loop.step, []
 
     def diverge(*arguments):
         calls.append(1)
         loss = original(*arguments)
         return loss * float("nan") if len(calls) > 2 else loss
 
-    monkeypatch.setattr("phonotune.training.loop._step", diverge)
+    monkeypatch.setattr("phonotune.training.loop.step", diverge)
     document = tune(dataset)
     assert document.stop_reason.startswith("diverged in epoch 2")
     assert document.epochs == 1
@@ -216,8 +216,8 @@ def test_the_stored_model_gives_the_stored_predictions(dataset):
 
 @pytest.mark.usefixtures("foundation")
 def test_divergence_from_the_start_is_an_error_that_says_what_to_change(dataset, monkeypatch):
-    original = loop._step
-    monkeypatch.setattr(loop, "_step", lambda *arguments: original(*arguments) * float("nan"))
+    original = loop.step
+    monkeypatch.setattr(loop, "step", lambda *arguments: original(*arguments) * float("nan"))
     with pytest.raises(TrainingError, match=r"diverged in epoch 1 .* Lower lr \(now 0.0"):
         tune(dataset)
 

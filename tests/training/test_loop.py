@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from phonotune.training.config import parse_overrides
-from phonotune.training.loop import _decay
+from phonotune.training.loop import decay
 from phonotune.training.prepare import prepare
 from phonotune.training.state import REPLAY, start_state
 
@@ -24,7 +24,7 @@ def moved(shared):
 def test_decay_draws_the_change_to_zero(shared):
     _, _, tensors = moved(shared)
     before = {name: t.clone() for name, t in tensors.items()}
-    _decay(tensors, None, 0.25)
+    decay(tensors, None, 0.25)
     for name, tensor in tensors.items():
         torch.testing.assert_close(tensor, 0.75 * before[name])
 
@@ -32,7 +32,7 @@ def test_decay_draws_the_change_to_zero(shared):
 def test_decay_of_the_weights_draws_the_weights_to_zero(shared):
     plan, task, tensors = moved(shared)
     before = {name: t.clone() for name, t in tensors.items()}
-    _decay(tensors, task.anchors, 0.25)
+    decay(tensors, task.anchors, 0.25)
     for prefix, terms in (("", plan.terms), (REPLAY, plan.replay_head)):
         for term in terms:
             (name,) = term.shapes()
@@ -44,5 +44,5 @@ def test_decay_of_the_weights_draws_the_weights_to_zero(shared):
 def test_no_decay_leaves_every_bit(shared):
     _, task, tensors = moved(shared)
     before = {name: t.clone() for name, t in tensors.items()}
-    _decay(tensors, task.anchors, 0.0)
+    decay(tensors, task.anchors, 0.0)
     assert all(torch.equal(tensors[name], before[name]) for name in tensors)

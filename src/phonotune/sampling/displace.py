@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -49,10 +49,19 @@ def monte_carlo(amplitude: float, modes: Displacer | None = None) -> Displacer:
     ConfigError
         hiphive is not installed.
     """
-    mc_rattle = _hiphive_mc_rattle()
+    try:
+        mc_rattle = import_module("hiphive.structure_generation.rattle").mc_rattle
+    except ImportError as error:
+        raise ConfigError(
+            f"Rattle method 'mc' needs hiphive, which is not installed here ({error}). Install "
+            "phonotune[sampling], or choose method recipe or phonon."
+        ) from error
 
     def draw(cell: Structure, rng: np.random.Generator) -> FloatArray:
-        shortest = _shortest_distance(cell)
+        reach = 3.0
+        while len(distances := cell.get_neighbor_list(reach)[3]) == 0:
+            reach *= 1.5
+        shortest = float(distances.min())
         moves: FloatArray = mc_rattle(
             cell.to_ase_atoms(),
             rattle_std=amplitude / np.sqrt(2.0 * MC_CYCLES),
@@ -115,21 +124,3 @@ def find_displacer(method: str, amplitude: float, modes: Displacer | None = None
 def check_packages(method: str) -> None:
     """Raise ConfigError if the package of a method is not installed, before work starts."""
     find_displacer(method, 0.0, equal_lengths(0.0))
-
-
-def _hiphive_mc_rattle() -> Any:
-    try:
-        return import_module("hiphive.structure_generation.rattle").mc_rattle
-    except ImportError as error:
-        raise ConfigError(
-            f"Rattle method 'mc' needs hiphive, which is not installed here ({error}). Install "
-            "phonotune[sampling], or choose method recipe or phonon."
-        ) from error
-
-
-def _shortest_distance(cell: Structure) -> float:
-    """Return the shortest distance between two atoms or images, Å."""
-    reach = 3.0
-    while len(distances := cell.get_neighbor_list(reach)[3]) == 0:
-        reach *= 1.5
-    return float(distances.min())

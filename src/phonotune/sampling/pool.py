@@ -67,8 +67,14 @@ class Pool:
         FramesError
             A frame without an energy.
         """
-        hashes = [structure_hash(frame.structure) for frame in self.frames]
-        keys = [(f.group, -_energy(f), h) for f, h in zip(self.frames, hashes, strict=True)]
+        keys, hashes = [], [structure_hash(frame.structure) for frame in self.frames]
+        for frame, name in zip(self.frames, hashes, strict=True):
+            if frame.energy is None or not np.isfinite(frame.energy):
+                raise FramesError(
+                    f"A step of trajectory {frame.group!r} has energy {frame.energy}; every step "
+                    "needs the energy of the relaxing model. Relax again."
+                )
+            keys.append((frame.group, -frame.energy, name))
         first = {hashes[i]: i for i in sorted(range(len(keys)), key=keys.__getitem__, reverse=True)}
         return self.take(sorted(first.values(), key=keys.__getitem__))
 
@@ -120,12 +126,3 @@ Method = Callable[[Pool, int, MethodOptions, np.random.Generator], list[Choice]]
 
 def _taken(values: Sequence[T], indices: Sequence[int]) -> list[T]:
     return [values[i] for i in indices]
-
-
-def _energy(frame: Frame) -> float:
-    if frame.energy is None or not np.isfinite(frame.energy):
-        raise FramesError(
-            f"A step of trajectory {frame.group!r} has energy {frame.energy}; every step needs the "
-            "energy of the relaxing model. Relax again."
-        )
-    return frame.energy

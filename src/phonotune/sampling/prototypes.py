@@ -127,7 +127,22 @@ def prototypes(
         raise InputError("No element to build prototype crystals of; give at least one symbol.")
     if count < 0:
         raise InputError(f"{count} prototype crystals were asked for; give a number from 0 on.")
-    return [_draw(known, wanted, rng) for _ in range(count)]
+    available = sorted({*known, *wanted})
+    fitting = [p for p in PROTOTYPES if p.n_elements <= len(available)]
+    crystals = []
+    for _ in range(count):
+        prototype = fitting[int(rng.integers(len(fitting)))]
+        drawn = [str(rng.choice(wanted))] if wanted else []
+        others = [symbol for symbol in available if symbol not in drawn]
+        missing = prototype.n_elements - len(drawn)
+        if missing:
+            drawn += [str(symbol) for symbol in rng.choice(others, missing, replace=False)]
+        if prototype.order == "any":
+            chosen = [drawn[i] for i in rng.permutation(len(drawn))]
+        else:
+            chosen = sorted(drawn, key=lambda symbol: (electronegativity(symbol), symbol))
+        crystals.append(prototype_crystal(prototype, chosen))
+    return crystals
 
 
 def prototype_crystal(prototype: Prototype, elements: Sequence[str]) -> Structure:
@@ -161,33 +176,17 @@ def prototype_crystal(prototype: Prototype, elements: Sequence[str]) -> Structur
     )
 
 
-def _draw(known: list[str], wanted: list[str], rng: np.random.Generator) -> Structure:
-    available = sorted({*known, *wanted})
-    fitting = [p for p in PROTOTYPES if p.n_elements <= len(available)]
-    prototype = fitting[int(rng.integers(len(fitting)))]
-    drawn = [str(rng.choice(wanted))] if wanted else []
-    others = [symbol for symbol in available if symbol not in drawn]
-    missing = prototype.n_elements - len(drawn)
-    if missing:
-        drawn += [str(symbol) for symbol in rng.choice(others, missing, replace=False)]
-    if prototype.order == "any":
-        chosen = [drawn[i] for i in rng.permutation(len(drawn))]
-    else:
-        chosen = sorted(drawn, key=lambda symbol: (_electronegativity(symbol), symbol))
-    return prototype_crystal(prototype, chosen)
-
-
 def _checked(symbols: Sequence[str], what: str) -> list[str]:
     if wrong := [symbol for symbol in symbols if not Element.is_valid_symbol(symbol)]:
         raise InputError(
-            f"{', '.join(map(repr, wrong))} in {what} is no chemical symbol; give e.g. 'Na'."
+            f"{', '.join(map(repr, wrong))} in {what} is not a chemical symbol; give e.g. 'Na'."
         )
     return sorted(set(symbols))
 
 
 @lru_cache(maxsize=128)
-def _electronegativity(symbol: str) -> float:
-    """Pauling's scale; 0 for the noble gases, which have none."""
+def electronegativity(symbol: str) -> float:
+    """Return it on Pauling's scale; 0 for the noble gases, which have none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         value = float(Element(symbol).X)

@@ -65,7 +65,9 @@ def rattle(
     seen: Counter[str] = Counter()
     for cell in range(settings.n_cells):
         volume = settings.volumes[cell % len(settings.volumes)] + 0.0
-        name = _group(volume, settings.strain)
+        digits = "+.1f" if round(volume, 1) == volume else "+g"
+        deformed = volume != 0.0 or settings.strain != 0.0
+        name = f"volume {volume:{digits}} %" if deformed else "undeformed"
         seen[name] += 1
         group = name if seen[name] == 1 else f"{name} #{seen[name]}"
         (structure,), moved = _draw_apart(supercell, volume, settings, displacer, rng)
@@ -143,12 +145,6 @@ def closest_pair(structure: Structure) -> tuple[float, str]:
     return float(ratios[nearest]), f"{pair} at {distances[nearest]:.2f} Å"
 
 
-def _group(volume: float, strain: float) -> str:
-    if volume == 0.0 and strain == 0.0:
-        return "undeformed"
-    return f"volume {volume:+.1f} %" if round(volume, 1) == volume else f"volume {volume:+g} %"
-
-
 def _draw_apart(
     supercell: Structure,
     volume: float,
@@ -161,13 +157,21 @@ def _draw_apart(
 
     With ``mirrored`` a second structure has the opposite displacements.
     """
-    closest = (0.0, "")
+    closest, wanted = (0.0, ""), supercell.volume * (1.0 + volume / 100.0)
     for _ in range(MAX_DRAWS):
-        structure, moved = _draw(supercell, volume, settings.strain, displacer, rng)
-        drawn = [structure, _opposite(supercell, structure)] if mirrored else [structure]
+        matrix = _strained(supercell.lattice, settings.strain / 100.0, rng)
+        matrix *= (wanted / abs(np.linalg.det(matrix))) ** (1.0 / 3.0)
+        ideal = Structure(
+            Lattice(matrix), [int(z) for z in supercell.atomic_numbers], supercell.frac_coords
+        )
+        moves = displacer(ideal, rng)
+        drawn = [
+            Structure(ideal.lattice, ideal.species, positions, coords_are_cartesian=True)
+            for positions in (ideal.cart_coords + moves, ideal.cart_coords - moves)[: 1 + mirrored]
+        ]
         ratio, pair = min(closest_pair(one) for one in drawn)
         if ratio >= settings.min_distance:
-            return drawn, moved
+            return drawn, float(np.linalg.norm(moves, axis=1).mean())
         closest = max(closest, (ratio, pair))
     raise InputError(
         f"No rattled cell of {supercell.composition.reduced_formula} at volume {volume:+g} % keeps "
@@ -175,36 +179,6 @@ def _draw_apart(
         f"sum of covalent radii; {settings.min_distance:g} is needed. Lower amplitude (or "
         "temperature), strain or min_distance."
     )
-
-
-def _opposite(supercell: Structure, displaced: Structure) -> Structure:
-    """Return the supercell with the displacements of another of its kind, in opposite direction."""
-    return Structure(
-        displaced.lattice,
-        displaced.species,
-        2.0 * supercell.cart_coords - displaced.cart_coords,
-        coords_are_cartesian=True,
-    )
-
-
-def _draw(
-    supercell: Structure,
-    volume: float,
-    strain: float,
-    displacer: Displacer,
-    rng: np.random.Generator,
-) -> tuple[Structure, float]:
-    matrix = _strained(supercell.lattice, strain / 100.0, rng)
-    wanted = supercell.volume * (1.0 + volume / 100.0)
-    matrix *= (wanted / abs(np.linalg.det(matrix))) ** (1.0 / 3.0)
-    ideal = Structure(
-        Lattice(matrix), [int(z) for z in supercell.atomic_numbers], supercell.frac_coords
-    )
-    moves = displacer(ideal, rng)
-    structure = Structure(
-        ideal.lattice, ideal.species, ideal.cart_coords + moves, coords_are_cartesian=True
-    )
-    return structure, float(np.linalg.norm(moves, axis=1).mean())
 
 
 def _strained(lattice: Lattice, strain: float, rng: np.random.Generator) -> FloatArray:

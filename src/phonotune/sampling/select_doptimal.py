@@ -29,9 +29,10 @@ def d_optimal(pool: Pool, n: int, options: MethodOptions, rng: np.random.Generat
     choices: list[Choice] = []
     left = np.ones(len(gains), dtype=bool)
     for _ in range(n):
-        added = np.array(
-            [_gain(matrix, g) if free else -np.inf for g, free in zip(gains, left, strict=True)]
-        )
+        added, factor = np.full(len(gains), -np.inf), cho_factor(matrix)
+        for i in np.flatnonzero(left):  # log det(matrix + gain) - log det(matrix)
+            relative = cho_solve(factor, gains[i])
+            added[i] = np.linalg.slogdet(np.eye(len(matrix)) + relative)[1]
         index = int(np.argmax(added))
         left[index] = False
         matrix = matrix + gains[index]
@@ -49,9 +50,3 @@ def start_information(gains: Sequence[FloatArray], ridge: float) -> FloatArray:
     """Return the information before the first label: ridge times the mean diagonal of a frame's."""
     scale = float(np.mean([np.trace(g) / len(g) for g in gains]))
     return ridge * (scale or 1.0) * np.eye(len(gains[0]))
-
-
-def _gain(matrix: FloatArray, added: FloatArray) -> float:
-    """Return log det(matrix + added) - log det(matrix)."""
-    relative = cho_solve(cho_factor(matrix), added)
-    return float(np.linalg.slogdet(np.eye(len(matrix)) + relative)[1])

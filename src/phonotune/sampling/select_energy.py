@@ -12,13 +12,13 @@ from phonotune.sampling.pool import Choice, MethodOptions, Pool
 from phonotune.schemas.dataset import Frame
 
 if TYPE_CHECKING:
-    from phonotune.ports import FloatArray, IntArray
+    pass
 
 
 def by_energy(pool: Pool, n: int, options: MethodOptions, rng: np.random.Generator) -> list[Choice]:
     """Share the frames equally among the trajectories and space them equally in energy.
 
-    Where the share is no whole number, the trajectories of the smallest drop in energy per atom get
+    Where the share is not a whole number, the trajectories of the smallest drop in energy per atom get
     one more: they lie nearest to the crystal whose phonons are asked for. A trajectory with fewer
     steps leaves its share to the others. See :func:`spread_by_energy`.
     """
@@ -28,7 +28,11 @@ def by_energy(pool: Pool, n: int, options: MethodOptions, rng: np.random.Generat
     members = {group: [pool.frames[i] for i in indices] for group, indices in rows.items()}
     room = [len(steps) if _drop(steps) > 0 else 1 for steps in members.values()]
     drops = np.array([_drop(steps) for steps in members.values()])
-    shares = _shares(n, room, np.argsort(drops, kind="stable"))
+    shares = [0] * len(room)
+    while sum(shares) < min(n, sum(room)):  # one to each in turn, while it has room
+        for i in np.argsort(drops, kind="stable"):
+            if shares[i] < room[i] and sum(shares) < n:
+                shares[i] += 1
     return [
         Choice(rows[group][choice.index], choice.reason, choice.score)
         for (group, steps), share in zip(members.items(), shares, strict=True)
@@ -64,7 +68,9 @@ def spread_by_energy(frames: Sequence[Frame], wanted: int, span: float) -> list[
     if depth <= 0.0:
         return [Choice(0, "start of a relaxation that gained no energy", 0.0)]
     down = (energies.max() - energies) / depth
-    rows = _assigned(down, np.linspace(0.0, span, wanted))
+    targets = np.linspace(0.0, span, wanted)
+    _, columns = linear_sum_assignment(np.abs(targets[:, None] - down[None, :]))
+    rows = sorted(columns, key=lambda i: (down[i], i))
     note = (
         f"; only {len(rows)} of {wanted} frames wanted, the trajectory has no more steps"
         if len(rows) < wanted
@@ -76,23 +82,7 @@ def spread_by_energy(frames: Sequence[Frame], wanted: int, span: float) -> list[
     ]
 
 
-def _assigned(values: FloatArray, targets: FloatArray) -> IntArray:
-    """Return the rows of ``values`` nearest to the targets, each once, ascending in value."""
-    _, columns = linear_sum_assignment(np.abs(targets[:, None] - values[None, :]))
-    return np.asarray(sorted(columns, key=lambda i: (values[i], i)))
-
-
 def _drop(steps: Sequence[Frame]) -> float:
     """Return how far a relaxation went down, eV/atom."""
     energies = np.array([frame.energy for frame in steps], dtype=float)
     return float(energies.max() - energies.min()) / len(steps[0].structure)
-
-
-def _shares(n: int, room: Sequence[int], order: IntArray) -> list[int]:
-    """Deal ``n`` frames out, one a trajectory and round, first in ``order``, while there is room."""
-    shares = [0] * len(room)
-    while sum(shares) < min(n, sum(room)):
-        for i in order:
-            if shares[i] < room[i] and sum(shares) < n:
-                shares[i] += 1
-    return shares

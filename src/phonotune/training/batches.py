@@ -89,7 +89,7 @@ class FrameSet:
         StructureError
             A frame holds an element that the model does not know.
         """
-        spec = GraphSpec.of(model)
+        spec, ordered = GraphSpec.of(model), sorted(elements)
         parameter = next(model.parameters())
         columns = list(element_rows(model, elements))
         head = readout_head(model)
@@ -97,8 +97,14 @@ class FrameSet:
         return cls(
             frames=tuple(frames),
             graphs=tuple(build_graph(frame.structure, spec) for frame in frames),
-            elements=tuple(sorted(elements)),
-            composition=_composition(frames, sorted(elements)),
+            elements=tuple(ordered),
+            composition=np.array(
+                [
+                    [np.count_nonzero(np.equal(f.structure.atomic_numbers, z)) for z in ordered]
+                    for f in frames
+                ],
+                dtype=float,
+            ),
             atomic_energies=known,
             device=parameter.device,
             dtype=parameter.dtype,
@@ -190,8 +196,3 @@ class FrameSet:
 
     def _mask(self, values: Sequence[bool] | NDArray[np.bool_]) -> torch.Tensor:
         return torch.as_tensor(np.asarray(values, dtype=bool), device=self.device)
-
-
-def _composition(frames: Sequence[Frame], elements: Sequence[int]) -> FloatArray:
-    numbers = [np.asarray(frame.structure.atomic_numbers) for frame in frames]
-    return np.array([[np.count_nonzero(z == n) for z in elements] for n in numbers], dtype=float)

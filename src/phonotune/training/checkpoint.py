@@ -52,7 +52,12 @@ class Checkpoint:
         """
         lasting = options.model_dump(mode="json", exclude={"max_seconds"})
         given = (options.replay.file, options.hessian.file)
-        files = [_content_hash(file) for file in given if file is not None]
+        try:
+            files = [sha256_of(file) for file in given if file is not None]
+        except OSError as error:
+            raise InputError(
+                f"{error.filename} cannot be read ({error.strerror}). Give an existing file."
+            ) from error
         key = hash_json([FORMAT, foundation_sha256, dataset_hash, lasting, files, member])[:32]
         return cls(directory.expanduser() / f"{key}.safetensors")
 
@@ -81,12 +86,3 @@ class Checkpoint:
     def remove(self) -> None:
         """Delete the file, if there is one."""
         self.path.unlink(missing_ok=True)
-
-
-def _content_hash(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}). Give an existing file."
-        ) from error

@@ -8,13 +8,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
-from numpy.typing import NDArray
 from pymatgen.core import Lattice, Structure
 
 from phonotune.errors import InputError, PhonotuneError, TrainingError
@@ -28,7 +26,7 @@ from phonotune.settings import get_settings
 from phonotune.training.replay import Recipe, check_elements, pseudolabel
 
 if TYPE_CHECKING:
-    from phonotune.ports import Evaluation, Evaluator, FloatArray, IntArray
+    from phonotune.ports import Evaluation, Evaluator
 
 logger = logging.getLogger(__name__)
 
@@ -197,13 +195,15 @@ def forgetting(
     answers = after([frame.structure for frame in frames])
     touching = [not set(own).isdisjoint(frame.structure.symbol_set) for frame in frames]
     pairs = list(zip(frames, answers, strict=True))
+    near = [pair for pair, touches in zip(pairs, touching, strict=True) if touches]
+    far = [pair for pair, touches in zip(pairs, touching, strict=True) if not touches]
     shifts = energy_shifts or {}
     return ForgettingProbe(
         version=PROBE_VERSION,
         elements=own,
-        overall=_required(_deviation(pairs, shifts)),
-        touching=_deviation([p for p, t in zip(pairs, touching, strict=True) if t], shifts),
-        others=_deviation([p for p, t in zip(pairs, touching, strict=True) if not t], shifts),
+        overall=_deviation(pairs, shifts),
+        touching=_deviation(near, shifts) if near else None,
+        others=_deviation(far, shifts) if far else None,
         holes=hole_scan(before, after, own, cutoff),
     )
 
@@ -247,32 +247,50 @@ def hole_scan(
     distances = np.linspace(SHORTEST, LONGEST * sums, N_DISTANCES, axis=1)
     box = 2.0 * cutoff + float(distances.max())
     cells = [
-        _pair(symbols, float(r), box)
-        for symbols, row in zip(pairs, distances, strict=True)
-        for r in (*row, 0.5 * box)
+        Structure(
+            Lattice.cubic(box), list(pair), [[0, 0, 0], [float(r), 0, 0]], coords_are_cartesian=True
+        )
+        for pair, row in zip(pairs, distances, strict=True)
+        for r in (*row, 0.5 * box)  # the last: two atoms out of each other's reach
     ]
-    curves = [_binding(evaluator(cells), len(pairs)) for evaluator in (before, after)]
-    found, left = (_Holes.of(distances, curve, curves[0], sums) for curve in curves)
-    arrays = {
-        "pairs": np.array(["-".join(pair) for pair in pairs]),
-        "distances": distances,
-        "energies_before": curves[0],
-        "energies_after": curves[1],
-    }
-    return _summary(arrays, found, left)
-
-
-def _required(deviation: ProbeDeviation | None) -> ProbeDeviation:
-    if deviation is None:
-        raise TrainingError("The forgetting probe holds no frame. Check the foundation.")
-    return deviation
+    curves = []
+    for evaluator in (before, after):
+        energies = np.array([answer.energy for answer in evaluator(cells)]).reshape(len(pairs), -1)
+        curves.append(energies[:, :-1] - energies[:, -1:])
+    reduced = distances / sums[:, None]
+    outer = np.where(reduced >= BOND, curves[0], np.inf)
+    common = np.take_along_axis(reduced, outer.argmin(axis=1)[:, None], axis=1)
+    depths, below = np.zeros((2, len(pairs))), np.zeros((2, len(pairs)), dtype=bool)
+    for which, curve in enumerate(curves):
+        minima = np.where(np.abs(reduced - common) <= SHIFT, curve, np.inf).argmin(axis=1)
+        for i, minimum in enumerate(minima):
+            inwards = curve[i, minimum::-1]
+            depths[which, i] = (np.maximum.accumulate(inwards) - inwards).max()
+            below[which, i] = inwards.min() < inwards[0]
+    worst = int(np.argmax(depths[1]))
+    return HoleScan(
+        n_pairs=len(pairs),
+        deepest_before=float(depths[0].max()),
+        deepest_after=float(depths[1, worst]),
+        worst_pair="-".join(pairs[worst]) if depths[1, worst] > 0.0 else None,
+        pairs_below_before=int(below[0].sum()),
+        pairs_below_after=int(below[1].sum()),
+        data=Blob.pack(
+            pairs=np.array(["-".join(pair) for pair in pairs]),
+            distances=distances,
+            energies_before=curves[0],
+            energies_after=curves[1],
+            depths_before=depths[0],
+            depths_after=depths[1],
+            below_before=below[0],
+            below_after=below[1],
+        ),
+    )
 
 
 def _deviation(
     pairs: Sequence[tuple[Frame, Evaluation]], shifts: Mapping[int, float]
-) -> ProbeDeviation | None:
-    if not pairs:
-        return None
+) -> ProbeDeviation:
     energy, forces, labels, stress = [], [], [], []
     for frame, answer in pairs:
         if frame.energy is None or frame.forces is None:
@@ -294,66 +312,3 @@ def _deviation(
         forces_relative=100.0 * moved / size if size > 0.0 else 0.0,
         stress=1000.0 * float(np.concatenate(stress).mean()) if stress else None,
     )
-
-
-def _pair(symbols: tuple[str, str], distance: float, box: float) -> Structure:
-    positions = [[0.0, 0.0, 0.0], [distance, 0.0, 0.0]]
-    return Structure(Lattice.cubic(box), list(symbols), positions, coords_are_cartesian=True)
-
-
-def _binding(answers: Sequence[Evaluation], n_pairs: int) -> FloatArray:
-    """Energies (n_pairs, n_distances), eV, against the same two atoms out of each other's reach."""
-    energies = np.array([answer.energy for answer in answers]).reshape(n_pairs, -1)
-    return np.asarray(energies[:, :-1] - energies[:, -1:], dtype=np.float64)
-
-
-def _summary(arrays: dict[str, NDArray[Any]], before: _Holes, after: _Holes) -> HoleScan:
-    worst = int(np.argmax(after.depths))
-    deepest = float(after.depths[worst])
-    return HoleScan(
-        n_pairs=len(after.depths),
-        deepest_before=float(before.depths.max()),
-        deepest_after=deepest,
-        worst_pair=str(arrays["pairs"][worst]) if deepest > 0.0 else None,
-        pairs_below_before=int(before.below.sum()),
-        pairs_below_after=int(after.below.sum()),
-        data=Blob.pack(
-            **arrays,
-            depths_before=before.depths,
-            depths_after=after.depths,
-            below_before=before.below,
-            below_after=after.below,
-        ),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Holes:
-    """Depth, eV, and whether it ends below the pair's minimum; both (n_pairs,)."""
-
-    depths: FloatArray
-    below: NDArray[np.bool_]
-
-    @classmethod
-    def of(
-        cls, distances: FloatArray, curves: FloatArray, foundation: FloatArray, sums: FloatArray
-    ) -> _Holes:
-        """Find the holes of `curves`; the pairs' minima come from `foundation`."""
-        minima = _minima(distances, curves, foundation, sums)
-        depths, below = [], []
-        for curve, minimum in zip(curves, minima, strict=True):
-            inwards = curve[minimum::-1]
-            depths.append(float((np.maximum.accumulate(inwards) - inwards).max()))
-            below.append(bool(inwards.min() < inwards[0]))
-        return cls(np.array(depths), np.array(below, dtype=np.bool_))
-
-
-def _minima(
-    distances: FloatArray, curves: FloatArray, foundation: FloatArray, sums: FloatArray
-) -> IntArray:
-    """Return the place of each curve's own minimum, (n_pairs,)."""
-    reduced = distances / sums[:, None]
-    outer = np.where(reduced >= BOND, foundation, np.inf)
-    common = np.take_along_axis(reduced, outer.argmin(axis=1)[:, None], axis=1)
-    near = np.where(np.abs(reduced - common) <= SHIFT, curves, np.inf)
-    return np.asarray(near.argmin(axis=1), dtype=np.int64)

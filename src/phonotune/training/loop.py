@@ -60,7 +60,7 @@ def run(
 ) -> Stop:
     """Train until there is a reason to stop. The result is ``state.best``.
 
-    An epoch that is cut (by a signal, the end of the time, a loss that is no number) leaves no
+    An epoch that is cut (by a signal, the end of the time, a loss that is not a number) leaves no
     trace: the state is that of the last whole epoch.
 
     Raises
@@ -70,16 +70,36 @@ def run(
     """
     valid = task.valid.in_order(options.batch_size, options.batch_atoms)
     if not state.history:
-        _record_start(task, state, options, valid)
+        started = perf_counter()
+        batches = task.train.in_order(options.batch_size, options.batch_atoms)
+        loss = evaluate(task, state.judged, batches)["valid_loss"]
+        row = {"epoch": 0, "loss": loss, "lr": options.lr} | evaluate(task, state.judged, valid)
+        if not math.isfinite(row["valid_loss"]):
+            raise TrainingError(
+                "The foundation's loss on the validation frames is not a number; nothing was "
+                "trained. Look for overlapping atoms or absurd labels in these frames."
+            )
+        state.record(row | {"seconds": perf_counter() - started})
         after_epoch(state.history[0])
+    first = state.history[0]
+    diverged = 1e4 * max(first["loss"], first["valid_loss"], 1.0)
     while (stop := stop_after(options, state.valid_losses, state.seconds)) is None:
         started, before, snapshot = perf_counter(), state.seconds, state.snapshot()
-        rate = learning_rate(options, state.valid_losses)
-        loss, stop = _run_epoch(task, state, options, rate, interruption.within(options, before))
-        row = {"epoch": len(state.history), "loss": loss, "lr": rate}
-        if stop is None:
+        epoch, rate = len(state.history), learning_rate(options, state.valid_losses)
+        ended = interruption.within(options, before)
+        rng = np.random.default_rng([options.seed, epoch])
+        losses = []
+        for batch in task.train.shuffled(options.batch_size, rng, options.batch_atoms):
+            losses.append(step(task, state, options, rate, batch, rng))
+            if (stop := ended()) is not None:
+                break
+        else:
+            row = {"epoch": epoch, "loss": float(torch.stack(losses).mean()), "lr": rate}
             row |= evaluate(task, state.judged, valid)
-            stop = _divergence(row, state.history[0])
+            worst = max(row["loss"], row["valid_loss"], key=lambda x: (not math.isfinite(x), x))
+            if not math.isfinite(worst) or worst > diverged:
+                reason = f"diverged in epoch {epoch} (loss {worst:.3g}); the best state is kept"
+                stop = Stop("diverged", reason)
         if stop is not None:
             state.rewind(snapshot)
             return stop
@@ -88,47 +108,7 @@ def run(
     return stop
 
 
-def _divergence(row: Row, first: Row) -> Stop | None:
-    loss = max(row["loss"], row["valid_loss"])
-    if math.isfinite(loss) and loss <= 1e4 * max(first["loss"], first["valid_loss"], 1.0):
-        return None
-    return Stop(
-        "diverged",
-        f"diverged in epoch {row['epoch']:.0f} (loss {loss:.3g}); the best state is kept",
-    )
-
-
-def _record_start(
-    task: Task, state: TrainState, options: Options, valid: Sequence[LabelledBatch]
-) -> None:
-    started = perf_counter()
-    batches = task.train.in_order(options.batch_size, options.batch_atoms)
-    train = evaluate(task, state.judged, batches)
-    row = {"epoch": 0, "loss": train["valid_loss"], "lr": options.lr}
-    row |= evaluate(task, state.judged, valid)
-    if not math.isfinite(row["valid_loss"]):
-        raise TrainingError(
-            "The foundation's loss on the validation frames is not a number; nothing was trained. "
-            "Look for overlapping atoms or absurd labels in these frames."
-        )
-    state.record(row | {"seconds": perf_counter() - started})
-
-
-def _run_epoch(
-    task: Task, state: TrainState, options: Options, rate: float, ended: Callable[[], Stop | None]
-) -> tuple[float, Stop | None]:
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
-    rng = np.random.default_rng([options.seed, len(state.history)])
-    losses = []
-    for batch in task.train.shuffled(options.batch_size, rng, options.batch_atoms):
-        losses.append(_step(task, state, options, rate, batch, rng))
-        if (stop := ended()) is not None:
-            return math.nan, stop
-    return float(torch.stack(losses).mean()), None
-
-
-def _step(
+def step(
     task: Task,
     state: TrainState,
     options: Options,
@@ -136,6 +116,7 @@ def _step(
     batch: LabelledBatch,
     rng: np.random.Generator,
 ) -> torch.Tensor:
+    """Take one step of AdamW with decoupled decay at this learning rate; return the loss before it."""
     leaves = list(state.tensors.values())
     weights = task.weights(state.tensors)
     prediction = predict(task.model, weights, batch.graph, stress=task.stress, differentiable=True)
@@ -146,16 +127,20 @@ def _step(
         leaf.grad = gradient
     if options.clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(leaves, options.clip_norm)
-    _decay(state.tensors, task.anchors, rate * options.weight_decay)
+    decay(state.tensors, task.anchors, rate * options.weight_decay)
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
     state.optimizer.step()
     state.steps += 1
     if state.average is not None and options.ema is not None:
-        _update_average(state.average, state.tensors, options.ema, state.steps)
+        kept = min(options.ema, (1 + state.steps) / (10 + state.steps))
+        live = [tensor.detach() for tensor in leaves]
+        torch._foreach_lerp_([state.average[name] for name in state.tensors], live, 1.0 - kept)
     return loss.detach()
 
 
 @torch.no_grad()
-def _decay(tensors: Tensors, anchors: Tensors | None, share: float) -> None:
+def decay(tensors: Tensors, anchors: Tensors | None, share: float) -> None:
     """Draw the tensors to their anchors by a share of the distance: AdamW's decoupled decay."""
     if share == 0.0:
         return
@@ -163,12 +148,6 @@ def _decay(tensors: Tensors, anchors: Tensors | None, share: float) -> None:
         torch._foreach_mul_(list(tensors.values()), 1.0 - share)
     else:
         torch._foreach_lerp_(list(tensors.values()), [anchors[name] for name in tensors], share)
-
-
-def _update_average(average: Tensors, tensors: Tensors, decay: float, steps: int) -> None:
-    warm = min(decay, (1 + steps) / (10 + steps))
-    live = [tensor.detach() for tensor in tensors.values()]
-    torch._foreach_lerp_([average[name] for name in tensors], live, 1.0 - warm)
 
 
 def evaluate(task: Task, tensors: Tensors, batches: Sequence[LabelledBatch]) -> Row:

@@ -16,11 +16,10 @@ from phonotune.models.evaluate import readout_head
 from phonotune.models.graphs import Batch, GraphSpec, build_graph, collate
 from phonotune.models.weight_updates import EffectiveWeights, Tensors, WeightUpdate
 from phonotune.physics.phonon.files import read_force_constants
-from phonotune.ports import FloatArray
 from phonotune.schemas.dataset import Frame
 from phonotune.training.batches import FrameSet
 from phonotune.training.losses import LossTerm, Penalty, huber, loss_terms, total_loss
-from phonotune.training.options import HessianOptions, Options
+from phonotune.training.options import Options
 from phonotune.training.plan import TuningPlan
 from phonotune.training.prediction import forces_along, predict
 from phonotune.training.state import REPLAY
@@ -139,45 +138,33 @@ def find_penalties(
     """
     parts: list[LossPart] = []
     if replay:
-        parts.append(_replay(model, plan, options, replay))
+        head = {term.block.key: term for term in plan.replay_head}
+        terms = [head.pop(term.block.key, term) for term in plan.terms] + list(head.values())
+        elements = sorted({int(z) for f in replay for z in f.structure.atomic_numbers})
+        parts.append(
+            Replay(
+                model,
+                EffectiveWeights(model, terms),
+                FrameSet.build(replay, model, elements),
+                loss_terms(options.loss),
+                options.replay.weight,
+                options.replay.batch_size,
+            )
+        )
     if options.hessian.file is not None:
-        parts.append(_hessian(model, plan, options.hessian))
+        structure, constants = read_force_constants(options.hessian.file)
+        like = next(model.parameters())
+        graphs = [build_graph(structure, GraphSpec.of(model))]
+        parts.append(
+            HessianColumn(
+                model,
+                EffectiveWeights(model, plan.terms),
+                collate(graphs, like.device, readout_head(model)),
+                torch.as_tensor(constants, dtype=like.dtype, device=like.device),
+                huber(options.hessian.delta),
+                options.hessian.weight,
+            )
+        )
     if options.loss.l2sp > 0:
         parts.append(Pull(plan.terms, options.loss.l2sp))
     return tuple(parts)
-
-
-def _replay(
-    model: torch.nn.Module, plan: TuningPlan, options: Options, frames: Sequence[Frame]
-) -> Replay:
-    head = {term.block.key: term for term in plan.replay_head}
-    terms = [head.pop(term.block.key, term) for term in plan.terms] + list(head.values())
-    elements = sorted({int(z) for f in frames for z in f.structure.atomic_numbers})
-    return Replay(
-        model,
-        EffectiveWeights(model, terms),
-        FrameSet.build(frames, model, elements),
-        loss_terms(options.loss),
-        options.replay.weight,
-        options.replay.batch_size,
-    )
-
-
-def _hessian(model: torch.nn.Module, plan: TuningPlan, options: HessianOptions) -> HessianColumn:
-    assert options.file is not None
-    structure, constants = read_force_constants(options.file)
-    parameter = next(model.parameters())
-    graphs = [build_graph(structure, GraphSpec.of(model))]
-    graph = collate(graphs, parameter.device, readout_head(model))
-    return HessianColumn(
-        model,
-        EffectiveWeights(model, plan.terms),
-        graph,
-        _as_tensor(constants, parameter),
-        huber(options.delta),
-        options.weight,
-    )
-
-
-def _as_tensor(values: FloatArray, like: torch.Tensor) -> torch.Tensor:
-    return torch.as_tensor(values, dtype=like.dtype, device=like.device)

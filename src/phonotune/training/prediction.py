@@ -56,10 +56,11 @@ def predict(
     """
     flags = {"training": differentiable, "compute_force": True, "compute_stress": stress}
     output = functional_call(model, dict(weights), (fresh(graph),), flags)
-    result = Prediction(
-        output["interaction_energy"], output["forces"], output["stress"] if stress else None
-    )
-    return result if differentiable else _detached(result)
+    energy, forces = output["interaction_energy"], output["forces"]
+    virial = output["stress"] if stress else None
+    if differentiable:
+        return Prediction(energy, forces, virial)
+    return Prediction(energy.detach(), forces.detach(), None if virial is None else virial.detach())
 
 
 def forces_along(
@@ -83,12 +84,3 @@ def forces_along(
     forces = functional_call(model, dict(weights), (inputs,), flags)["forces"]
     (result,) = torch.autograd.grad((forces * direction).sum(), positions, create_graph=True)
     return result
-
-
-def _detached(prediction: Prediction) -> Prediction:
-    stress = prediction.stress
-    return Prediction(
-        prediction.energy.detach(),
-        prediction.forces.detach(),
-        None if stress is None else stress.detach(),
-    )

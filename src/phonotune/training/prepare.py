@@ -13,7 +13,7 @@ from phonotune.errors import TrainingError
 from phonotune.models.evaluate import ModelEvaluator, choose_device, torch_dtype
 from phonotune.models.fast import accelerate
 from phonotune.models.memory import reuse_memory
-from phonotune.models.weight_updates import EffectiveWeights, Tensors
+from phonotune.models.weight_updates import EffectiveWeights
 from phonotune.progress import Progress
 from phonotune.schemas.dataset import Frame
 from phonotune.training.batches import FrameSet
@@ -71,22 +71,29 @@ class Prepared:
             The plan moves nothing, or contradicts itself.
         """
         plan = find_strategy(options.strategy).plan(self.base, self.elements, options)
+        train, anchors = self.train, None
+        if options.committee > 1 and options.bootstrap:
+            train = train.resampled(np.random.default_rng([options.seed, len(train)]))
+        if options.decay == "weights":  # the changes that would make the weights zero
+            anchors = {
+                prefix + name: -term.block.values(self.base.get_parameter(term.block.parameter)).to(
+                    self.like
+                )
+                for prefix, terms in (("", plan.terms), (REPLAY, plan.replay_head))
+                for term in terms
+                for name in term.shapes()
+            }
         task = Task(
             model=self.model,
             weights=EffectiveWeights(self.model, plan.terms),
-            train=self._frames(options),
+            train=train,
             valid=self.valid,
             terms=loss_terms(options.loss),
             penalties=find_penalties(self.model, plan, options, self.replay),
             stress=self.train.has_stress or self.valid.has_stress,
-            anchors=_anchors(self.base, plan, self.like) if options.decay == "weights" else None,
+            anchors=anchors,
         )
         return plan, task
-
-    def _frames(self, options: Options) -> FrameSet:
-        if options.committee == 1 or not options.bootstrap:
-            return self.train
-        return self.train.resampled(np.random.default_rng([options.seed, len(self.train)]))
 
 
 def prepare(
@@ -111,52 +118,25 @@ def prepare(
     model = accelerate(own, share=True).requires_grad_(requires_grad=False)
     elements = sorted({int(z) for f in (*train, *valid) for z in f.structure.atomic_numbers})
     sets = [FrameSet.build(frames, model, elements) for frames in (train, valid)]
-    refit = _refit(model, sets[0], options) if options.refit_energies else no_refit(elements)
+    refit = no_refit(elements)
+    if options.refit_energies:
+        labelled = [i for i, frame in enumerate(train) if frame.energy is not None]
+        batches = sets[0].in_order(options.batch_size, options.batch_atoms)
+        targets = np.concatenate([batch.labels.energy.cpu().double().numpy() for batch in batches])
+        residual = targets - interaction_energies(model, batches)
+        if not np.isfinite(residual).all():
+            raise TrainingError(
+                "The foundation's energies of the training frames are not a number; nothing was "
+                "trained. Look for overlapping atoms or absurd labels in these frames."
+            )
+        refit = refit_energies(elements, sets[0].composition[labelled], residual[labelled])
+    replay: Sequence[Frame] = ()
+    if options.replay.file is not None:
+        replay = read_replay(options.replay.file)
+    elif options.replay.active:
+        evaluator = ModelEvaluator(base, device)
+        material = sorted({symbol for f in train for symbol in f.structure.symbol_set})
+        count, seed = options.replay.frames, options.seed
+        replay = replay_frames(evaluator, evaluator.elements, material, count, seed, progress)
     fitted, held_out = (frames.shifted(refit.shifts) for frames in sets)
-    replay = _replay(base, options, train, device, progress)
-    return Prepared(base, model, tuple(elements), fitted, held_out, refit, replay)
-
-
-def _refit(model: torch.nn.Module, train: FrameSet, options: Options) -> EnergyRefit:
-    labelled = [i for i, frame in enumerate(train.frames) if frame.energy is not None]
-    batches = train.in_order(options.batch_size, options.batch_atoms)
-    predicted = interaction_energies(model, batches)
-    targets = np.concatenate([batch.labels.energy.cpu().double().numpy() for batch in batches])
-    residual = targets - predicted
-    if not np.isfinite(residual).all():
-        raise TrainingError(
-            "The foundation's energies of the training frames are not a number; nothing was trained. "
-            "Look for overlapping atoms or absurd labels in these frames."
-        )
-    return refit_energies(train.elements, train.composition[labelled], residual[labelled])
-
-
-def _replay(
-    base: torch.nn.Module,
-    options: Options,
-    train: Sequence[Frame],
-    device: str,
-    progress: Progress | None,
-) -> tuple[Frame, ...]:
-    replay = options.replay
-    if replay.file is not None:
-        return tuple(read_replay(replay.file))
-    if not replay.active:
-        return ()
-    evaluator = ModelEvaluator(base, device)
-    material = sorted({symbol for f in train for symbol in f.structure.symbol_set})
-    return tuple(
-        replay_frames(
-            evaluator, evaluator.elements, material, replay.frames, options.seed, progress
-        )
-    )
-
-
-def _anchors(base: torch.nn.Module, plan: TuningPlan, like: torch.Tensor) -> Tensors:
-    """Changes that would make the weights zero."""
-    return {
-        prefix + name: -term.block.values(base.get_parameter(term.block.parameter)).to(like)
-        for prefix, terms in (("", plan.terms), (REPLAY, plan.replay_head))
-        for term in terms
-        for name in term.shapes()
-    }
+    return Prepared(base, model, tuple(elements), fitted, held_out, refit, tuple(replay))

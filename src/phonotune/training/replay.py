@@ -24,7 +24,7 @@ from phonotune.sampling.settings import RattleSettings
 from phonotune.schemas.dataset import Frame
 
 if TYPE_CHECKING:
-    from phonotune.ports import Evaluation, Evaluator, FloatArray
+    from phonotune.ports import Evaluator, FloatArray
 
 DEFAULT_COUNT: Final = 100
 """Replay frames of the paper's multihead training (arXiv 2604.01017)."""
@@ -203,7 +203,17 @@ def pseudolabel(
             }
             for i, answer in zip(drawn, evaluator(list(drawn.values())), strict=True):
                 if np.linalg.norm(answer.forces, axis=1).max() <= MAX_FORCE:
-                    made[i] = _frame(drawn[i], answer, purpose)
+                    cell = drawn[i]
+                    name = f"{cell.properties['prototype']} {cell.composition.reduced_formula}"
+                    origin = f"{purpose}: {name}, strained and rattled, labelled by the foundation"
+                    made[i] = Frame(
+                        cell,
+                        answer.energy,
+                        answer.forces,
+                        answer.stress,
+                        group=f"{purpose} {name}",
+                        origin=origin,
+                    )
     return made
 
 
@@ -219,30 +229,27 @@ def equilibrium(evaluator: Evaluator, crystals: Sequence[Structure]) -> list[Str
         The scaled crystals in order; None where no minimum lies inside the scan.
     """
     scanned = [_scaled(crystal, factor) for crystal in crystals for factor in SCAN]
-    answers = evaluator(scanned)
-    best = []
-    scans = chunked(zip(scanned, answers, strict=True), len(SCAN))
-    for crystal, scan in zip(crystals, scans, strict=True):
-        factor = _lowest([cell.volume for cell, _ in scan], [answer for _, answer in scan])
-        best.append(None if factor is None else _scaled(crystal, factor))
-    return best
-
-
-def _lowest(volumes: Sequence[float], answers: Sequence[Evaluation]) -> float | None:
-    """Return the length of the lowest local minimum inside the scan, or None."""
+    scans = chunked(zip(scanned, evaluator(scanned), strict=True), len(SCAN))
     steps = np.log(SCAN)
-    energies = np.array([answer.energy for answer in answers])
-    traces = [np.trace(answer.stress) for answer in answers if answer.stress is not None]
-    if len(traces) == len(energies):
-        curve = CubicHermiteSpline(steps, energies, np.array(volumes) * np.array(traces))
-    else:
-        curve = CubicSpline(steps, energies)
     fine = np.linspace(steps[0], steps[-1], 561)
-    values = curve(fine)
-    inside = np.flatnonzero((values[1:-1] < values[:-2]) & (values[1:-1] <= values[2:])) + 1
-    if len(inside) == 0:
-        return None
-    return float(np.exp(fine[inside[np.argmin(values[inside])]]))
+    best: list[Structure | None] = []
+    for crystal, scan in zip(crystals, scans, strict=True):
+        energies = [answer.energy for _, answer in scan]
+        slopes = [c.volume * np.trace(a.stress) for c, a in scan if a.stress is not None]
+        complete = len(slopes) == len(scan)
+        curve = (
+            CubicHermiteSpline(steps, energies, slopes)
+            if complete
+            else CubicSpline(steps, energies)
+        )
+        values = curve(fine)
+        inside = np.flatnonzero((values[1:-1] < values[:-2]) & (values[1:-1] <= values[2:])) + 1
+        if len(inside) == 0:
+            best.append(None)
+        else:
+            lowest = inside[np.argmin(values[inside])]
+            best.append(_scaled(crystal, float(np.exp(fine[lowest]))))
+    return best
 
 
 def _scaled(crystal: Structure, factor: float) -> Structure:
@@ -274,15 +281,3 @@ def _perturbed(crystal: Structure, rng: np.random.Generator) -> Structure | None
         return None
     candidate.structure.properties = dict(crystal.properties)
     return candidate.structure
-
-
-def _frame(structure: Structure, answer: Evaluation, purpose: str) -> Frame:
-    name = f"{structure.properties['prototype']} {structure.composition.reduced_formula}"
-    return Frame(
-        structure=structure,
-        energy=answer.energy,
-        forces=answer.forces,
-        stress=answer.stress,
-        group=f"{purpose} {name}",
-        origin=f"{purpose}: {name}, strained and rattled, labelled by the foundation",
-    )

@@ -67,7 +67,16 @@ def training_document(
     tuned = as_evaluator(
         [ModelEvaluator(merge(training.base, m.adapter), training.device) for m in members]
     )
-    metrics, parity = _errors(training, tuned)
+    train, valid = dataset.train_frames(), dataset.valid_frames()
+    shifted = merge(training.base, Adapter((), {}, training.refit.shifts))
+    old = ModelEvaluator(shifted, training.device)
+    before, after = (evaluator([f.structure for f in valid]) for evaluator in (old, tuned))
+    metrics = TrainingMetrics(
+        train_before=frame_errors(train, old([f.structure for f in train])),
+        train_after=frame_errors(train, tuned([f.structure for f in train])),
+        valid_before=frame_errors(valid, before),
+        valid_after=frame_errors(valid, after),
+    )
     probe, failure = _forgetting(training, tuned, progress)
     return TrainingDocument(
         formula=dataset.formula,
@@ -87,21 +96,20 @@ def training_document(
         stop_reason=first.stop.reason,
         device=training.device,
         history=history_blob(first.state.history),
-        parity=parity,
+        parity=_parity(valid, before, after),
         forgetting=probe,
         forgetting_error=failure,
-        further_members=[_member_training(member) for member in others],
-    )
-
-
-def _member_training(member: Member) -> MemberTraining:
-    return MemberTraining(
-        seed=member.seed,
-        best_epoch=best_epoch(member.state.valid_losses),
-        epochs=len(member.state.history) - 1,
-        seconds=member.state.seconds,
-        stop_reason=member.stop.reason,
-        history=history_blob(member.state.history),
+        further_members=[
+            MemberTraining(
+                seed=member.seed,
+                best_epoch=best_epoch(member.state.valid_losses),
+                epochs=len(member.state.history) - 1,
+                seconds=member.state.seconds,
+                stop_reason=member.stop.reason,
+                history=history_blob(member.state.history),
+            )
+            for member in others
+        ],
     )
 
 
@@ -126,20 +134,6 @@ def _forgetting(
     except PhonotuneError as error:
         return None, str(error)
     return probe, None
-
-
-def _errors(training: Training, new: Evaluator) -> tuple[TrainingMetrics, Blob]:
-    train, valid = training.dataset.train_frames(), training.dataset.valid_frames()
-    shifted = merge(training.base, Adapter((), {}, training.refit.shifts))
-    old = ModelEvaluator(shifted, training.device)
-    before, after = (evaluator([frame.structure for frame in valid]) for evaluator in (old, new))
-    metrics = TrainingMetrics(
-        train_before=frame_errors(train, old([frame.structure for frame in train])),
-        train_after=frame_errors(train, new([frame.structure for frame in train])),
-        valid_before=frame_errors(valid, before),
-        valid_after=frame_errors(valid, after),
-    )
-    return metrics, _parity(valid, before, after)
 
 
 def frame_errors(frames: Sequence[Frame], answers: Sequence[Evaluation]) -> ErrorMetrics:

@@ -44,20 +44,16 @@ def learning_rate(options: Options, valid_losses: Sequence[float]) -> float:
         done = (len(valid_losses) - 1) / options.max_epochs
         return options.lr * 0.5 * (1.0 + math.cos(math.pi * done))
     if options.schedule == "plateau":
-        return options.lr * options.plateau_factor ** _cuts(options, valid_losses)
+        best, waiting, cuts = math.inf, 0, 0
+        for loss in valid_losses:
+            if loss < best * (1.0 - PROGRESS):
+                best, waiting = loss, 0
+                continue
+            waiting += 1
+            if waiting > options.plateau_patience:
+                waiting, cuts = 0, cuts + 1
+        return options.lr * options.plateau_factor**cuts
     return options.lr
-
-
-def _cuts(options: Options, losses: Sequence[float]) -> int:
-    best, waiting, cuts = math.inf, 0, 0
-    for loss in losses:
-        if loss < best * (1.0 - PROGRESS):
-            best, waiting = loss, 0
-            continue
-        waiting += 1
-        if waiting > options.plateau_patience:
-            waiting, cuts = 0, cuts + 1
-    return cuts
 
 
 def best_epoch(valid_losses: Sequence[float]) -> int:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 import torch
 from safetensors.torch import load, save
 
-from phonotune.models.weight_updates import Tensors, WeightUpdate
+from phonotune.models.weight_updates import Tensors
 from phonotune.training.options import Options
 from phonotune.training.plan import TuningPlan
 from phonotune.training.schedule import best_epoch
@@ -152,7 +151,12 @@ def start_state(
     rng = torch.Generator().manual_seed(options.seed)
     start = {name: t for term in plan.terms for name, t in term.initial(rng).items()}
     if plan.origin is not None:
-        start |= _difference(plan.terms, plan.origin, base)
+        for term in plan.terms:  # full changes, which lead from the foundation to the origin
+            parameter, read = term.block.parameter, term.block.values
+            change = read(plan.origin.get_parameter(parameter)) - read(
+                base.get_parameter(parameter)
+            )
+            start |= dict.fromkeys(term.shapes(), change)
     for term in plan.replay_head:
         start |= {REPLAY + name: t for name, t in term.initial(rng).items()}
     tensors = {name: value.to(like).requires_grad_() for name, value in start.items()}
@@ -162,16 +166,3 @@ def start_state(
     first = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     average = None if options.ema is None else {n: t.clone() for n, t in first.items()}
     return TrainState(tensors, optimizer, average, first)
-
-
-def _difference(
-    terms: Iterable[WeightUpdate], origin: torch.nn.Module, base: torch.nn.Module
-) -> dict[str, torch.Tensor]:
-    """Full changes that lead from the foundation to the origin."""
-    return {
-        name: block.values(origin.get_parameter(block.parameter))
-        - block.values(base.get_parameter(block.parameter))
-        for term in terms
-        for block in (term.block,)
-        for name in term.shapes()
-    }

@@ -42,13 +42,17 @@ def plan(model: torch.nn.Module, elements: Iterable[int], options: FreezeOptions
     ConfigError
         A frozen block is unknown to the model, or nothing is left to move.
     """
-    frozen = frozen_blocks(model, options.frozen)
-    return full_change(model, elements, lambda name: not _within(name, frozen))
+    frozen = tuple(f"{block}." for block in frozen_blocks(model, options.frozen))
+    return full_change(model, elements, lambda name: not name.startswith(frozen))
 
 
 def frozen_blocks(model: torch.nn.Module, frozen: str) -> tuple[str, ...]:
     """Return the names of the frozen blocks; ConfigError with the model's blocks if one is unknown."""
-    known = _blocks(model)
+    parts = [name.split(".") for name, _ in model.named_parameters()]
+    numbered = {
+        ".".join(p[:2]) for p in parts if p[1].isdigit()
+    }  # interactions.0, beside interactions
+    known = sorted({p[0] for p in parts} | numbered)
     if frozen == "early":
         return tuple(name for name in known if name in EARLY)
     if frozen == "late":
@@ -59,17 +63,6 @@ def frozen_blocks(model: torch.nn.Module, frozen: str) -> tuple[str, ...]:
         if name not in known:
             raise unknown_name("block", name, ("early", "late", *known))
     return names
-
-
-def _blocks(model: torch.nn.Module) -> list[str]:
-    """Names of one and two parts: ``interactions`` and ``interactions.0``."""
-    parts = [name.split(".") for name, _ in model.named_parameters()]
-    numbered = {".".join(p[:2]) for p in parts if p[1].isdigit()}
-    return sorted({p[0] for p in parts} | numbered)
-
-
-def _within(parameter: str, blocks: Iterable[str]) -> bool:
-    return any(parameter.startswith(f"{block}.") for block in blocks)
 
 
 STRATEGY: Final = Strategy("all blocks that are not frozen", FreezeOptions, plan)

@@ -53,15 +53,11 @@ def plan(model: torch.nn.Module, elements: Iterable[int], options: LoraOptions) 
         blocks,
         (
             WeightUpdate(block=block)
-            if _is_contraction(block.parameter)
+            if ".symmetric_contractions." in block.parameter
             else low_rank(block, options.rank, scale)
             for block in blocks
         ),
     )
-
-
-def _is_contraction(parameter: str) -> bool:
-    return ".symmetric_contractions." in parameter
 
 
 STRATEGY: Final = Strategy("low-rank change of every layer", LoraOptions, plan)

@@ -29,6 +29,7 @@ from phonotune.cli import (
     sample,
     show,
     status,
+    store,
     submit,
 )
 from phonotune.cli.console import USAGE_ERROR, print_error
@@ -132,6 +133,7 @@ _add("show", show.show, RESULTS)
 _add("lineage", lineage.lineage, RESULTS)
 app.add_typer(archive.app, name="archive", rich_help_panel=RESULTS)
 _add("report", report.report, RESULTS)
+app.add_typer(store.app, name="store", rich_help_panel=RESULTS)
 _add("doctor", doctor.doctor, SETUP)
 app.add_typer(models.app, name="models", rich_help_panel=SETUP)
 

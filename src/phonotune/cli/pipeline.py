@@ -42,6 +42,7 @@ def run_pipeline(
     folder
         Gets ``report.html``, and ``jobs`` where jobs write files.
     """
+    from phonotune.flows.migrate import HINT, has_earlier_results
     from phonotune.flows.run import checked_flows, run_flows
     from phonotune.schemas.labellers import labeller_warning
     from phonotune.store import open_store
@@ -51,6 +52,8 @@ def run_pipeline(
     warning = labeller_warning(maker.labeller)
     if warning:
         out.note(f"Note: {warning}")
+    if has_earlier_results(job_store):
+        out.note(f"Note: {HINT}")
     outcome = run_flows(flows, job_store, folder / "jobs", lambda name: _shown(out, name))
     _finish(outcome, folder / REPORT, warning, out)
     return outcome

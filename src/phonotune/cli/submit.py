@@ -107,6 +107,7 @@ def _submit_all(
             chosen,
             force=force,
             tell=lambda done: progress.advance(done, names[done]),
+            note=lambda text: out.note(f"Note: {text}"),
         )
     return dict(zip(names, made, strict=True))
 

@@ -63,7 +63,7 @@ def run_flow(
         Where each job gets a folder for its files; the current directory if None.
     """
     named = stable_flow(flow)
-    runner = _Runner(store, progress or (lambda *_: None))
+    runner = FlowRunner(store, progress or (lambda *_: None))
     runner.summary.uuids = named.job_uuids
     run_locally(
         runner.prepare(named), log=False, store=store, root_dir=root_dir, create_folders=True
@@ -87,7 +87,7 @@ def documents_of(uuids: Sequence[str], store: JobStore) -> list[Document]:
     return [output for output in outputs if isinstance(output, Document)]
 
 
-class _Runner:
+class FlowRunner:
     """Wraps ``Job.run`` of every job, also of those that jobs return, with lookup and progress."""
 
     def __init__(self, store: JobStore, progress: Watcher) -> None:
@@ -99,6 +99,7 @@ class _Runner:
         """Jobs that gave an output in this run: what depends on them runs again."""
 
     def prepare(self, flow: Flow) -> Flow:
+        """Wrap the jobs of a flow with final names."""
         for job, _ in flow.iterflow():
             self.known += 1
             job.run = self._wrap(job)
@@ -109,7 +110,7 @@ class _Runner:
 
         def run_or_reuse(store: JobStore, job_dir: Path | None = None) -> Response[Any]:
             try:
-                if self._is_finished(job):
+                if self.is_finished(job):
                     self.summary.reused += 1
                     self._report(job, "reused")
                     return Response()
@@ -128,7 +129,7 @@ class _Runner:
 
         return run_or_reuse
 
-    def _is_finished(self, job: Job) -> bool:
+    def is_finished(self, job: Job) -> bool:
         """Return whether the store holds this very job's output; a generator always plans again."""
         if self.renewed.intersection(job.input_uuids):
             return False

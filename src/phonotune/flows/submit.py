@@ -19,6 +19,7 @@ from pymongo.errors import PyMongoError
 
 from phonotune.errors import ConfigError, PhonotuneError, StoreError
 from phonotune.flows.identity import stable_flow
+from phonotune.flows.migrate import HINT, has_earlier_results
 from phonotune.flows.queues import Manager, Queue, open_queue
 from phonotune.flows.routing import Profile, label_jobs, read_profile, route
 from phonotune.flows.submission_lock import claimed
@@ -122,6 +123,7 @@ def submit_all(
     *,
     force: bool = False,
     tell: Callable[[int], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> list[Submission]:
     """Submit flows as :func:`submit` does; all are checked before the first one is added.
 
@@ -133,6 +135,8 @@ def submit_all(
         As :func:`submit` takes them.
     tell
         Called with the number of flows that are through, before each.
+    note
+        Called with what the user should know, before anything is submitted.
 
     Raises
     ------
@@ -145,7 +149,8 @@ def submit_all(
     named = [(stable_flow(_as_flow(order.flow)), order.about) for order in orders]
     uuids = [] if force else [job.uuid for flow, _ in named for job, _ in flow.iterflow()]
     with open_queue(manager, chosen) as queue:
-        queue.store()
+        if has_earlier_results(queue.store()):
+            note(HINT)
         queue.check()
         with claimed(queue.claims(), uuids) as renew:
             queue.sweep(uuids)

@@ -7,6 +7,7 @@ from phonotune.store.credentials import describe, masked
 from phonotune.store.criteria import Wanted
 from phonotune.store.deletion import remove_outputs
 from phonotune.store.indexes import ensure_indexes
+from phonotune.store.renaming import rename_result
 from phonotune.store.results import ResultStore
 from phonotune.store.rows import Entry
 from phonotune.store.sizes import check_size, largest_document
@@ -27,5 +28,6 @@ __all__ = [
     "masked",
     "open_store",
     "remove_outputs",
+    "rename_result",
     "save_archive",
 ]

@@ -1,0 +1,89 @@
+"""``phonotune store``: what is done to a store itself."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from phonotune.cli.console import session
+from phonotune.cli.options import (
+    AsJson,
+    ConfigFile,
+    Debug,
+    FoundationName,
+    LabellerName,
+    Properties,
+    Store,
+    Strategies,
+    StrategyCommand,
+    StructureFiles,
+    flowing,
+)
+
+app = typer.Typer(no_args_is_help=True, help="The store itself: migrate.")
+
+
+def migrate(
+    structures: StructureFiles,
+    config: ConfigFile = None,
+    foundation: FoundationName = None,
+    labeller: LabellerName = None,
+    strategy: Strategies = None,
+    properties: Properties = None,
+    store: Store = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing; say what would be found.")
+    ] = False,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Find results again that an earlier version of phonotune computed.
+
+    Since 0.1.1 an upgrade renames no job; stores of 0.1.0 hold names that named the versions of all
+    packages. Give structures and options of the `run` or `submit` whose results these are: what they
+    computed gets the names of this version, and the same `run` or `submit` goes on from there. Nothing is
+    computed. Killed at any moment, no result is lost; the same command ends what was begun.
+
+    Example: phonotune store migrate BaTiO3.cif --labeller vasp --store results
+    """
+    with session(as_json=json, debug=debug) as out:
+        from dataclasses import asdict, replace
+
+        from phonotune.cli.config import build_maker
+        from phonotune.cli.tables import new_table
+        from phonotune.data.structures import read_structure
+        from phonotune.flows.migrate import Migration
+        from phonotune.flows.migrate import migrate as migrate_flow
+        from phonotune.flows.run import check_foundation
+        from phonotune.store import open_store
+
+        crystals = {str(path): read_structure(path) for path in structures}
+        options = {
+            "foundation": foundation,
+            "labeller": labeller,
+            "strategies": strategy,
+            "properties": properties,
+        }
+        maker = build_maker(config, options)
+        maker = replace(maker, foundation=check_foundation(maker.foundation, crystals))
+        flows = {name: maker.make(crystal) for name, crystal in crystals.items()}
+        opened = open_store(store)
+        found: dict[str, Migration] = {}
+        with out.progress("Looking for results", len(flows)) as shown:
+            for name, flow in flows.items():
+                shown.advance(len(found), name)
+                found[name] = migrate_flow(flow, opened, dry_run=dry_run)
+        rows = [
+            (name, str(made.renamed), str(made.there), ", ".join(made.missing) or "-")
+            for name, made in found.items()
+        ]
+        columns = ("structure", "would be renamed" if dry_run else "renamed", "found", "missing")
+        payload = {
+            "dry_run": dry_run,
+            "migrated": [{"structure": name} | asdict(made) for name, made in found.items()],
+        }
+        out.finish(payload, new_table(None, columns, rows, numbers=False))
+
+
+app.command("migrate", cls=StrategyCommand, help=flowing(migrate))(migrate)

@@ -228,7 +228,7 @@ def test_a_task_that_failed_is_left_out_and_named(rattled_aluminium, run) -> Non
 
 
 def test_what_is_no_task_document_is_refused() -> None:
-    with pytest.raises(LabelError, match="str is no task document of VASP, CP2K, a force field"):
+    with pytest.raises(LabelError, match="str is not a task document of VASP, CP2K, a force field"):
         read_task("relaxed")
     with pytest.raises(LabelError, match="No frame came from 1 task documents: task 1: the job"):
         original([None])

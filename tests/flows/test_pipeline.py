@@ -177,6 +177,10 @@ def test_a_well_follows_the_mode_of_the_reference_and_a_tree_is_labelled(alumini
         ({"properties": ["phonons"]}, "Unknown property 'phonons'. Did you mean 'phonon'"),
         ({"properties": ["well", "elastic"]}, "Property 'well' needs 'phonon'"),
         ({"properties": ["transitions"]}, "nothing could be compared"),
+        (
+            {"properties": ["quasi_harmonic"], "settings": {"quasi_harmonic": {"volume": []}}},
+            "Unknown key of settings.quasi_harmonic 'volume'. Did you mean 'volumes'",
+        ),
         ({"settings": {"transitions": {}}}, "Unknown property in settings 'transitions'"),
         (
             {"properties": ["quasi_harmonic"], "settings": {"quasi_harmonic": {"volumes": 3}}},

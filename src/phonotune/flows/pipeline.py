@@ -33,7 +33,7 @@ from phonotune.schemas.dataset import DatasetDocument
 from phonotune.schemas.kinds import Kind, find_kind, load, property_kinds
 from phonotune.schemas.phonon import BornCharges
 from phonotune.schemas.training import ModelRecord
-from phonotune.training.config import FineTuneConfig, build_config
+from phonotune.training.config import build_config
 
 
 @dataclass
@@ -124,7 +124,11 @@ class PhonotuneMaker(Maker):
             or something that needs a package which is not installed, before anything has started.
         """
         check_packages(self.rattle.method)
-        configs = self._configs()
+        for strategy in self.options:
+            if strategy not in self.strategies:
+                raise unknown_name("strategy in options", strategy, self.strategies)
+        configs = {s: build_config(s, self.options.get(s)) for s in self.strategies}
+        makers = self._makers()
         label = self.label_maker or LabelMaker(
             labeller=self.labeller, vasp=self.vasp, monitoring=self.monitoring
         )
@@ -140,11 +144,11 @@ class PhonotuneMaker(Maker):
             FineTuneMaker(f"finetune {s}", foundation.foundation, config).make(dataset.output)
             for s, config in configs.items()
         ]
-        reference = self._properties(crystal, "reference", label)
+        reference = _property_jobs(makers, crystal, "reference", label)
         models: list[tuple[str, Model]] = [("untuned", foundation)]
         models += [(s, t.output) for s, t in zip(configs, trainings, strict=True)]
         computed = [
-            self._properties(crystal, role, label, model, dataset.output, reference)
+            _property_jobs(makers, crystal, role, label, model, dataset.output, reference)
             for role, model in models
         ]
         compared = CompareMaker().make(_outputs(reference), [_outputs(jobs) for jobs in computed])
@@ -180,13 +184,6 @@ class PhonotuneMaker(Maker):
             labelled.output
         )
         return [rattled, relaxed, selected, labelled, dataset], dataset
-
-    def _configs(self) -> dict[str, FineTuneConfig]:
-        """Return the configuration of each strategy; raises ConfigError as :meth:`make`."""
-        for strategy in self.options:
-            if strategy not in self.strategies:
-                raise unknown_name("strategy in options", strategy, self.strategies)
-        return {s: build_config(s, self.options.get(s)) for s in self.strategies}
 
     def _makers(self) -> dict[str, Maker]:
         """Return the Maker of each property, what it needs of others first; raises as :meth:`make`."""
@@ -224,45 +221,47 @@ class PhonotuneMaker(Maker):
         settings = own.get(kind.name, maker.settings)
         if "phonons" in type(settings).model_fields:
             settings = settings.model_copy(update={"phonons": self.phonon})
-        given = self.settings.get(kind.name, {})
+        given, named = self.settings.get(kind.name, {}), f"settings.{kind.name}"
+        for key in given:
+            if key not in type(settings).model_fields:
+                raise unknown_name(f"key of {named}", key, type(settings).model_fields)
         try:
             settings = type(settings).model_validate({**settings.model_dump(), **given})
         except ValidationError as error:
-            named = f"settings.{kind.name}"
             text = invalid_value(error, lambda path: ".".join([named, *path]))
             raise ConfigError(text) from error
         made: Maker = replace(maker, settings=settings, **shared)
         return made
 
-    def _properties(
-        self,
-        crystal: Structure,
-        role: str,
-        label: LabelMaker,
-        model: Model | None = None,
-        labels: DatasetDocument | None = None,
-        reference: Mapping[str, Job] | None = None,
-    ) -> dict[str, Job]:
-        """Return the property jobs of one evaluator by kind: of the labeller without a model.
 
-        A property that needs another takes the reference's where there is one: a double well follows
-        the reference's mode, whoever computes it.
-        """
-        jobs: dict[str, Job] = {}
-        for name, chosen in self._makers().items():
-            kind = find_kind(name)
-            if model is None and kind.reference != "property":
-                continue
-            by_label = model is None or kind.reference == "labels"
-            maker: Any = replace(
-                chosen, name=f"{chosen.name} {role}", labeller=label if by_label else None
-            )
-            given = {"structure": crystal, "model": model, "labels": labels}
-            for argument, needed in kind.needs.items():
-                given[argument] = {**jobs, **(reference or {})}[needed].output
-            arguments = signature(maker.make).parameters
-            jobs[name] = maker.make(*(given[argument] for argument in arguments))
-        return jobs
+def _property_jobs(
+    makers: Mapping[str, Maker],
+    crystal: Structure,
+    role: str,
+    label: LabelMaker,
+    model: Model | None = None,
+    labels: DatasetDocument | None = None,
+    reference: Mapping[str, Job] | None = None,
+) -> dict[str, Job]:
+    """Return the property jobs of one evaluator by kind: of the labeller where there is no model.
+
+    A property that needs another takes the reference's where there is one: a double well follows the
+    reference's mode, whoever computes it.
+    """
+    jobs: dict[str, Job] = {}
+    for name, chosen in makers.items():
+        kind = find_kind(name)
+        if model is None and kind.reference != "property":
+            continue
+        by_label = model is None or kind.reference == "labels"
+        maker: Any = replace(
+            chosen, name=f"{chosen.name} {role}", labeller=label if by_label else None
+        )
+        given = {"structure": crystal, "model": model, "labels": labels}
+        for argument, needed in kind.needs.items():
+            given[argument] = {**jobs, **(reference or {})}[needed].output
+        jobs[name] = maker.make(*(given[argument] for argument in signature(maker.make).parameters))
+    return jobs
 
 
 def _outputs(jobs: Mapping[str, Job]) -> list[Any]:

@@ -31,7 +31,7 @@ class ConductivityMaker(PropertyMaker[ConductivityDocument]):
     born
         Born charges of the crystal, for reference and models alike; None for no NAC.
     labeller
-        The reference evaluates if given; else pass a model to ``make``.
+        If given, it evaluates (the reference); otherwise pass a model to ``make``.
     """
 
     document = ConductivityDocument

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +10,7 @@ from jobflow import Maker
 from phonotune.data.assemble import assemble
 from phonotune.data.versions import append
 from phonotune.jobs.base import role_job
-from phonotune.schemas.dataset import DatasetDocument, Frame, LabelledSet
+from phonotune.schemas.dataset import DatasetDocument, LabelledSet
 
 
 @dataclass
@@ -40,7 +39,14 @@ class DatasetMaker(Maker):
     @role_job("light", DatasetDocument)
     def make(self, labels: LabelledSet, parent: DatasetDocument | None = None) -> DatasetDocument:
         """Assemble the dataset of ``labels``, or the version of ``parent`` that has them too."""
-        frames = [_signed(frame, labels) for frame in labels.frames()]
+        frames = [
+            replace(
+                frame,
+                labeller=frame.labeller or labels.labeller,
+                protocol=frame.protocol or labels.protocol,
+            )
+            for frame in labels.frames()
+        ]
         if parent is not None:
             return append(parent, frames, allow_mixed=self.allow_mixed)
         if any(frame.group == self.valid_group for frame in frames):
@@ -50,28 +56,14 @@ class DatasetMaker(Maker):
                 valid_groups=[self.valid_group],
                 allow_mixed=self.allow_mixed,
             )
+        names = list(dict.fromkeys(frame.group for frame in frames))
+        listed = f"groups: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
         return assemble(
             frames,
             labeller=labels.labeller,
             valid_fraction=self.valid_fraction,
             rng=np.random.default_rng(self.seed),
-            reason=f"no labelled frame belongs to {self.valid_group!r} ({_groups(frames)}), "
+            reason=f"no labelled frame belongs to {self.valid_group!r} ({listed}), "
             f"so groups were drawn with seed {self.seed}",
             allow_mixed=self.allow_mixed,
         )
-
-
-def _signed(frame: Frame, labels: LabelledSet) -> Frame:
-    """Return a frame that names its labeller and protocol."""
-    if frame.labeller and frame.protocol:
-        return frame
-    return replace(
-        frame,
-        labeller=frame.labeller or labels.labeller,
-        protocol=frame.protocol or labels.protocol,
-    )
-
-
-def _groups(frames: Sequence[Frame]) -> str:
-    names = list(dict.fromkeys(frame.group for frame in frames))
-    return f"groups: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"

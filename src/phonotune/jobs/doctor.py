@@ -47,14 +47,13 @@ def examine(more: Sequence[tuple[str, Callable[[], Finding]]] = ()) -> list[Find
         ("checkpoints", check_checkpoints),
         *more,
     ]
-    return [_safely(what, check) for what, check in checks]
-
-
-def _safely(what: str, check: Callable[[], Finding]) -> Finding:
-    try:
-        return check()
-    except Exception as error:  # noqa: BLE001 - whatever breaks a check is its finding
-        return Finding(what, "fail", f"{type(error).__name__}: {error}")
+    findings = []
+    for what, check in checks:
+        try:
+            findings.append(check())
+        except Exception as error:  # noqa: BLE001 - whatever breaks a check is its finding
+            findings.append(Finding(what, "fail", f"{type(error).__name__}: {error}"))
+    return findings
 
 
 def check_python() -> Finding:

@@ -28,7 +28,7 @@ class ElasticMaker(PropertyMaker[ElasticDocument]):
     settings
         Strain amplitudes and thresholds.
     labeller
-        The reference evaluates if given; else pass a model to ``make``.
+        If given, it evaluates (the reference); otherwise pass a model to ``make``.
     """
 
     document = ElasticDocument

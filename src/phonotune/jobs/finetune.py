@@ -11,13 +11,9 @@ from phonotune.jobs.base import role_job
 from phonotune.progress import job_progress
 from phonotune.schemas.dataset import DatasetDocument
 from phonotune.schemas.training import FoundationRecord, TrainingDocument
-from phonotune.training.config import FineTuneConfig
+from phonotune.training.config import FineTuneConfig, build_config
 
 logger = logging.getLogger(__name__)
-
-
-def _default_config() -> FineTuneConfig:
-    return FineTuneConfig.model_validate({"strategy": "lora"})
 
 
 @dataclass
@@ -37,7 +33,7 @@ class FineTuneMaker(Maker):
 
     name: str = "finetune"
     foundation: str | FoundationRecord = "mace-mp-0b3"
-    config: FineTuneConfig = field(default_factory=_default_config)
+    config: FineTuneConfig = field(default_factory=lambda: build_config("lora"))
 
     @role_job("gpu_train", TrainingDocument)
     def make(self, dataset: DatasetDocument) -> TrainingDocument:

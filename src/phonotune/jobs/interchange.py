@@ -87,18 +87,13 @@ def from_emmet(content: Any, settings: PhononSettings, source: Source) -> Phonon
         settings = settings.model_copy(
             update={"primitive_matrix": tuple(map(tuple, np.array(rows, dtype=float).T.tolist()))}
         )
+    charges, dielectric = getattr(content, "born", None), getattr(content, "epsilon_static", None)
+    known = charges is not None and dielectric is not None
     return document_of_constants(
         found["structure"],
         as_matrix(np.array(found["supercell_matrix"]).T),
         np.array(constants, dtype=float),
         settings,
         source,
-        _born(content),
+        BornCharges(charges=np.array(charges), dielectric=np.array(dielectric)) if known else None,
     )
-
-
-def _born(content: Any) -> BornCharges | None:
-    charges, dielectric = getattr(content, "born", None), getattr(content, "epsilon_static", None)
-    if charges is None or dielectric is None:
-        return None
-    return BornCharges(charges=np.array(charges), dielectric=np.array(dielectric))

@@ -42,7 +42,7 @@ SITE_TOLERANCE = 1e-3
 
 @dataclass
 class LabelMaker(Maker):
-    """Label structures, one job a frame; dead frames do not stop the flow.
+    """Label structures, one job per frame; a frame that fails does not stop the flow.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class LabelMaker(Maker):
         return replace_by(statics, self.collect_job(statics, candidates))
 
     def static_jobs(self, structures: Sequence[Structure]) -> list[Job]:
-        """Return one static job a structure, in order."""
+        """Return one static job per structure, in order."""
         maker = self.resolve().static
         jobs = []
         for index, structure in enumerate(structures):
@@ -165,7 +165,7 @@ class LabelReader:
         Raises
         ------
         LabelError
-            The document is no label, with the reason.
+            The document is not a label; the message has the reason.
         """
         check_vasp_run(document, asked.structure, self.vasp, usual)
         answer = read_task_document(document, asked.structure, self.max_force)
@@ -203,7 +203,7 @@ def collect_labels(
         reasons = "; ".join(f"frame {r.index}: {r.reason}" for r in rejected)
         raise LabelError(
             f"Only {len(frames)} of {len(outputs)} frames were labelled by {maker.labeller}, "
-            f"{maker.minimum:.0%} are needed. {reasons}. Mend the failed jobs and run again: "
+            f"{maker.minimum:.0%} are needed. {reasons}. Fix the failed jobs and run again: "
             "finished frames are kept."
         )
     first, *more = pack_frame_blobs(frames)
@@ -241,7 +241,11 @@ def read_task_document(
         raise LabelError("the job failed or is missing")
     output = _get(document, "output")
     energy, forces, stress = (_get(output, key) for key in ("energy", "forces", "stress"))
-    energy = _free_energy(document, energy)
+    calculations = _get(document, "calcs_reversed")
+    steps = _get(_get(calculations[0], "output"), "ionic_steps") if calculations else None
+    free = _get(steps[-1], "e_fr_energy") if steps else None
+    if free is not None:
+        energy = float(free)  # VASP's free energy, whose derivative the forces are
     if energy is None or forces is None:
         raise LabelError("the task document holds no energy or no forces")
     order = match_sites(planned, _as_structure(_get(document, "structure")))
@@ -297,7 +301,7 @@ def check_vasp_run(
     run = read_vasp_run(document)
     if run is None:
         if document is not None and protocol is not None:
-            raise LabelError("the task document tells nothing of a run of VASP")
+            raise LabelError("the task document says nothing about a run of VASP")
         return
     fault = convergence_fault(run)
     if fault is not None:
@@ -318,11 +322,13 @@ def read_vasp_run(document: Any | None) -> VaspRun | None:
     electronic = (_get(steps[-1], "electronic_steps") or []) if steps else []
     energies = [_get(step, "e_fr_energy") for step in electronic]
     kpoints = _get(given, "kpoints")
+    mesh = _get(kpoints, "kpts") or _get(kpoints, "kpoints") or []
+    listed = len(mesh) != 1 or _get(kpoints, "num_kpts") or _get(kpoints, "nkpoints")
     style = _get(kpoints, "style") or _get(kpoints, "generation_style")
     return VaspRun(
         incar=_mapping(_get(given, "incar")),
         parameters=_mapping(_get(given, "parameters")),
-        mesh=_mesh(kpoints),
+        mesh=None if listed else (int(mesh[0][0]), int(mesh[0][1]), int(mesh[0][2])),
         centred=str(style).startswith("Gamma"),
         titles=tuple(str(_get(p, "titel")) for p in _get(given, "potcar_spec") or []),
         n_electronic=len(electronic),
@@ -333,24 +339,8 @@ def read_vasp_run(document: Any | None) -> VaspRun | None:
     )
 
 
-def _mesh(kpoints: Any) -> tuple[int, int, int] | None:
-    """Return the divisions of pymatgen's Kpoints (object or dict); None if it lists points."""
-    divisions = _get(kpoints, "kpts") or _get(kpoints, "kpoints") or []
-    if len(divisions) != 1 or _get(kpoints, "num_kpts") or _get(kpoints, "nkpoints"):
-        return None
-    return (int(divisions[0][0]), int(divisions[0][1]), int(divisions[0][2]))
-
-
 def _mapping(content: Any) -> dict[str, Any]:
     return dict(json.loads(content) if isinstance(content, str) else content or {})
-
-
-def _free_energy(document: Any, energy: float | None) -> float | None:
-    """Return VASP's free energy, whose derivative the forces are; other documents hold one energy."""
-    calculations = _get(document, "calcs_reversed")
-    steps = _get(_get(calculations[0], "output"), "ionic_steps") if calculations else None
-    free = _get(steps[-1], "e_fr_energy") if steps else None
-    return energy if free is None else float(free)
 
 
 @job

@@ -34,7 +34,7 @@ class PhononMaker(PropertyMaker[PhononDocument]):
     residual
         How labelled frames correct a model's force constants.
     labeller
-        The reference evaluates if given; else pass a model to ``make``.
+        If given, it evaluates (the reference); otherwise pass a model to ``make``.
     """
 
     document = PhononDocument

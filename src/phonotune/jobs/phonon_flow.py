@@ -96,16 +96,13 @@ class PhononFlowMaker(Maker):
         jobs = [phonons]
         if energy is None and self.static_energy_maker is not None:
             crystal = phonons.output.unitcell  # relaxed, if the phonons' is
-            static = tag(self.static_energy_maker.make(crystal), self._static_role, self.name)
+            role: Role = "gpu_eval" if self.phonon.labeller is None else "dft"
+            static = tag(self.static_energy_maker.make(crystal), role, self.name)
             share = energy_per_formula_unit(static.output.output.energy, crystal)
             jobs += [static, tag(share, "light", self.name)]
             energy = share.output
         last = tag(to_atomate2(phonons.output, energy), "light", self.name)
         return Flow([*jobs, last], output=last.output, name=self.name)
-
-    @property
-    def _static_role(self) -> Role:
-        return "dft" if self.phonon.labeller is not None else "gpu_eval"
 
     @property
     def phonon_displacement_maker(self) -> Maker:
@@ -193,7 +190,7 @@ def born_of_cell(
     structure
         The unit cell.
     born
-        shape (n_atoms, 3, 3), e, one tensor an atom of ``structure``.
+        shape (n_atoms, 3, 3), e, one tensor per atom of ``structure``.
     epsilon_static
         shape (3, 3), high-frequency dielectric tensor.
     symprec

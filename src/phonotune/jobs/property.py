@@ -47,7 +47,7 @@ class PropertyMaker(Maker, ABC, Generic[D]):
     Parameters
     ----------
     labeller
-        If given, this labeller evaluates, one job a structure (the reference); if None, ``make`` needs a
+        If given, this labeller evaluates, one job per structure (the reference); if None, ``make`` needs a
         model, which evaluates all structures in one batched job.
     relax
         If given, the model first relaxes the crystal; None takes the crystal as it is. To compare
@@ -185,7 +185,7 @@ def analyse_labels(
 
 
 def answers_of(labels: LabelledSet) -> list[Evaluation | None]:
-    """Return one answer a structure that was to be labelled, None where the label died."""
+    """Return one answer per structure that was to be labelled, None where the label failed."""
     missing = {r.index for r in labels.rejected}
     frames = iter(labels.frames())
     return [

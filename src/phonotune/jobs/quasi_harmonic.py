@@ -39,7 +39,7 @@ class QuasiHarmonicMaker(PropertyMaker[QuasiHarmonicDocument]):
         Born charges of the crystal, for reference and models alike and the same at every volume; None
         for no NAC.
     labeller
-        The reference evaluates if given; else pass a model to ``make``.
+        If given, it evaluates (the reference); otherwise pass a model to ``make``.
     """
 
     document = QuasiHarmonicDocument
@@ -66,7 +66,7 @@ class QuasiHarmonicMaker(PropertyMaker[QuasiHarmonicDocument]):
         """
         if self.relax is not None:
             raise ConfigError(
-                f"{self.name} has its own way to relax, and relax is set beside it. Set "
+                f"{self.name} has its own way to relax, and relax is set as well. Set "
                 "settings.centre='relaxed' and leave relax out."
             )
         plan = plan_volumes(structure, self.settings, relax_by(evaluator), self.born)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,7 +20,6 @@ from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.phonon.thermal_displacements import ThermalDisplacements
 from phonotune.physics.relax import Relaxation, RelaxSettings, relax_batch
 from phonotune.physics.supercell import make_supercell, supercell_matrix
-from phonotune.ports import FloatArray
 from phonotune.progress import job_progress
 from phonotune.sampling.pool import Pool
 from phonotune.sampling.rattle import rattle, small_rattles
@@ -73,7 +71,13 @@ class RattleMaker(Maker):
         rng = np.random.default_rng(self.seed)
         cell, matrix = self.supercell(structure)
         if self.needs_model and model is not None:
-            modes = self._modes(cell, matrix, model)
+            settings = self.phonon.model_copy(update={"supercell_matrix": matrix})
+            plan = plan_displacements(cell, settings)
+            with resumed_evaluator(model) as (evaluator, _):
+                answers = evaluator(plan.structures)
+            modes = ThermalDisplacements(
+                plan, answers, self.settings.temperature, self.settings.mode_floor
+            )
             candidates = rattle(modes.supercell, self.settings, rng, modes)
         else:
             candidates = rattle(make_supercell(cell, matrix), self.settings, rng)
@@ -109,15 +113,6 @@ class RattleMaker(Maker):
             return primitive_cell(structure, self.phonon.symprec), as_identity()
         find = cubic_supercell_matrix if self.settings.shape == "cubic" else supercell_matrix
         return structure, find(structure, shortest, self.settings.max_atoms)
-
-    def _modes(self, cell: Structure, matrix: Matrix3, model: Model) -> ThermalDisplacements:
-        settings = self.phonon.model_copy(update={"supercell_matrix": matrix})
-        plan = plan_displacements(cell, settings)
-        with resumed_evaluator(model) as (evaluator, _):
-            answers = evaluator(plan.structures)
-        return ThermalDisplacements(
-            plan, answers, self.settings.temperature, self.settings.mode_floor
-        )
 
 
 @dataclass
@@ -155,7 +150,18 @@ class TrajectoryMaker(Maker):
         first, *more = pack_frame_blobs(frames)
         return TrajectoryDocument(
             model_id=source.model_id or source.evaluator,
-            relaxations=[_summary(group, relaxation) for group, relaxation in pairs],
+            relaxations=[
+                RelaxationSummary(
+                    group=group,
+                    steps=r.n_steps,
+                    converged=r.converged,
+                    stop_reason=r.stop_reason,
+                    energy_first=float(r.energies[0]),
+                    energy_last=float(r.energies[-1]),
+                    max_force=r.max_force,
+                )
+                for group, r in pairs
+            ],
             fixed=list(dict.fromkeys(c.group for c in still)),
             data=first,
             more=tuple(more),
@@ -230,38 +236,20 @@ def trajectory_pool(
     frames = trajectories.frames()
     free = [f for f in frames if f.group not in trajectories.fixed]
     fixed = [f for f in frames if f.group in trajectories.fixed]
-    found = _features([f.structure for f in (*free, *fixed)], settings, model)
+    if settings.needs is None or model is None:
+        return Pool(free, fixed)
+    from phonotune.models.features import pool_features
+    from phonotune.models.load import load_members
+
+    record = model.model if isinstance(model, TrainingDocument) else model
+    structures = [f.structure for f in (*free, *fixed)]
+    found = pool_features(load_members(record)[0], settings.needs, structures)
     if found is None:
         return Pool(free, fixed)
     mine, others = found[: len(free)], found[len(free) :]
     if settings.needs == "descriptors":
         return Pool(free, fixed, descriptors=mine, fixed_descriptors=others)
     return Pool(free, fixed, features=mine, fixed_features=others)
-
-
-def _features(
-    structures: Sequence[Structure], settings: SelectSettings, model: Model | None
-) -> list[FloatArray] | None:
-    if settings.needs is None or model is None:
-        return None
-    from phonotune.models.features import pool_features
-    from phonotune.models.load import load_members
-
-    record = model.model if isinstance(model, TrainingDocument) else model
-    return pool_features(load_members(record)[0], settings.needs, structures)
-
-
-def _summary(group: str, relaxation: Relaxation) -> RelaxationSummary:
-    energies = relaxation.energies
-    return RelaxationSummary(
-        group=group,
-        steps=relaxation.n_steps,
-        converged=relaxation.converged,
-        stop_reason=relaxation.stop_reason,
-        energy_first=float(energies[0]),
-        energy_last=float(energies[-1]),
-        max_force=relaxation.max_force,
-    )
 
 
 def kept_frames(group: str, relaxation: Relaxation, most: int) -> list[Frame]:

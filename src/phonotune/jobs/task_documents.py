@@ -5,7 +5,7 @@ asked for, and every ionic step of a static run, a relaxation or a dynamics coun
 
 * VASP keeps three energies; forces and stress are derivatives of the free one.
 * atomate2's ``MDMaker`` of force fields stores the stress with the ideal-gas term of the moving atoms; it
-  is taken out where the velocities are stored too, and else the stress is no label.
+  is taken out where the velocities are stored too, and else the stress is not a label.
 * pymatgen converts CP2K's energies to eV, but leaves forces in Hartree/Bohr.
 * CP2K's stress is in GPa or in bar, by version and print key, and the document does not say which.
 """
@@ -94,7 +94,7 @@ def read_task(document: Any | None, cp2k_stress: StressUnit | None = None) -> li
         steps = list(_ase_steps(document))
     else:
         raise LabelError(
-            f"{type(document).__name__} is no task document of VASP, CP2K, a force field or ASE"
+            f"{type(document).__name__} is not a task document of VASP, CP2K, a force field or ASE"
         )
     if not steps:
         raise LabelError("the task document holds no ionic steps with energy and forces")
@@ -158,7 +158,7 @@ def _cp2k_steps(calculation: Any, stress_unit: StressUnit | None) -> Iterator[Ta
 
 
 def _cp2k_setup(calculation: Any) -> dict[str, Any]:
-    """Return what the labels of CP2K depend on, as far as the document tells it."""
+    """Return what the labels of CP2K depend on, as far as the document says."""
     given = _get(calculation, "input")
     kinds = _get(given, "atomic_kind_info") or {}
     names = ("element", "orbital_basis_set", "auxiliary_basis_set", "pseudo_potential")

@@ -29,7 +29,7 @@ class TransitionMaker(Maker):
     """Follow imaginary modes from phase to phase until every phase is stable or a limit is met.
 
     The tree is work for a model: hundreds of relaxation steps one after another. A labeller labels the
-    phases that the model found, one job a phase, at the model's geometry; it relaxes nothing.
+    phases that the model found, one job per phase, at the model's geometry; it relaxes nothing.
 
     Parameters
     ----------
@@ -63,12 +63,25 @@ class TransitionMaker(Maker):
         """
         if model is None:
             raise ConfigError(
-                "TransitionMaker follows modes with a model only, found no model"
+                "TransitionMaker follows modes with a model only, and got no model"
                 f"{'' if self.labeller is None else ' but a labeller'}. Pass a model to make(); a "
                 "labeller labels the phases that the model finds."
             )
         document = self.grow(structure, model, job_progress(logger))
-        return document if self.labeller is None else self._labelled(document, self.labeller)
+        if self.labeller is None:
+            return document
+        # a label that fails is noted at its phase and does not stop the others
+        labeller = replace(self.labeller, max_force=None, minimum=0.0)
+        cells = document.structures()
+        statics = labeller.static_jobs(cells)
+        candidates = [Candidate(cell, str(i), self.name) for i, cell in enumerate(cells)]
+        labels = labeller.collect_job(statics, candidates)
+        last = label_phases(labeller, document, labels.output)
+        last.update_config({"on_missing_references": OnMissing.NONE})
+        response = replace_by([*statics, labels], tag(last, "light", self.name))
+        # the running job's role, which it took over, is that of a GPU
+        last.metadata["phonotune"] = {**last.metadata["phonotune"], "role": "light"}
+        return response
 
     def grow(
         self, structure: Structure, model: Model, progress: Progress | None = None
@@ -97,26 +110,12 @@ class TransitionMaker(Maker):
             cache.keep = bool(document.limits)
         return document
 
-    def _labelled(self, document: TransitionDocument, chosen: LabelMaker) -> Response[Any]:
-        """Replace the running job by one static job a phase, and one that puts the labels in."""
-        labeller = replace(chosen, max_force=None, minimum=0.0)  # a dead label is said, not fatal
-        cells = document.structures()
-        statics = labeller.static_jobs(cells)
-        candidates = [Candidate(cell, str(i), self.name) for i, cell in enumerate(cells)]
-        labels = labeller.collect_job(statics, candidates)
-        last = label_phases(labeller, document, labels.output)
-        last.update_config({"on_missing_references": OnMissing.NONE})
-        response = replace_by([*statics, labels], tag(last, "light", self.name))
-        # the running job's role, which it took over, is that of a GPU
-        last.metadata["phonotune"] = {**last.metadata["phonotune"], "role": "light"}
-        return response
-
 
 @document_job()
 def label_phases(
     maker: LabelMaker, document: TransitionDocument, labels: LabelledSet | None
 ) -> TransitionDocument:
-    """Put the labels of the phases into the tree; None if every label died."""
+    """Put the labels of the phases into the tree; ``labels`` is None if every one failed."""
     if labels is None:
         reason = f"no phase was labelled by {maker.labeller}; its jobs say why"
         missing = dict.fromkeys(range(len(document.nodes)), reason)

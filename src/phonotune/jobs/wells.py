@@ -26,7 +26,7 @@ class DoubleWellMaker(PropertyMaker[WellDocument]):
     settings
         Which mode and directions, and the grid of amplitudes.
     labeller
-        The reference evaluates if given; else pass a model to :meth:`make`.
+        If given, it evaluates (the reference); otherwise pass a model to :meth:`make`.
     """
 
     document = WellDocument

@@ -332,7 +332,9 @@ class DatasetHeader(Document):
     labeller: str
     train: list[int]
     valid: list[int]
-    n_duplicates: int = Field(description="frames dropped because an equal structure was there")
+    n_duplicates: int = Field(
+        description="frames dropped because an equal structure was there already"
+    )
     has_stress: Percent = Field(description="share of frames with a stress label")
     version: int = Field(default=1, description="1, and one more with every append")
     parent_hash: str | None = Field(default=None, description="dataset_hash of the version before")

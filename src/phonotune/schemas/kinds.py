@@ -105,7 +105,7 @@ class Comparison:
     Attributes
     ----------
     equal
-        Fields that must agree, beside crystal and settings.
+        Fields that must agree, as crystal and settings must.
     deviations
         Dotted path of a function of reference and model that returns fields of
         :class:`phonotune.schemas.comparison.Deviations`; empty: the deviation of each headline column
@@ -145,7 +145,7 @@ class Kind:
     maker
         Dotted path of the Maker that computes it; only kinds with a Maker are properties.
     package, extra
-        Package that it needs beside ours, and the extra of ours that installs it.
+        Package that only it needs, and the extra of phonotune that installs it.
     needs
         Arguments of the Maker's ``make`` that are outputs of other kinds, by name: the reference's
         output where the reference has that property.

@@ -34,7 +34,7 @@ class LabellerRow:
     warning
         What a user must know before trusting its labels.
     package, extra
-        Package that it needs beside ours, and the extra of ours that installs it.
+        Package that only it needs, and the extra of phonotune that installs it.
     is_dft
         False for what stands in for DFT.
     """

@@ -30,11 +30,11 @@ DielectricTensor = tuple[_Constant, _Constant, _Constant]
 class BornCharges(Part):
     """What the non-analytical term correction needs, in the crystal's own orientation.
 
-    Arrays are taken, too: ``charges`` of shape (n_prim, 3, 3), ``dielectric`` of shape (3, 3).
+    Arrays are accepted, too: ``charges`` of shape (n_prim, 3, 3), ``dielectric`` of shape (3, 3).
     """
 
     charges: tuple[ChargeTensor, ...] = Field(
-        description="Born effective charges, one tensor an atom of the primitive cell, in its order"
+        description="Born effective charges, one tensor per atom of the primitive cell, in its order"
     )
     dielectric: DielectricTensor = Field(description="high-frequency dielectric tensor")
     factor: ElectronVoltAngstrom = Field(
@@ -145,7 +145,7 @@ class PhononDocument(PropertyDocument):
     )
     highest_frequency: TeraHertz
     imaginary_modes: list[ImaginaryMode] = Field(
-        description="at the commensurate points, one q a star, softest first"
+        description="at the commensurate points, one q per star, softest first"
     )
     formula_units: int = Field(description="formula units in the primitive cell")
     thermal_300: ThermalPoint = Field(description="at 300 K; imaginary modes are left out")

@@ -75,7 +75,9 @@ class QuasiHarmonicDocument(PropertyDocument):
     )
     formula_units: int = Field(description="formula units in the primitive cell")
     imaginary_threshold: TeraHertz = Field(description="a mode below this counts as imaginary")
-    lowest_frequencies: tuple[TeraHertz, ...] = Field(description="one a volume, ascending volume")
+    lowest_frequencies: tuple[TeraHertz, ...] = Field(
+        description="one per volume, ascending volume"
+    )
     static_volume: CubicAngstrom = Field(description="minimum of the energy without vibrations")
     static_bulk_modulus: GPa
     at_0: QuasiHarmonicPoint

@@ -29,7 +29,7 @@ class ModelRecord(Part):
     """A model as stored: foundation plus adapter, never a pickle.
 
     ``model_id`` is the sha256 over foundation sha256, strategy, adapter sha256, dataset hash and resolved
-    config; an untuned foundation has no adapter and ``strategy=None``, a committee has an adapter a member.
+    config; an untuned foundation has no adapter and ``strategy=None``, a committee has one adapter per member.
     """
 
     uncounted_fields = ("config", "adapters")  # which model_id has hashed
@@ -40,7 +40,7 @@ class ModelRecord(Part):
     dataset_hash: str | None = None
     config: dict[str, Any] = Field(default_factory=dict)
     adapters: tuple[tuple[Blob, ...], ...] = Field(
-        default=(), description="one a member, as the parts of its bytes"
+        default=(), description="one per member, as the parts of its bytes"
     )
 
     def source(self, dtype: str | None = None, device: str | None = None) -> Source:

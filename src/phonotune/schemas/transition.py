@@ -51,7 +51,7 @@ Outcome = Literal[
 class PhaseLabel(Part):
     """One phase by a labeller, at the geometry that the model relaxed it to.
 
-    The labeller relaxes nothing: its own minimum lies lower by what ``largest_force`` lets expect.
+    The labeller relaxes nothing: its own minimum lies lower; ``largest_force`` says by how much to expect.
     """
 
     energy_per_atom: MilliElectronVoltPerAtom | None = Field(
@@ -81,7 +81,7 @@ class PhaseNode(Part):
         description="on mesh and commensurate points; None where a limit forbade phonons"
     )
     imaginary_modes: list[ImaginaryMode] = Field(
-        description="at the commensurate points, one q a star, softest first"
+        description="at the commensurate points, one q per star, softest first"
     )
     ending: Ending
     label: PhaseLabel | None = Field(default=None, description="None where no labeller was asked")

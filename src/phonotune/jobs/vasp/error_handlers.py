@@ -2,7 +2,7 @@
 
 custodian's own handlers change ALGO, SYMPREC, ISMEAR or the k-points until a run ends. These do not: a run
 that has not converged is tried once more with other mixing and more steps, everything else ends it. There is
-no handler of the walltime: a run of one point that is stopped before it has converged is no label.
+no handler of the walltime: a run of one point that is stopped before it has converged is not a label.
 """
 
 from __future__ import annotations

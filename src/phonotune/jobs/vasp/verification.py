@@ -1,4 +1,4 @@
-"""What VASP really ran, compared with the label protocol: a frame that differs is no label.
+"""What VASP really ran, compared with the label protocol: a frame that differs is not a label.
 
 Compared are the INCAR that VASP echoes, what it made of it, its k-points and the titles of its POTCARs.
 Only :data:`FREE` keys may differ: steps and mixing move the path to the ground state, the rest splits work

@@ -1,4 +1,4 @@
-"""``phonotune archive``: results as a file, and back into a store."""
+"""``phonotune archive``: results as one file, and back into a store."""
 
 from __future__ import annotations
 

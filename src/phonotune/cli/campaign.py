@@ -16,7 +16,6 @@ from phonotune.flows.yaml_file import read_mapping
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-    from phonotune.cli.console import Session
     from phonotune.flows.campaign import CampaignMaker
 
 _OWN: Final = ("name", "structures")
@@ -28,13 +27,13 @@ def campaign(
         Path,
         typer.Argument(
             metavar="FILE.yaml",
-            help="`structures` (files or patterns, from the file's folder), `name`, and fields of "
+            help="YAML with `structures` (files or patterns, relative to it), `name`, and fields of "
             "PhonotuneMaker.",
             show_default=False,
         ),
     ],
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a campaign that wrote to this folder.")
+        bool, typer.Option("--resume", help="Continue a campaign that wrote to this folder.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, show the plan, start nothing.")
@@ -43,13 +42,16 @@ def campaign(
     out_dir: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Folder to write. Default: its name.", show_default=False
+            "--out",
+            metavar="DIR",
+            help="Folder to write. Default: the campaign's name.",
+            show_default=False,
         ),
     ] = None,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Run the whole DAG for many crystals on this machine; write tables and a report.
+    """Run the whole workflow for many crystals on this machine; write tables and a report.
 
     Finished work is never repeated, so --resume starts where an interrupted campaign stopped. A
     crystal that fails does not stop the others.
@@ -61,16 +63,39 @@ def campaign(
         folder = out_dir if out_dir is not None else Path(maker.name)
         check_output_folder(folder)
         if dry_run:
-            _show_plan(maker, crystals, out)
+            flows = maker.flows(crystals)
+            columns = ("structure", "formula", "atoms", "jobs at the start")
+            rows = []
+            for name, crystal in crystals.items():
+                jobs = len(list(flows[name].iterflow()))
+                rows.append((name, crystal.reduced_formula, str(len(crystal)), str(jobs)))
+            payload = {
+                "campaign": maker.name,
+                "strategies": list(maker.maker.strategies),
+                "labels": maker.maker.select.budget,
+                "structures": [dict(zip(columns, row, strict=True)) for row in rows],
+            }
+            text = (
+                f"Nothing was started. Labeller {maker.maker.labeller}, "
+                f"{maker.maker.select.budget} labels per crystal beside its reference properties, "
+                f"strategies {', '.join(maker.maker.strategies)}."
+            )
+            out.finish(payload, new_table(None, columns, rows, numbers=False), text)
             return
-        from phonotune.flows.campaign import MATERIALS
+        from phonotune.cli.pipeline import run_pipeline
+        from phonotune.flows.campaign import MATERIALS, write_tables
+        from phonotune.store import ResultStore, open_store
 
         if (folder / MATERIALS).exists() and not resume:
             raise InputError(
-                f"{folder} holds a campaign already. Add --resume to go on with it, or choose another "
+                f"{folder} holds a campaign already. Add --resume to continue it, or choose another "
                 "folder with --out."
             )
-        _run(maker, crystals, store, folder, out)
+        results = ResultStore(open_store(store))
+        write_tables(crystals, {name: [] for name in crystals}, results, folder)
+        outcome = run_pipeline(maker.maker, crystals, store, folder, out)
+        files = write_tables(crystals, outcome.documents, results, folder)
+        out.note(f"Tables: {', '.join(str(file) for file in files)}")
 
 
 def read_campaign(file: Path) -> tuple[CampaignMaker, dict[str, Structure]]:
@@ -92,57 +117,17 @@ def read_campaign(file: Path) -> tuple[CampaignMaker, dict[str, Structure]]:
     patterns = own.get("structures", [])
     if not isinstance(patterns, list) or not all(isinstance(text, str) for text in patterns):
         raise ConfigError(f"structures in {file} must be a list of files, found {patterns!r}.")
-    paths = [path for text in patterns for path in _files(text, file.parent)]
+    paths: list[Path] = []
+    for text in patterns:
+        if not any(character in text for character in "*?["):
+            paths.append(file.parent / text)
+            continue
+        base, pattern = (Path("/"), text[1:]) if text.startswith("/") else (file.parent, text)
+        found = sorted(base.glob(pattern))
+        if not found:
+            raise ConfigError(f"No file matches {text!r} in {file.parent}. Check `structures`.")
+        paths += found
     maker = maker_of(content, {}, file)
     crystals = {str(path): read_structure(path) for path in paths}
     check_crystals(crystals)
     return CampaignMaker(str(own.get("name", file.stem)), maker), crystals
-
-
-def _files(text: str, folder: Path) -> list[Path]:
-    """Return the files of a name or pattern, in order; a name that is no pattern is kept as it is."""
-    if not any(character in text for character in "*?["):
-        return [folder / text]
-    base, pattern = (Path("/"), text[1:]) if text.startswith("/") else (folder, text)
-    found = sorted(base.glob(pattern))
-    if not found:
-        raise ConfigError(f"No file matches {text!r} in {folder}. Check `structures`.")
-    return found
-
-
-def _show_plan(maker: CampaignMaker, crystals: dict[str, Structure], out: Session) -> None:
-    flows = maker.flows(crystals)
-    rows = [
-        (name, crystal.reduced_formula, str(len(crystal)), str(len(list(flows[name].iterflow()))))
-        for name, crystal in crystals.items()
-    ]
-    columns = ("structure", "formula", "atoms", "jobs at the start")
-    payload = {
-        "campaign": maker.name,
-        "strategies": list(maker.maker.strategies),
-        "labels": maker.maker.select.budget,
-        "structures": [dict(zip(columns, row, strict=True)) for row in rows],
-    }
-    text = (
-        f"Nothing was started. Labeller {maker.maker.labeller}, {maker.maker.select.budget} labels a "
-        f"crystal beside its reference properties, strategies {', '.join(maker.maker.strategies)}."
-    )
-    out.finish(payload, new_table(None, columns, rows, numbers=False), text)
-
-
-def _run(
-    maker: CampaignMaker,
-    crystals: dict[str, Structure],
-    store: Path | None,
-    folder: Path,
-    out: Session,
-) -> None:
-    from phonotune.cli.pipeline import run_pipeline
-    from phonotune.flows.campaign import write_tables
-    from phonotune.store import ResultStore, open_store
-
-    results = ResultStore(open_store(store))
-    write_tables(crystals, {name: [] for name in crystals}, results, folder)
-    outcome = run_pipeline(maker.maker, crystals, store, folder, out)
-    files = write_tables(crystals, outcome.documents, results, folder)
-    out.note(f"Tables: {', '.join(str(file) for file in files)}")

@@ -11,8 +11,6 @@ from phonotune.errors import ConfigError, invalid_value, unknown_name
 from phonotune.flows.yaml_file import read_mapping
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from phonotune.flows.pipeline import PhonotuneMaker
 
 _NOT_IN_A_FILE: Final = frozenset({"name", "label_maker"})
@@ -68,16 +66,12 @@ def _checked(key: str, value: Any, default: Any) -> Any:
     whole: dict[type, Any] = {list: list[str], dict: dict[str, dict[str, Any]]}
     expected = whole.get(type(default), type(default))
     if isinstance(default, BaseModel) and isinstance(value, dict):
-        _check_keys(key, value, type(default))
+        for name in value:
+            if name not in type(default).model_fields:
+                raise unknown_name(f"key of {key}", str(name), type(default).model_fields)
     try:
         return TypeAdapter(expected).validate_python(
             value, strict=not isinstance(default, BaseModel)
         )
     except ValidationError as error:
         raise ConfigError(invalid_value(error, lambda path: ".".join([key, *path]))) from error
-
-
-def _check_keys(key: str, value: Mapping[Any, Any], model: type[BaseModel]) -> None:
-    for name in value:
-        if name not in model.model_fields:
-            raise unknown_name(f"key of {key}", str(name), model.model_fields)

@@ -113,7 +113,10 @@ def session(*, as_json: bool, debug: bool) -> Iterator[Session]:
         _report(error, str(error), as_json=as_json, debug=debug)
         raise typer.Exit(error.exit_code) from error
     except Exception as error:
-        _report(error, _unexpected(error, debug), as_json=as_json, debug=debug)
+        first_line = next(iter(str(error).strip().splitlines()), "no message").rstrip(".")
+        advice = "" if debug else " Run it again with --debug for the traceback."
+        message = f"Unexpected {type(error).__name__}: {first_line}.{advice}"
+        _report(error, message, as_json=as_json, debug=debug)
         raise typer.Exit(EXIT_FAILED) from error
     current.print_result(as_json)
     if current.exit_code:
@@ -153,12 +156,6 @@ def _report(error: BaseException, message: str, *, as_json: bool, debug: bool) -
     if debug:
         traceback.print_exception(error, file=sys.stderr)
     print_error(type(error).__name__, message, as_json=as_json)
-
-
-def _unexpected(error: Exception, debug: bool) -> str:
-    first_line = next(iter(str(error).strip().splitlines()), "no message")
-    advice = "" if debug else " Run it again with --debug for the traceback."
-    return f"Unexpected {type(error).__name__}: {first_line.rstrip('.')}.{advice}"
 
 
 def _stderr() -> Console:
@@ -208,7 +205,7 @@ class _Bar(Progress):
 
 
 class _Chatter(io.TextIOBase):
-    """Takes what third parties print, line by line, as log messages of level info."""
+    """Turns what third parties print into log messages of level info, line by line."""
 
     def writable(self) -> bool:
         """Return True."""

@@ -1,4 +1,4 @@
-"""``phonotune dataset``: what labelled frames hold, split by whole groups, in versions, for others."""
+"""``phonotune dataset``: inspect, split, extend and export labelled frames."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from phonotune.errors import ConfigError
 if TYPE_CHECKING:
     from phonotune.data.extxyz import Label
     from phonotune.data.identity import Snapshot
-    from phonotune.schemas.dataset import DatasetDocument, DatasetHeader, Frame
+    from phonotune.schemas.dataset import DatasetHeader, Frame
 
 app = typer.Typer(no_args_is_help=True, help="Datasets: info, split, append, export.")
 
@@ -47,7 +47,7 @@ FramesFile = Annotated[
 
 
 def info(file: FramesFile, json: AsJson = False, debug: Debug = False) -> None:
-    """Show what labelled frames hold: numbers, ranges, groups, protocols, duplicates, odd units.
+    """Summarise labelled frames: numbers, ranges, groups, protocols, duplicates, suspicious units.
 
     Example: phonotune dataset info labelled.extxyz
     """
@@ -88,21 +88,25 @@ def split(
     valid: Annotated[
         float | None,
         typer.Option(
-            metavar="SHARE", help="Share of the frames that validate, e.g. 0.2.", show_default=False
+            metavar="SHARE",
+            help="Share of the frames for validation, e.g. 0.2.",
+            show_default=False,
         ),
     ] = None,
     valid_group: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="A group that validates; repeatable.", show_default=False
+            metavar="NAME", help="A group for validation; repeatable.", show_default=False
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the draw of groups.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the random choice of groups.")
+    ] = 0,
     allow_mixed: AllowMixed = False,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Split labelled frames into training and validation; no group is torn apart.
+    """Split labelled frames into training and validation; groups are kept whole.
 
     Writes train.extxyz, valid.extxyz and dataset.json (hash, split, statistics, and every frame's key,
     side, group, origin and protocol). Duplicates are dropped.
@@ -147,7 +151,7 @@ def append(
     valid_group: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="A new group that validates; repeatable.", show_default=False
+            metavar="NAME", help="A new group for validation; repeatable.", show_default=False
         ),
     ] = None,
     allow_mixed: AllowMixed = False,
@@ -156,22 +160,25 @@ def append(
 ) -> None:
     """Write a new version of a dataset with more frames; the old one stays as it is.
 
-    Groups keep their side; new groups train, except for those named.
+    Known groups stay where they are; new ones are for training, except for those named.
 
     Example: phonotune dataset append dataset more.extxyz -o dataset-2
     """
     with session(as_json=json, debug=debug) as out:
         check_output_folder(output)
-        from phonotune.data.folder import write_dataset
+        from phonotune.data.folder import read_dataset, write_dataset
         from phonotune.data.versions import append as append_frames
 
-        parent = _read_folder(folder)
-        frames = [frame for file in files for frame in _read(file, out)]
+        parent = read_dataset(folder)
+        frames: list[Frame] = []
+        for file in files:
+            with out.progress(f"Reading {file}"):
+                frames += _open(file, need=("forces",))[1]
         dataset = append_frames(
             parent, frames, valid_groups=valid_group or (), allow_mixed=allow_mixed
         )
         if dataset is parent:
-            out.note("No frame is new; the dataset is written as it was.")
+            out.note("None of the frames is new; the dataset is written unchanged.")
         _finish(dataset, output, write_dataset(dataset, output), out)
 
 
@@ -221,17 +228,6 @@ def _snapshots(file: Path, wanted: set[int]) -> dict[int, Snapshot]:
 
     frames = enumerate(_open(file)[1]) if wanted else ()
     return {i: Snapshot.of(frame.structure) for i, frame in frames if i in wanted}
-
-
-def _read_folder(folder: Path) -> DatasetDocument:
-    from phonotune.data.folder import read_dataset
-
-    return read_dataset(folder)
-
-
-def _read(file: Path, out: Session) -> list[Frame]:
-    with out.progress(f"Reading {file}"):
-        return list(_open(file, need=("forces",))[1])
 
 
 def _lineage(dataset: DatasetHeader) -> dict[str, Any]:

@@ -19,14 +19,14 @@ def demo(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Another crystal than cubic BaTiO3 (elements of `mini` only).",
+            help="A crystal to use instead of cubic BaTiO3 (only elements that `mini` knows).",
             show_default=False,
         ),
     ] = None,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Run the whole DAG on cubic BaTiO3: soft mode, double well, and their fine-tuned reproduction.
+    """Run the whole workflow on cubic BaTiO3: its soft mode and double well, before and after tuning.
 
     The foundation is `mini`, the reference is `teacher`: toy models that ship with phonotune, not
     for science.

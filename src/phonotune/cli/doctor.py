@@ -33,7 +33,7 @@ def doctor(
     ] = None,
     timeout: Annotated[
         float,
-        typer.Option(metavar="S", min=1.0, help="Seconds that a worker's job is waited for."),
+        typer.Option(metavar="S", min=1.0, help="Seconds to wait for a worker's job."),
     ] = 600.0,
     store: Store = None,
     json: AsJson = False,
@@ -41,39 +41,29 @@ def doctor(
 ) -> None:
     """Check Python, packages, device, foundation models, store, VASP and jobflow's configuration.
 
-    With --manager a job does so on each worker, and what comes back shows whether store and clocks
-    hold; the runner, or qlaunch, must be running. Exit code 1 if something fails that every run needs.
+    With --manager a job does so on each worker, and its answer shows whether store and clocks work; the
+    runner, or qlaunch, must be running. Exit code 1 if something fails that every run needs.
     """
     with session(as_json=json, debug=debug) as out:
         if manager is not None:
-            _examine_workers(manager, profile, worker, timeout, out)
+            from phonotune.flows.doctor import examine_workers
+
+            with out.progress("Waiting for the workers") as progress:
+                found = examine_workers(
+                    manager, profile, worker, timeout, lambda text: progress.advance(0, text)
+                )
+            _finish(found, out)
             return
         if worker:
             raise ConfigError(
                 "--worker belongs to a manager. Add --manager fireworks or "
                 "--manager jobflow-remote."
             )
-        with out.progress("Looking around"):
+        with out.progress("Checking this machine"):
             from phonotune.jobs.doctor import examine
 
             findings = examine([("store", lambda: check_store(store)), ("jobflow", check_jobflow)])
         _finish(findings, out)
-
-
-def _examine_workers(
-    manager: str,
-    profile: Path | None,
-    workers: Sequence[str] | None,
-    timeout: float,
-    out: Session,
-) -> None:
-    from phonotune.flows.doctor import examine_workers
-
-    with out.progress("Waiting for the workers") as progress:
-        findings = examine_workers(
-            manager, profile, workers, timeout, lambda text: progress.advance(0, text)
-        )
-    _finish(findings, out)
 
 
 def _finish(findings: Sequence[Finding], out: Session) -> None:
@@ -90,7 +80,7 @@ def _finish(findings: Sequence[Finding], out: Session) -> None:
 
 
 def check_store(store: Path | None) -> Finding:
-    """A document with an array goes into the store and comes back the same; it is removed again."""
+    """Write a document with an array into the store, read it back, and remove it again."""
     from uuid import uuid4
 
     from phonotune.jobs.doctor import Finding
@@ -110,22 +100,8 @@ def check_store(store: Path | None) -> Finding:
     return Finding("store", state, f"{describe(opened.docs_store)}: written, read back, removed")
 
 
-def check_vasp() -> Finding:
-    """The command that atomate2 starts VASP with."""
-    from phonotune.jobs import doctor as checks
-
-    return checks.check_vasp()
-
-
-def check_potcars() -> Finding:
-    """The folder of POTCARs that pymatgen reads."""
-    from phonotune.jobs import doctor as checks
-
-    return checks.check_potcars()
-
-
 def check_jobflow() -> Finding:
-    """Which configuration jobflow reads."""
+    """Tell which configuration jobflow reads."""
     from phonotune.jobs.doctor import Finding
 
     file = os.environ.get("JOBFLOW_CONFIG_FILE")

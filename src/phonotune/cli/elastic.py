@@ -26,7 +26,7 @@ def elastic(
     """Compute the elastic tensor of a crystal (GPa), with relaxed ions, and its averages.
 
     Strains are reduced by symmetry; Voigt order xx yy zz yz xz xy; bulk and shear modulus by Voigt,
-    Reuss and Hill. Writes elastic.json. A call that was interrupted goes on where it stopped.
+    Reuss and Hill. Writes elastic.json. An interrupted call continues where it stopped.
 
     Example: phonotune elastic POSCAR --model mini -o mgo-elastic
     """

@@ -12,9 +12,7 @@ from phonotune.cli.options import AllowMixed, AsJson, Debug, OutputFolder, check
 from phonotune.cli.tables import render
 
 if TYPE_CHECKING:
-    from phonotune.schemas.dataset import DatasetDocument, DatasetHeader
-    from phonotune.schemas.training import TrainingDocument
-    from phonotune.training.config import FineTuneConfig
+    from phonotune.schemas.dataset import DatasetHeader
 
 LABELLER: Final = "given frames"
 """Labeller of frames whose origin is only what their file says."""
@@ -23,12 +21,14 @@ LABELLER: Final = "given frames"
 def finetune(
     train: Annotated[
         Path,
-        typer.Option(metavar="FILE", help="Frames that train (extxyz).", show_default=False),
+        typer.Option(metavar="FILE", help="Training frames (extxyz).", show_default=False),
     ],
     valid: Annotated[
         Path,
         typer.Option(
-            metavar="FILE", help="Frames that choose the best epoch (extxyz).", show_default=False
+            metavar="FILE",
+            help="Validation frames (extxyz), which choose the best epoch.",
+            show_default=False,
         ),
     ],
     foundation: Annotated[
@@ -43,7 +43,7 @@ def finetune(
         str,
         typer.Option(
             metavar="NAME",
-            help="What moves. {summaries}.",
+            help="Which weights are trained. {summaries}.",
             show_default=False,
         ),
     ],
@@ -61,8 +61,8 @@ def finetune(
         float | None,
         typer.Option(
             metavar="S",
-            help="Stop after so many seconds of training and keep the best; the same command with "
-            "more goes on.",
+            help="Stop training after this many seconds and keep the best model; the same command "
+            "with a larger number continues.",
             show_default=False,
         ),
     ] = None,
@@ -70,7 +70,7 @@ def finetune(
         bool,
         typer.Option(
             "--resume",
-            help="Say so if there is nothing to go on with; an interrupted training always goes on.",
+            help="Tell if there is no interrupted training; one that exists is always continued.",
         ),
     ] = False,
     allow_mixed: AllowMixed = False,
@@ -90,9 +90,12 @@ def finetune(
         from phonotune.data.assemble import assemble_given
         from phonotune.data.document_files import summary_of
         from phonotune.data.extxyz import read_frames
+        from phonotune.models.engines import find_foundation
         from phonotune.report.tables import training_table
         from phonotune.training.config import parse_overrides
         from phonotune.training.directory import directory_files, write_model_directory
+        from phonotune.training.finetune import checkpoints_of
+        from phonotune.training.finetune import finetune as run_training
 
         limit = [] if max_seconds is None else [f"max_seconds={max_seconds}"]
         config = parse_overrides(strategy, [*(overrides or ()), *limit])
@@ -100,7 +103,15 @@ def finetune(
             read_frames(train), read_frames(valid), labeller=LABELLER, allow_mixed=allow_mixed
         )
         note_dataset(dataset, out)
-        document = _train(dataset, foundation, config, resume, out)
+        record = find_foundation(foundation)
+        if any(c.path.exists() for c in checkpoints_of(dataset, record, config)):
+            out.note("Continuing the interrupted training with these frames and settings.")
+        elif resume:
+            out.note(
+                "There is no interrupted training with these frames and settings; starting a new one."
+            )
+        with out.progress(f"Fine-tuning {record.name}, {config.strategy}") as progress:
+            document = run_training(dataset, record, config, progress=progress)
         write_model_directory(document, output)
         files = directory_files(document)
         out.finish(
@@ -111,7 +122,7 @@ def finetune(
 
 
 def note_dataset(dataset: DatasetHeader, out: Session) -> None:
-    """Tell what is doubtful about a dataset: torn groups, mixed protocols, odd units."""
+    """Note what is doubtful about a dataset: torn groups, mixed protocols, odd units."""
     torn = dataset.split.torn_groups if dataset.split else []
     if torn:
         out.note(
@@ -122,25 +133,3 @@ def note_dataset(dataset: DatasetHeader, out: Session) -> None:
         out.note("Note: the frames are of several protocols; their labels may not agree.")
     for warning in dataset.statistics.warnings if dataset.statistics else ():
         out.note(f"Note: {warning}")
-
-
-def _train(
-    dataset: DatasetDocument,
-    foundation: str,
-    config: FineTuneConfig,
-    resume: bool,
-    out: Session,
-) -> TrainingDocument:
-    from phonotune.models.engines import find_foundation
-    from phonotune.training.finetune import checkpoints_of
-    from phonotune.training.finetune import finetune as run_training
-
-    record = find_foundation(foundation)
-    if any(c.path.exists() for c in checkpoints_of(dataset, record, config)):
-        out.note("Going on with the interrupted training of these frames and settings.")
-    elif resume:
-        out.note(
-            "There is no interrupted training of these frames and settings; starting a new one."
-        )
-    with out.progress(f"Fine-tuning {record.name}, {config.strategy}") as progress:
-        return run_training(dataset, record, config, progress=progress)

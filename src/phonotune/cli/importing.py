@@ -41,7 +41,7 @@ def import_labels(
         str,
         typer.Option(
             metavar="TEXT",
-            help="Name of the set-up, for frames of files that do not tell it.",
+            help="Name of the calculations' settings, for files that do not state them.",
             show_default=False,
         ),
     ] = "",
@@ -52,8 +52,8 @@ def import_labels(
     """Gather labelled frames from finished calculations into one extxyz file.
 
     Labels: REF_energy (eV), REF_forces (eV/Å), REF_stress (eV/Å³, 9 numbers, ASE's sign). A missing
-    label is absent, never zero. Runs of VASP that did not converge are refused with their reason, and so
-    are files of different settings (cutoff, functional, smearing, POTCARs).
+    label is absent, never zero. VASP runs that did not converge are refused, with the reason, and so
+    are files with different settings (cutoff, functional, smearing, POTCARs).
 
     Example: phonotune import disp-0*/vasprun.xml -o nacl.extxyz
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import typer
 
 from phonotune.cli import doctor, status, submit
-from phonotune.cli.options import flowing
+from phonotune.cli.options import StrategyCommand, flowing
 
 COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "submit": submit.submit,
@@ -30,7 +30,7 @@ def setup_jf_plugin() -> None:
         name="phonotune", help="Commands of phonotune for this project.", no_args_is_help=True
     )
     for name, function in COMMANDS.items():
-        group.command(name, help=flowing(function))(for_this_manager(function))
+        group.command(name, cls=StrategyCommand, help=flowing(function))(for_this_manager(function))
     app.add_typer(group)
 
 

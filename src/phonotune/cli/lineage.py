@@ -50,28 +50,22 @@ def _payload(entry: Entry) -> dict[str, Any]:
     from phonotune.data.document_files import summary_of
 
     content = summary_of(entry.document)
-    settings = content.get("settings") or (content.get("model") or {}).get("config") or {}
+    model, source = content.get("model") or {}, content.get("source") or {}
+    ids = {
+        "material_id": content.get("material_id"),
+        "model_id": model.get("model_id") or source.get("model_id"),
+        "dataset_hash": content.get("dataset_hash") or model.get("dataset_hash"),
+        "protocol": content.get("protocol"),
+    }
     return {
         "uuid": entry.uuid,
         "kind": entry.document.kind,
         "name": entry.name,
         "stage": entry.stage,
         "completed_at": entry.completed_at,
-        "settings": settings,
-        "ids": _ids(content),
+        "settings": content.get("settings") or model.get("config") or {},
+        "ids": {name: str(value) for name, value in ids.items() if value},
     }
-
-
-def _ids(content: dict[str, Any]) -> dict[str, str]:
-    """Return what names a result beside its uuid."""
-    model, source = content.get("model") or {}, content.get("source") or {}
-    found = {
-        "material_id": content.get("material_id"),
-        "model_id": model.get("model_id") or source.get("model_id"),
-        "dataset_hash": content.get("dataset_hash") or model.get("dataset_hash"),
-        "protocol": content.get("protocol"),
-    }
-    return {name: str(value) for name, value in found.items() if value}
 
 
 def lineage_tables(found: Lineage) -> list[Group]:

@@ -1,4 +1,4 @@
-"""Options of the commands that speak to a manager, and the tables they show."""
+"""Options of the commands that talk to a workflow manager, and the tables they show."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _SHOWN = ("waiting", "ready", "queued", "running", "paused", "done", "failed", "
 
 
 def status_table(rows: Sequence[StageStatus]) -> RenderableType:
-    """Return the table of ``status``: a row a stage, a column a state that occurs."""
+    """Return the table of ``status``: one row per stage, one column per state that occurs."""
     states = [state for state in _SHOWN if any(state in row.counts for row in rows)]
     cells = []
     for row in rows:

@@ -27,8 +27,8 @@ def merge(
 ) -> None:
     """Merge foundation and adapter into a plain MACE model, float64.
 
-    MACE's calculator, LAMMPS and torch-sim load it. The file is a pickle, as MACE's own; phonotune
-    itself loads it again only after `phonotune models trust`.
+    MACE's calculator, LAMMPS and torch-sim load it. The file is a pickle, like MACE's own; phonotune
+    itself loads it only after `phonotune models trust`.
 
     Example: phonotune merge nacl -o nacl.model
     """

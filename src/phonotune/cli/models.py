@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="Foundation models: list, fetch, ve
 
 
 def list_models(json: AsJson = False, debug: Debug = False) -> None:
-    """List the foundation models that have a name."""
+    """List the foundation models that are known by name."""
     with session(as_json=json, debug=debug) as out:
         from phonotune.models.catalogue import catalogue
 
@@ -51,7 +51,9 @@ def fetch(
 
         record = find_foundation(name)
         load_foundation(record)
-        out.finish(record.model_dump(), f"{record.name}: sha256 {record.sha256} is here and loads")
+        out.finish(
+            record.model_dump(), f"{record.name}: sha256 {record.sha256} is in the cache and loads"
+        )
 
 
 def verify(
@@ -64,7 +66,7 @@ def verify(
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Check that a model is the one its sha256 says, and that it loads."""
+    """Check that a model has the sha256 on record, and that it loads."""
     with session(as_json=json, debug=debug) as out:
         from phonotune.models.load import load_members
         from phonotune.models.records import find_model
@@ -88,7 +90,7 @@ def trust(
 ) -> None:
     """Allow one model file to be loaded, by its sha256.
 
-    MACE's files are pickles: loading one runs code that stands in it. Trust only what you made or
+    MACE's files are pickles: loading one runs the code in it. Trust only what you made yourself or
     what comes from people you know.
     """
     with session(as_json=json, debug=debug) as out:

@@ -95,7 +95,7 @@ AllowMixed = Annotated[
     bool,
     typer.Option(
         "--allow-mixed",
-        help="Take frames of several labellers or set-ups; the dataset records it.",
+        help="Accept frames of several labellers or settings; the dataset records it.",
     ),
 ]
 EnergyKey = Annotated[
@@ -166,7 +166,7 @@ _INTEGER: Final = re.compile(r"[-+]?\d+")
 
 
 def flowing(function: Callable[..., object]) -> str:
-    """Return a docstring with one line a paragraph, so that it fits any width of screen."""
+    """Return a docstring with one line per paragraph, so that it fits a screen of any width."""
     paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 

@@ -79,7 +79,7 @@ def phonons(
 
     Finite displacements of 0.01 Å, reduced by symmetry; acoustic sum rule; imaginary frequencies
     are negative. Thermal properties are per mole of formula units. The unit cell stays as given, in
-    its own orientation. A call that was interrupted goes on where it stopped.
+    its own orientation. An interrupted call continues where it stopped.
 
     Writes phonopy_params.yaml, force_constants.hdf5, phonons.json, bands.png, dos.png, thermal.csv.
 

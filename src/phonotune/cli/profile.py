@@ -19,7 +19,7 @@ _NEXT: Final = {
     "fireworks": (
         "lpad -l {folder}/my_launchpad.yaml reset        (once: it empties the database)",
         "phonotune submit STRUCTURE --manager fireworks --profile {folder}/profile.yaml",
-        "qlaunch -c {folder}/gpu rapidfire --nlaunches infinite -m 10        (a line for each worker)",
+        "qlaunch -c {folder}/gpu rapidfire --nlaunches infinite -m 10        (one line per worker)",
         "phonotune doctor --manager fireworks --profile {folder}/profile.yaml",
     ),
     "jobflow-remote": (
@@ -47,9 +47,9 @@ def init(
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Write a commented profile and the manager's own files; change them to what your site is.
+    """Write a commented profile and the manager's own files, to be adapted to your site.
 
-    Nothing that exists is overwritten. Both managers fit into one folder and share the profile.
+    Existing files are not overwritten. Both managers fit into one folder and share the profile.
 
     Example: phonotune profile init --manager fireworks -o site
     """

@@ -21,8 +21,8 @@ def report(
         Path | None,
         typer.Argument(
             metavar="DIR",
-            help="Folder with results of `phonons`, `elastic`, `double-well`, also in folders "
-            "below.",
+            help="Folder with results of `phonons`, `elastic`, `double-well`, ..., searched with its "
+            "subfolders.",
             show_default=False,
         ),
     ] = None,
@@ -37,9 +37,7 @@ def report(
     with session(as_json=json, debug=debug) as out:
         check_output_file(output)
         if folder is not None and store is not None:
-            raise ConfigError(
-                "A report is of a folder or of a store; give DIR or --store, not both."
-            )
+            raise ConfigError("A report shows a folder or a store; give DIR or --store, not both.")
         from phonotune.cli.pipeline import write_report
         from phonotune.cli.results import open_results
         from phonotune.data.document_files import find_documents

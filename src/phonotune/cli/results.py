@@ -53,11 +53,13 @@ ModelId = Annotated[
 ]
 Since = Annotated[
     str | None,
-    typer.Option(metavar="DATE", help="Ended from then on, e.g. 2026-11-22.", show_default=False),
+    typer.Option(
+        metavar="DATE", help="Finished on or after this day, e.g. 2026-11-22.", show_default=False
+    ),
 ]
 Until = Annotated[
     str | None,
-    typer.Option(metavar="DATE", help="Ended until then, that day included.", show_default=False),
+    typer.Option(metavar="DATE", help="Finished on or before this day.", show_default=False),
 ]
 Where = Annotated[
     list[str] | None,

@@ -38,7 +38,7 @@ def run(
 ) -> None:
     """Sample, label, fine-tune, compute properties and compare, on this machine.
 
-    Results go to the store as they finish. The same command again does not repeat them.
+    Results go to the store as they are finished. The same command again does not repeat them.
 
     Example: phonotune run BaTiO3.cif --foundation mini --labeller teacher --strategy lora
     """

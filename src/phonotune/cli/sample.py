@@ -1,8 +1,9 @@
-"""``phonotune sample``: frames of a crystal that are worth a label."""
+"""``phonotune sample``: frames of a crystal that are worth labelling."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from phonotune.cli.console import Session, session
 from phonotune.cli.options import AsJson, Debug, StructureFile, check_output_file
+from phonotune.errors import ConfigError, invalid_value
 from phonotune.progress import told_to
 
 if TYPE_CHECKING:
@@ -47,21 +49,23 @@ def sample(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Seed of every draw. Default: 0.", show_default=False),
+        typer.Option(
+            metavar="N", help="Seed of all random numbers. Default: 0.", show_default=False
+        ),
     ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
             "--config",
             metavar="FILE",
-            help="YAML as for `run`; its fields rattle, relaxation, select, phonon and seed count here.",
+            help="YAML as for `run`; its fields rattle, relaxation, select, phonon and seed are used.",
             show_default=False,
         ),
     ] = None,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Rattle and strain supercells of a relaxed crystal, relax them, and choose frames on the way.
+    """Rattle and strain supercells of a relaxed crystal, relax them, and choose frames along the way.
 
     Each frame names its group (the relaxation it comes from, which a split keeps together) and why it
     was chosen.
@@ -70,6 +74,8 @@ def sample(
     """
     with session(as_json=json, debug=debug) as out:
         check_output_file(output)
+        from pydantic import ValidationError
+
         from phonotune.cli.config import build_maker
         from phonotune.data.extxyz import write_frames
         from phonotune.data.structures import read_structure
@@ -78,7 +84,14 @@ def sample(
 
         crystal = read_structure(structure)
         options = {"foundation": foundation, "seed": seed}
-        maker = _selecting(build_maker(config, options), method, budget)
+        maker = build_maker(config, options)
+        given = {"method": method, "budget": budget}
+        asked = {key: value for key, value in given.items() if value is not None}
+        try:
+            select = type(maker.select).model_validate(maker.select.model_dump() | asked)
+        except ValidationError as error:
+            raise ConfigError(invalid_value(error)) from error
+        maker = replace(maker, select=select)
         check_foundation(maker.foundation, {str(structure): crystal})
         chosen, trajectories = draw_frames(crystal, maker, out)
         candidates = chosen.candidates()
@@ -113,7 +126,7 @@ def draw_frames(
     maker
         Its foundation, seed and settings of the stages are used.
     out
-        Shows progress; relaxations that did not converge are told.
+        Shows progress, and notes relaxations that did not converge.
     """
     from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
     from phonotune.models.records import find_model
@@ -133,7 +146,7 @@ def draw_frames(
     for group in relaxed.unconverged:
         out.note(
             f"Note: the relaxation of {group} did not reach {maker.relaxation.fmax:g} eV/Å in "
-            f"{maker.relaxation.max_steps} steps; its frames are as good as any."
+            f"{maker.relaxation.max_steps} steps; its frames can be used like any others."
         )
     return chosen, relaxed
 
@@ -141,20 +154,3 @@ def draw_frames(
 def run_here(maker: Any, *arguments: Any) -> Any:
     """Return the output of a Maker's job, without a job."""
     return type(maker).make.original(maker, *arguments)
-
-
-def _selecting(maker: PhonotuneMaker, method: str | None, budget: int | None) -> PhonotuneMaker:
-    """Return the maker with the selection that the command line asks for."""
-    from dataclasses import replace
-
-    from pydantic import ValidationError
-
-    from phonotune.errors import ConfigError, invalid_value
-
-    given = {"method": method, "budget": budget}
-    asked = {key: value for key, value in given.items() if value is not None}
-    try:
-        select = type(maker.select).model_validate(maker.select.model_dump() | asked)
-    except ValidationError as error:
-        raise ConfigError(invalid_value(error)) from error
-    return replace(maker, select=select)

@@ -1,4 +1,4 @@
-"""``phonotune status``, ``retry`` and ``cancel``: what became of what was submitted."""
+"""``phonotune status``, ``retry`` and ``cancel``: jobs that were submitted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def status(
 
         rows = flows.status(manager, profile, formula)
         if not rows:
-            out.note("No job of phonotune is in this queue.")
+            out.note("There are no jobs of phonotune in this queue.")
         errors = [f"Failed: {error}" for row in rows for error in row.errors]
         out.finish(status_payload(rows), *([status_table(rows)] if rows else []), *errors)
 
@@ -52,14 +52,14 @@ def retry(
         float | None,
         typer.Option(
             metavar="S",
-            help="FireWorks: take jobs, too, whose worker gave no sign of life for so many seconds.",
+            help="FireWorks: also take jobs whose worker has given no sign of life for this many seconds.",
             show_default=False,
         ),
     ] = None,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Make failed jobs ready again; training goes on from its checkpoint.
+    """Make failed jobs ready again; a training continues from its checkpoint.
 
     Example: phonotune retry --failed --manager jobflow-remote
     """
@@ -84,7 +84,7 @@ def cancel(
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Stop what is not finished; results stay, and the same submission goes on from there.
+    """Stop what is not finished; results stay, and the same submission continues from them.
 
     Example: phonotune cancel --manager fireworks --formula BaTiO3
     """

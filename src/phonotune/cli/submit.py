@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,11 +22,6 @@ from phonotune.cli.options import (
 )
 from phonotune.cli.tables import new_table
 
-if TYPE_CHECKING:
-    from phonotune.cli.console import Session
-    from phonotune.flows.pipeline import PhonotuneMaker
-    from phonotune.flows.submit import Submission
-
 
 def submit(
     structures: StructureFiles,
@@ -39,25 +35,32 @@ def submit(
     campaign: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="A name for all of it, to query it by.", show_default=False
+            metavar="NAME",
+            help="Name of the campaign, by which its results are found.",
+            show_default=False,
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Compute everything again, whatever is there.")
+        bool, typer.Option("--force", help="Compute everything again, whatever the store holds.")
     ] = False,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Hand the whole DAG to FireWorks or jobflow-remote, each job to the worker of its role.
+    """Hand the whole workflow to FireWorks or jobflow-remote, each job to the worker of its role.
 
-    All crystals are checked before the first one is added. The same command again adds nothing;
-    results that are in the store are not computed again, those that were deleted from it are.
+    All crystals are checked before the first one is added. The same command again adds nothing.
+    Results in the store are not computed again; those that were deleted from it are.
 
     Example: phonotune submit BaTiO3.cif --manager jobflow-remote --profile site/profile.yaml
     """
     with session(as_json=json, debug=debug) as out:
         from phonotune.cli.config import build_maker
         from phonotune.data.structures import read_structure
+        from phonotune.flows import submit as flows
+        from phonotune.flows.campaign import about
+        from phonotune.flows.routing import read_profile
+        from phonotune.flows.run import check_foundation
+        from phonotune.schemas.labellers import labeller_warning
 
         crystals = {str(path): read_structure(path) for path in structures}
         options = {
@@ -67,78 +70,48 @@ def submit(
             "properties": properties,
         }
         maker = build_maker(config, options)
-        submitted = _submit_all(maker, crystals, manager, profile, campaign, force, out)
-        _finish(submitted, manager, out)
-
-
-def _submit_all(
-    maker: PhonotuneMaker,
-    crystals: dict[str, Any],
-    manager: str,
-    profile: Path | None,
-    campaign: str | None,
-    force: bool,
-    out: Session,
-) -> dict[str, Submission]:
-    from dataclasses import replace
-
-    from phonotune.flows import submit as flows
-    from phonotune.flows.campaign import about
-    from phonotune.flows.routing import read_profile
-    from phonotune.flows.run import check_foundation
-    from phonotune.schemas.labellers import labeller_warning
-
-    chosen = read_profile(profile)
-    maker = replace(maker, foundation=check_foundation(maker.foundation, crystals))
-    tags = {} if campaign is None else {"campaign": campaign}
-    orders = [
-        flows.Order(maker.make(crystal), {**about(crystal), **tags})
-        for crystal in crystals.values()
-    ]
-    if Path(maker.foundation).is_file():
-        out.note(f"Note: {maker.foundation} must be there on every worker of a gpu role, too.")
-    if warning := labeller_warning(maker.labeller):
-        out.note(f"Note: {warning}")
-    names = list(crystals)
-    with out.progress("Submitting", total=len(orders)) as progress:
-        made = flows.submit_all(
-            orders,
-            manager,
-            chosen,
-            force=force,
-            tell=lambda done: progress.advance(done, names[done]),
-            note=lambda text: out.note(f"Note: {text}"),
-        )
-    return dict(zip(names, made, strict=True))
-
-
-def _finish(submitted: dict[str, Submission], manager: str, out: Session) -> None:
-    rows = [(name, *_words(s)) for name, s in submitted.items()]
-    payload = {
-        "manager": manager,
-        "submitted": [
-            {
-                "structure": name,
-                "added": s.added,
-                "finished": s.finished,
-                "states": dict(s.states),
-                "ids": list(s.ids),
-                "uuids": list(s.uuids),
-            }
-            for name, s in submitted.items()
-        ],
-    }
-    if any(s.states.get("failed") for s in submitted.values()):
-        out.note(
-            "Some jobs failed earlier: `phonotune status` shows why, `phonotune retry --failed`."
-        )
-    columns = ("structure", "added", "already there", "ids")
-    out.finish(payload, new_table(None, columns, rows, numbers=False))
-
-
-def _words(submission: Submission) -> tuple[str, str, str]:
-    there = [f"{number} {state}" for state, number in submission.states.items()]
-    there += [f"{submission.finished} in the store"] if submission.finished else []
-    ids = submission.ids
-    shown = ", ".join(ids) if len(ids) < 4 else f"{ids[0]} ... {ids[-1]}"
-    return f"{submission.added} jobs", ", ".join(there) or "-", shown or "-"
+        chosen = read_profile(profile)
+        maker = replace(maker, foundation=check_foundation(maker.foundation, crystals))
+        tags = {} if campaign is None else {"campaign": campaign}
+        orders = [
+            flows.Order(maker.make(crystal), {**about(crystal), **tags})
+            for crystal in crystals.values()
+        ]
+        if Path(maker.foundation).is_file():
+            out.note(f"Note: {maker.foundation} must exist on every worker with a gpu role, too.")
+        if warning := labeller_warning(maker.labeller):
+            out.note(f"Note: {warning}")
+        names = list(crystals)
+        with out.progress("Submitting", total=len(orders)) as progress:
+            made = flows.submit_all(
+                orders,
+                manager,
+                chosen,
+                force=force,
+                tell=lambda done: progress.advance(done, names[done]),
+                note=lambda text: out.note(f"Note: {text}"),
+            )
+        if any(s.states.get("failed") for s in made):
+            out.note(
+                "Some jobs failed earlier: `phonotune status` shows why, and `phonotune retry --failed` "
+                "starts them again."
+            )
+        rows, submitted = [], []
+        for name, done in zip(names, made, strict=True):
+            there = [f"{number} {state}" for state, number in done.states.items()]
+            there += [f"{done.finished} in the store"] if done.finished else []
+            ids = ", ".join(done.ids) if len(done.ids) < 4 else f"{done.ids[0]} ... {done.ids[-1]}"
+            rows.append((name, f"{done.added} jobs", ", ".join(there) or "-", ids or "-"))
+            submitted.append(
+                {
+                    "structure": name,
+                    "added": done.added,
+                    "finished": done.finished,
+                    "states": dict(done.states),
+                    "ids": list(done.ids),
+                    "uuids": list(done.uuids),
+                }
+            )
+        columns = ("structure", "added", "already there", "ids")
+        table = new_table(None, columns, rows, numbers=False)
+        out.finish({"manager": manager, "submitted": submitted}, table)

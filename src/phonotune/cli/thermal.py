@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, get_args
+from typing import Annotated, Final, cast, get_args
 
 import typer
 
@@ -36,14 +36,14 @@ Equation = Annotated[
     typer.Option(
         "--equation-of-state",
         metavar="NAME",
-        help="Of the free energy: birch-murnaghan (third order) or vinet.",
+        help="Fitted to the free energy: birch-murnaghan (third order) or vinet.",
     ),
 ]
 Conductivity = Annotated[
     bool,
     typer.Option(
         "--conductivity",
-        help="Also the lattice thermal conductivity (needs phonotune[conductivity]).",
+        help="Also the lattice thermal conductivity (needs phonotune\\[conductivity]).",
     ),
 ]
 
@@ -63,10 +63,10 @@ def thermal(
 ) -> None:
     """Compute thermal expansion, C_p, B(T) and Grüneisen parameters of a crystal.
 
-    Phonons at 7 volumes of one shape, evaluated in one batch; ions are relaxed at each where symmetry
-    leaves them free. Slack's conductivity at 300 K follows from the acoustic branches; with
-    --conductivity that of the relaxation-time approximation, too, at the cell given. A call that was
-    interrupted goes on where it stopped.
+    Phonons at 7 volumes of the same shape, evaluated in one batch; at each volume the ions are relaxed
+    where symmetry leaves them free. Slack's conductivity at 300 K follows from the acoustic branches;
+    --conductivity adds that of the relaxation-time approximation, for the cell given. An interrupted
+    call continues where it stopped.
 
     Writes quasi_harmonic.json, thermal_expansion.csv, quasi_harmonic.png; conductivity.json and
     conductivity.csv.
@@ -75,13 +75,19 @@ def thermal(
     """
     with session(as_json=json, debug=debug) as out:
         matrix = parse_supercell(supercell)
-        chosen = {"volumes": _volumes(volumes), "equation_of_state": _equation(equation_of_state)}
+        low, high = volumes
+        if not -40 <= low < high <= 40:
+            raise ConfigError(
+                "--volumes takes two percentages, the lower first, between -40 and 40; found "
+                f"{low:g} {high:g}. Give for example --volumes -3 5."
+            )
         check_output_folder(output)
         from phonotune.cli.crystal import read_crystal
         from phonotune.data.document_files import summary_of
         from phonotune.jobs.conductivity import ConductivityMaker
         from phonotune.jobs.property import resumed_evaluator
         from phonotune.jobs.quasi_harmonic import QuasiHarmonicMaker
+        from phonotune.physics.expansion.equation_of_state import EquationOfState
         from phonotune.physics.expansion.quasi_harmonic import QuasiHarmonicSettings
         from phonotune.physics.phonon.conductivity import ConductivitySettings
         from phonotune.physics.phonon.files import read_born
@@ -89,11 +95,19 @@ def thermal(
         from phonotune.report.files import write_conductivity, write_quasi_harmonic
         from phonotune.report.tables_thermal import conductivity_table, expansion_table
 
+        if equation_of_state not in (known := get_args(EquationOfState)):
+            raise unknown_name("equation of state", equation_of_state, known)
         crystal, record = read_crystal(structure, model)
         charges = None if born is None else read_born(born, crystal)
         phonons = PhononSettings(supercell_matrix=matrix)
         centre = "relaxed" if relax else "given"
-        settings = QuasiHarmonicSettings(centre=centre, phonons=phonons, **chosen)
+        step = (high - low) / (N_VOLUMES - 1)
+        settings = QuasiHarmonicSettings(
+            centre=centre,
+            phonons=phonons,
+            volumes=tuple(round((low + n * step) / 100, 6) for n in range(N_VOLUMES)),
+            equation_of_state=cast(EquationOfState, equation_of_state),
+        )
         expansion = QuasiHarmonicMaker(settings=settings, born=charges)
         transport = ConductivityMaker(settings=ConductivitySettings(phonons=phonons), born=charges)
         found = None
@@ -116,23 +130,3 @@ def thermal(
             *map(render, tables),
             f"{output}: {', '.join(files)}",
         )
-
-
-def _volumes(limits: tuple[float, float]) -> tuple[float, ...]:
-    low, high = limits
-    if not -40 <= low < high <= 40:
-        raise ConfigError(
-            f"--volumes takes two percentages, the lower first, between -40 and 40; found {low:g} "
-            f"{high:g}. Give for example --volumes -3 5."
-        )
-    step = (high - low) / (N_VOLUMES - 1)
-    return tuple(round((low + n * step) / 100, 6) for n in range(N_VOLUMES))
-
-
-def _equation(name: str) -> str:
-    from phonotune.physics.expansion.equation_of_state import EquationOfState
-
-    known = get_args(EquationOfState)
-    if name not in known:
-        raise unknown_name("equation of state", name, known)
-    return name

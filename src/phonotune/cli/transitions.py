@@ -19,18 +19,19 @@ from phonotune.cli.tables import render
 from phonotune.schemas.labellers import labellers_in_words
 
 if TYPE_CHECKING:
-    from pymatgen.core import Structure
-
-    from phonotune.jobs.label import LabelMaker
+    pass
 
 LABELS: Final = "labels.extxyz"
 
 Depth = Annotated[
-    int, typer.Option("--depth", metavar="N", min=0, help="Modes followed one after another.")
+    int,
+    typer.Option(
+        "--depth", metavar="N", min=0, help="Longest chain of modes followed one after another."
+    ),
 ]
 MaxAtoms = Annotated[
     int,
-    typer.Option("--max-atoms", metavar="N", min=1, help="Most atoms in a cell that is relaxed."),
+    typer.Option("--max-atoms", metavar="N", min=1, help="Largest cell that is relaxed, in atoms."),
 ]
 PhaseLabeller = Annotated[
     str | None,
@@ -54,18 +55,18 @@ def transitions(
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Follow the imaginary phonon modes of a crystal to the phases below it, and theirs, to the end.
+    """Follow imaginary phonon modes from a crystal to the phases below it, and on from those.
 
-    Every distinct imaginary mode, in every direction that symmetry tells apart, is displaced to the
-    minimum of E(Q) and relaxed, cell and ions; phases found before are recognised; phonons again.
-    Energies in meV per formula unit, relative to the crystal given, which is relaxed first with its
-    symmetry kept. A call that was interrupted goes on where it stopped, and a deeper one from where
-    the last ended. Writes transitions.json, tree.png, pathways.png and a POSCAR of each phase.
+    The crystal is relaxed with its symmetry kept. Along every distinct imaginary mode, in every
+    direction that symmetry tells apart, it is displaced to the minimum of E(Q), and cell and ions are
+    relaxed; the phonons of each new phase show whether to go on from there. Energies in meV per formula
+    unit, relative to the crystal. An interrupted call continues where it stopped, and one with a larger
+    --depth where the last one ended. Writes transitions.json, tree.png, pathways.png and a POSCAR of
+    each phase.
 
-    With --labeller, the phases that the model found are labelled where it relaxed them to, none is
-    relaxed again: the table gives the labeller's energies and the model's errors. Labels are kept in
-    labels.extxyz; the same command again labels only what is missing. Exit code 1: a phase got no
-    label.
+    With --labeller the phases are labelled at the geometry that the model relaxed them to, and the table
+    gives the labeller's energies and the errors of the model. Labels are kept in labels.extxyz; the same
+    command again labels only what is missing. Exit code 1: a phase has no label.
 
     Example: phonotune transitions BaTiO3.cif --model teacher -o batio3-phases --depth 1
     """
@@ -74,13 +75,19 @@ def transitions(
         from phonotune.cli.crystal import read_crystal
         from phonotune.data.document_files import summary_of, write_property
         from phonotune.flows.labelling import label_tree
+        from phonotune.flows.run import check_labeller
+        from phonotune.jobs.label import LabelMaker
         from phonotune.jobs.transitions import TransitionMaker
         from phonotune.physics.transitions.branches import TransitionSettings
         from phonotune.report.files import write_tree
         from phonotune.report.tables_transitions import phase_table
 
         crystal, record = read_crystal(structure, model)
-        maker = None if labeller is None else _label_maker(labeller, crystal)
+        maker = None
+        if labeller is not None:
+            maker = LabelMaker(labeller=labeller, max_force=None)
+            maker.resolve()
+            check_labeller(labeller, [crystal], maker.vasp)
         tree = TransitionMaker(settings=TransitionSettings(max_depth=depth, max_atoms=max_atoms))
         with out.progress("structures evaluated") as progress:
             document = tree.grow(crystal, record, progress)
@@ -95,14 +102,3 @@ def transitions(
             f"{output}: {', '.join(files)}",
             exit_code=int(any(n.label is not None and n.label.reason for n in document.nodes)),
         )
-
-
-def _label_maker(labeller: str, crystal: Structure) -> LabelMaker:
-    """Return the labeller; ConfigError where it is unknown or cannot run here."""
-    from phonotune.flows.run import check_labeller
-    from phonotune.jobs.label import LabelMaker
-
-    maker = LabelMaker(labeller=labeller, max_force=None)
-    maker.resolve()
-    check_labeller(labeller, [crystal], maker.vasp)
-    return maker

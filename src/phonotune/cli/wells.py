@@ -31,7 +31,7 @@ QPoint = Annotated[
         "--q",
         metavar="A B C",
         help="Wavevector in reciprocal vectors of the primitive cell, for example 0.5 0.5 0 or "
-        "1/3 1/3 0. Default: that of the softest mode the supercell holds.",
+        "1/3 1/3 0. Default: that of the softest mode that fits into the supercell.",
         show_default=False,
     ),
 ]
@@ -71,9 +71,9 @@ def double_well(
 ) -> None:
     """Follow a phonon mode of a crystal, by default its softest: E(Q), its depth, Q0 and levels.
 
-    Depth in meV per formula unit, Q in Å·sqrt(amu). The phonons are computed first (--supercell is
-    theirs); the mode is then displaced in its smallest commensurate supercell, which need not be
-    theirs. Writes well.json and well.png. A call that was interrupted goes on where it stopped.
+    Depth in meV per formula unit, Q in Å·sqrt(amu). The phonons are computed first, in the supercell
+    of --supercell; the mode is then displaced in its smallest commensurate supercell, which may be
+    another. Writes well.json and well.png. An interrupted call continues where it stopped.
 
     Example: phonotune double-well BaTiO3.cif --model teacher --directions all -o batio3-well
     """

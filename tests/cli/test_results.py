@@ -127,7 +127,7 @@ def test_one_result_is_shown_with_its_units(cli: Any, store: Path) -> None:
 
 @pytest.mark.parametrize("command", ["show", "lineage"])
 def test_a_wrong_id_is_refused(cli: Any, store: Path, command: str) -> None:
-    assert "is no id" in cli.error(command, "$where", "--store", store)
+    assert "is not an id" in cli.error(command, "$where", "--store", store)
     assert "No result has the id" in cli.error(command, "0000-0000", "--store", store)
     assert "There is no store" in cli.error(command, "0000-0000", "--store", store / "none")
 

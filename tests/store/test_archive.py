@@ -284,7 +284,7 @@ def test_hashes_that_do_not_match_are_refused(
     archive: Path, tmp_path: Path, edit: Callable[[Members], Members]
 ) -> None:
     path = write(tmp_path / "bad.tar.gz", edit(read(archive)), sign=False)
-    with pytest.raises(InputError, match="no archive that can be loaded"):
+    with pytest.raises(InputError, match="not an archive that can be loaded"):
         load_archive(ResultStore(tmp_path / "other"), path)
 
 

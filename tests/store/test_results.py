@@ -224,7 +224,7 @@ def test_a_result_is_found_by_its_id_or_the_beginning_of_it(store, project):
 
 @pytest.mark.parametrize("identifier", ["abc", {"$gt": ""}, "xyz12345", ".*", "$where"])
 def test_what_is_no_id_is_refused(filled_store, identifier):
-    with pytest.raises(InputError, match="is no id"):
+    with pytest.raises(InputError, match="is not an id"):
         ResultStore(filled_store).find(identifier)
 
 

@@ -83,12 +83,12 @@ def writing(path: Path) -> Iterator[ArchiveWriter]:
 
 
 def to_json(content: Any) -> bytes:
-    """Return canonical JSON; InputError for what JSON does not know."""
+    """Return canonical JSON; InputError for what JSON cannot hold."""
     try:
         return json.dumps(content, sort_keys=True, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"A stored document holds what no archive can ({error}). Only results of phonotune can "
+            f"A stored document holds what an archive cannot ({error}). Only results of phonotune can "
             "be archived."
         ) from error
 
@@ -115,7 +115,7 @@ class ArchiveReader:
         Raises
         ------
         InputError
-            It is no archive, holds something else than JSON objects of a known name, or a member is
+            It is not an archive, holds something other than JSON objects of a known name, or a member is
             missing, added, or not the one of the manifest.
         """
         found: dict[str, str] = {}
@@ -145,7 +145,7 @@ class ArchiveReader:
                 raise self._bad(f"{name!r} changed while it was read")
             content = self._parse(name, data)
             if not isinstance(content, dict):
-                raise self._bad(f"{name!r} is no JSON object")
+                raise self._bad(f"{name!r} is not a JSON object")
             yield content
 
     def _members(self) -> Iterator[tuple[str, bytes]]:
@@ -165,14 +165,14 @@ class ArchiveReader:
                     assert content is not None
                     yield member.name, content.read()
         except _DAMAGE as error:
-            raise self._bad(f"it is damaged or no tar.gz ({error})") from error
+            raise self._bad(f"it is damaged or not a tar.gz ({error})") from error
 
     def _check_member(self, member: tarfile.TarInfo, seen: set[str]) -> None:
         limit = MAX_MANIFEST if member.name == MANIFEST else MAX_MEMBER
         if not member.isreg() or member.issparse():
-            raise self._bad(f"{member.name!r} is no plain file")
+            raise self._bad(f"{member.name!r} is not a plain file")
         if member.name != MANIFEST and not _NAME.fullmatch(member.name):
-            raise self._bad(f"{member.name!r} is no name of a member")
+            raise self._bad(f"{member.name!r} is not a name that a member may have")
         if member.size > limit:
             raise self._bad(f"{member.name!r} has {member.size} bytes, allowed are {limit}")
         if member.name in seen:
@@ -182,11 +182,11 @@ class ArchiveReader:
         try:
             return json.loads(data, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
-            raise self._bad(f"{name!r} is no JSON ({error})") from error
+            raise self._bad(f"{name!r} is not JSON ({error})") from error
 
     def _bad(self, what: str) -> InputError:
         return InputError(
-            f"{str(self.path)!r} is no archive that can be loaded: {what}. Nothing was loaded; take "
+            f"{str(self.path)!r} is not an archive that can be loaded: {what}. Nothing was loaded; take "
             "the file that `phonotune archive save` wrote."
         )
 
@@ -204,4 +204,4 @@ def reading(path: Path) -> Iterator[ArchiveReader]:
 
 
 def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")

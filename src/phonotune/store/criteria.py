@@ -56,7 +56,16 @@ class Wanted:
         """
         strategy, model = _text("strategy", self.strategy), _text("model_id", self.model_id)
         named = _equal("material_id", self.material_id) | _equal("formula", self.formula)
-        narrowed = named | _ranges(self.where or {}) | _times(self.since, self.until)
+        narrowed = named | dict(
+            _range(name, allowed) for name, allowed in (self.where or {}).items()
+        )
+        bounds = {}
+        if self.since is not None:
+            bounds["$gte"] = _moment("since", self.since, 0)
+        if self.until is not None:
+            bounds["$lt"] = _moment("until", self.until, 1)
+        if bounds:
+            narrowed["completed_at"] = bounds
         found = []
         for kind in self._kinds():
             wanted = narrowed | _where_given("kind", kind)
@@ -80,7 +89,9 @@ class Wanted:
             kind for kind in asked if all(kind in kinds_with(name) for name in fields)
         ]
         if not able:
-            who = "No document has" if self.kind is None else f"A {self.kind} document has not"
+            who = (
+                "No document has" if self.kind is None else f"A {self.kind} document does not have"
+            )
             raise InputError(f"{who} all of {', '.join(fields)}. Ask for them one by one.")
         return able
 
@@ -99,19 +110,9 @@ def _text(name: str, value: Any) -> str | None:
         return value
     found = repr(value) if isinstance(value, str) else type(value).__name__
     raise InputError(
-        f"A query value must be text and no operator, found {found} for {name!r}. "
+        f"A query value must be text, not an operator; found {found} for {name!r}. "
         "Give a plain name, for example formula='BaTiO3'."
     )
-
-
-def _times(since: Any, until: Any) -> Criteria:
-    """Return the criterion of the time of completion: from `since` on, to `until`."""
-    bounds = {}
-    if since is not None:
-        bounds["$gte"] = _moment("since", since, 0)
-    if until is not None:
-        bounds["$lt"] = _moment("until", until, 1)
-    return {"completed_at": bounds} if bounds else {}
 
 
 def _moment(name: str, value: Any, extra_days: int) -> str:
@@ -131,51 +132,40 @@ def _moment(name: str, value: Any, extra_days: int) -> str:
     return (moment + timedelta(days=extra_days if is_day else 0)).isoformat()
 
 
-def _ranges(where: Mapping[str, Range]) -> Criteria:
-    return {_field(name): _range(name, allowed) for name, allowed in where.items()}
-
-
-def _field(name: Any) -> str:
-    """Return the full name of a number or truth value of a Document."""
+def _range(name: Any, allowed: Any) -> tuple[str, Any]:
+    """Return the full name of a number or truth value of a Document, and the criterion of its range."""
     fields = {name for name, kinds in scalar_fields().items() if kinds & {int, float, bool}}
     short = str(name).removeprefix(PREFIX)
     if not isinstance(name, str) or short not in fields:
         raise unknown_name("field", short, fields)
-    return PREFIX + short
-
-
-def _range(name: str, allowed: Any) -> Any:
     if isinstance(allowed, bool):
-        return allowed
+        return PREFIX + short, allowed
     if not isinstance(allowed, tuple | list) or len(allowed) != 2:
         raise InputError(
             f"The range of {name!r} must be (lowest, highest), None where it is open, found "
             f"{allowed!r}. For example (100, None)."
         )
-    bounds = {
-        operator: _bound(name, bound)
-        for operator, bound in zip(("$gte", "$lte"), allowed, strict=True)
-        if bound is not None
-    }
+    bounds: dict[str, float] = {}
+    for operator, bound in zip(("$gte", "$lte"), allowed, strict=True):
+        if bound is None:
+            continue
+        is_number = isinstance(bound, int | float) and not isinstance(bound, bool)
+        if not is_number or not math.isfinite(bound):
+            raise InputError(f"A bound of {name!r} must be a finite number, found {bound!r}.")
+        bounds[operator] = bound
     if not bounds or bounds.get("$gte", -math.inf) > bounds.get("$lte", math.inf):
         raise InputError(
-            f"The range {tuple(allowed)!r} of {name!r} holds no number or all. Give at least one "
-            "bound, the lower one first."
+            f"The range {tuple(allowed)!r} of {name!r} holds no number, or every number. Give at least "
+            "one bound, the lower one first."
         )
-    return bounds
-
-
-def _bound(name: str, bound: Any) -> float:
-    if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
-        raise InputError(f"A bound of {name!r} must be a finite number, found {bound!r}.")
-    return bound
+    return PREFIX + short, bounds
 
 
 def with_kinds(criteria: Criteria) -> Criteria:
-    """Return criteria that leave out what is no Document, where nothing else narrows them down.
+    """Return criteria that leave out what is not a Document, where nothing else narrows them down.
 
-    Beside a formula or another field of a Document the list of kinds would only keep a server from
-    taking that field's index.
+    Beside a formula or another field of a Document, the list of kinds would only keep a server from
+    using the index of that field.
     """
     if any(key.startswith(PREFIX) or key == "uuid" for key in criteria):
         return criteria
@@ -193,11 +183,11 @@ def id_criteria(text: str) -> list[Criteria]:
     Raises
     ------
     InputError
-        The text is no such id.
+        The text is not such an id.
     """
     if not isinstance(text, str) or not _ID.fullmatch(text):
         raise InputError(
-            f"{text!r} is no id. Give the uuid of a result, a model_id or a dataset_hash, or at "
+            f"{text!r} is not an id. Give the uuid of a result, a model_id or a dataset_hash, or at "
             "least the first four digits of one; `phonotune results` lists them."
         )
     begins = {"$gte": text.lower(), "$lt": text.lower() + "~"}

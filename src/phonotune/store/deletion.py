@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from phonotune.chunks import chunked
 from phonotune.errors import InputError
 from phonotune.store.blobs import references
 from phonotune.store.buckets import remove_wholly
 from phonotune.store.criteria import Criteria, Wanted
-from phonotune.store.rows import Row, StoredRows
+from phonotune.store.rows import Row, StoredRows, by_job
 
 if TYPE_CHECKING:
     from jobflow import JobStore
@@ -68,8 +68,13 @@ def delete(
             "Deleting needs ids or a query, for example formula='NaCl'; to delete everything remove "
             "the store itself."
         )
-    _finish_earlier(results.store)
-    chosen = _rows_of(results, identifiers, wanted)
+    store = results.store
+    _finish(store, list(store.docs_store.query({_CONDEMNED: True}, ["uuid", "index"])))
+    chosen = by_job(
+        row for name in identifiers for row in results.rows([{"uuid": results.find(name).uuid}])
+    )
+    if not wanted.is_everything:
+        chosen |= by_job(results.rows(wanted.criteria()))
     while more := _dependents(results, chosen):
         if not dependents:
             names = ", ".join(sorted({str(row["name"]) for row in more.values()}))
@@ -79,7 +84,18 @@ def delete(
             )
         chosen |= more
     blobs = sum(len(list(references(row["output"]))) for row in chosen.values())
-    _remove(results.store, list(chosen.values()))
+    for some in chunked(chosen.values(), _AT_ONCE):
+        condemned = []
+        for one in some:
+            for row in store.docs_store.query({"uuid": one["uuid"], "index": one["index"]}):
+                row.pop("_id", None)
+                metadata = row.get("metadata") or {}
+                noted = (metadata.get("phonotune") or {}) | {"deleting": True}
+                condemned.append(
+                    row | {"output": None, "metadata": metadata | {"phonotune": noted}}
+                )
+        store.docs_store.update(condemned, key=["uuid", "index"])
+        _finish(store, condemned)
     return Deleted(len(chosen), blobs, tuple(str(row["name"]) for row in chosen.values()))
 
 
@@ -91,67 +107,24 @@ def remove_outputs(store: JobStore, uuids: Sequence[str]) -> None:
     store.docs_store.remove_docs({"uuid": named})
 
 
-def _rows_of(
-    results: StoredRows, identifiers: Sequence[str], wanted: Wanted
-) -> dict[tuple[str, int], Row]:
-    rows: list[Row] = []
-    for identifier in identifiers:
-        found = results.find(identifier)
-        rows += results.rows([{"uuid": found.uuid}])
-    if not wanted.is_everything:
-        rows += results.rows(wanted.criteria())
-    return _by_key(rows)
-
-
-def _by_key(rows: Iterable[Row]) -> dict[tuple[str, int], Row]:
-    return {(row["uuid"], int(row["index"])): row for row in rows}
-
-
 def _dependents(
     results: StoredRows, chosen: dict[tuple[str, int], Row]
 ) -> dict[tuple[str, int], Row]:
     """Return rows that are not chosen and refer to something that only chosen rows provide."""
+    asked: dict[str, tuple[str, str, str]] = {}
+    for row in chosen.values():
+        output = row["output"]
+        if output["kind"] == "training":
+            users = "output.source.model_id", "output.rows.source.model_id"
+            asked[output["model"]["model_id"]] = ("output.model.model_id", *users)
+        elif output["kind"] == "dataset":
+            users = "output.model.dataset_hash", "output.parent_hash"
+            asked[output["dataset_hash"]] = ("output.dataset_hash", *users)
     found: dict[tuple[str, int], Row] = {}
-    for providers, users in {_question(row) for row in chosen.values()} - {None}:
-        provided = _by_key(results.rows([dict(providers)]))
-        if provided.keys() <= chosen.keys():
-            found |= _by_key(results.rows([{key: value} for key, value in users]))
+    for name, (provider, *by) in asked.items():
+        if by_job(results.rows([{provider: name}])).keys() <= chosen.keys():
+            found |= by_job(results.rows([{user: name} for user in by]))
     return {key: row for key, row in found.items() if key not in chosen}
-
-
-def _question(row: Row) -> Any:
-    """Return the criterion of the rows that provide what this row provides, and those of its users."""
-    output = row["output"]
-    if output["kind"] == "training":
-        name = output["model"]["model_id"]
-        users = ("output.source.model_id", "output.rows.source.model_id")
-        return (("output.model.model_id", name),), tuple((key, name) for key in users)
-    if output["kind"] == "dataset":
-        name = output["dataset_hash"]
-        users = ("output.model.dataset_hash", "output.parent_hash")
-        return (("output.dataset_hash", name),), tuple((key, name) for key in users)
-    return None
-
-
-def _remove(store: JobStore, rows: Sequence[Row]) -> None:
-    for batch in chunked(rows, _AT_ONCE):
-        keys = [{"uuid": row["uuid"], "index": row["index"]} for row in batch]
-        condemned = [_condemned(row) for key in keys for row in store.docs_store.query(key)]
-        store.docs_store.update(condemned, key=["uuid", "index"])
-        _finish(store, condemned)
-
-
-def _condemned(row: Row) -> Row:
-    """Return a row without its output, marked as one that goes."""
-    metadata = row.get("metadata") or {}
-    noted = (metadata.get("phonotune") or {}) | {"deleting": True}
-    kept = {key: value for key, value in row.items() if key != "_id"}
-    return kept | {"output": None, "metadata": metadata | {"phonotune": noted}}
-
-
-def _finish_earlier(store: JobStore) -> None:
-    """End deletions that were killed."""
-    _finish(store, list(store.docs_store.query({_CONDEMNED: True}, ["uuid", "index"])))
 
 
 def _finish(store: JobStore, rows: Sequence[Row]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -113,6 +112,11 @@ def trace(results: StoredRows, result: str | Entry | Document) -> Lineage:
     frames, of_datasets = search.frames(datasets)
     reference = [label for item in (entry, *properties) for label in search.reference_labels(item)]
     labels = _unique([*of_datasets, *reference])
+    behind = [entry, *properties, *trainings, *datasets, *labels]
+    versions: dict[str, set[str]] = {}
+    for item in behind:
+        for package, version in item.document.versions.items():
+            versions.setdefault(package, set()).add(version)
     return Lineage(
         result=entry,
         properties=tuple(properties),
@@ -120,8 +124,14 @@ def trace(results: StoredRows, result: str | Entry | Document) -> Lineage:
         datasets=tuple(datasets),
         labels=labels,
         frames=tuple(frames),
-        foundations=tuple(dict.fromkeys(_training(t).model.foundation for t in trainings)),
-        versions=_versions([entry, *properties, *trainings, *datasets, *labels]),
+        foundations=tuple(
+            dict.fromkeys(
+                t.document.model.foundation
+                for t in trainings
+                if isinstance(t.document, TrainingDocument)
+            )
+        ),
+        versions={package: tuple(sorted(versions[package])) for package in sorted(versions)},
         missing=tuple(dict.fromkeys(search.missing)),
     )
 
@@ -139,7 +149,13 @@ class _Search:
             return self.results.find(result)
         if not isinstance(result, Document):
             return result
-        for entry in self.results.entries(_wanted(result), load=True):
+        wanted = Wanted(
+            kind=result.kind,
+            formula=getattr(result, "formula", None),
+            material_id=getattr(result, "material_id", None),
+            model_id=getattr(getattr(result, "model", None), "model_id", None),
+        )
+        for entry in self.results.entries(wanted, load=True):
             if entry.document == result:
                 return entry
         raise InputError(
@@ -161,21 +177,35 @@ class _Search:
     def trainings(self, entries: Iterable[Entry]) -> list[Entry]:
         """Return the training of every tuned model."""
         found: dict[str, Entry] = {}
-        for entry in entries:
-            for model_id in _tuned_models(entry.document):
-                if model_id not in found and (training := self._model(model_id)) is not None:
-                    found[model_id] = training
+        for document in (entry.document for entry in entries):
+            if isinstance(document, TrainingDocument):
+                names = [document.model.model_id]
+            else:
+                sources: list[Source] = []
+                if isinstance(document, PropertyDocument):
+                    sources = [document.source]
+                elif isinstance(document, ComparisonDocument):
+                    sources = [row.source for row in document.rows]
+                tuned = (s for s in sources if s.role not in {REFERENCE, "untuned"})
+                names = [s.model_id for s in tuned if s.model_id]
+            for name in names:
+                if name in found:
+                    continue
+                what = f"the training of model {name[:12]}"
+                training = self._newest({"output.model.model_id": name}, what)
+                if training is not None:
+                    found[name] = training
         return list(found.values())
-
-    def _model(self, model_id: str) -> Entry | None:
-        return self._newest(
-            {"output.model.model_id": model_id}, f"the training of model {model_id[:12]}"
-        )
 
     def datasets(self, entries: Iterable[Entry]) -> list[Entry]:
         """Return every dataset of the trainings, with the versions before."""
         found: dict[str, Entry] = {}
-        queue = [h for entry in entries if (h := _dataset_hash(entry.document)) is not None]
+        queue: list[str] = []
+        for document in (entry.document for entry in entries):
+            if isinstance(document, TrainingDocument):
+                queue += filter(None, [document.model.dataset_hash])
+            elif isinstance(document, DatasetDocument):
+                queue.append(document.dataset_hash)
         while queue:
             wanted = queue.pop(0)
             if wanted in found:
@@ -198,7 +228,19 @@ class _Search:
             split = dict.fromkeys(dataset.train, "train") | dict.fromkeys(dataset.valid, "valid")
             for index, frame in enumerate(dataset.iter_frames()):
                 source = origin.get(_key(frame))
-                frames.append(_frame(dataset, index, split.get(index, "unused"), frame, source))
+                frames.append(
+                    FrameOrigin(
+                        dataset_hash=dataset.dataset_hash,
+                        index=index,
+                        split=split.get(index, "unused"),
+                        structure=structure_hash(frame.structure),
+                        group=frame.group,
+                        origin=frame.origin,
+                        labeller=frame.labeller,
+                        protocol=frame.protocol,
+                        labels=None if source is None else source.uuid,
+                    )
+                )
                 mine += [] if source is None else [source]
             used += mine
             if not mine:
@@ -222,12 +264,8 @@ class _Search:
     def _labelled(self, labeller: str, hosts: tuple[str, ...]) -> list[Entry]:
         """Return the labelled sets of a labeller: those of the same flows, else all."""
         criteria: Criteria = {"output.kind": "labels", "output.labeller": labeller}
-        for narrowed in ([criteria | {"hosts": {"$in": list(hosts)}}] if hosts else []) + [
-            criteria
-        ]:
-            if rows := list(self.results.rows([narrowed])):
-                return list(self.results.entries_of(rows))
-        return []
+        rows = self.results.rows([criteria | {"hosts": {"$in": list(hosts)}}]) if hosts else ()
+        return list(self.results.entries_of(list(rows) or self.results.rows([criteria])))
 
     def _newest(self, criteria: Criteria, what: str) -> Entry | None:
         kind = "training" if "output.model.model_id" in criteria else "dataset"
@@ -238,41 +276,8 @@ class _Search:
         return None
 
 
-def _wanted(document: Document) -> Wanted:
-    model = getattr(document, "model", None)
-    return Wanted(
-        kind=document.kind,
-        formula=getattr(document, "formula", None),
-        material_id=getattr(document, "material_id", None),
-        model_id=getattr(model, "model_id", None),
-    )
-
-
 def _who(source: Source) -> tuple[str, str, str | None]:
     return source.role, source.evaluator, source.model_id
-
-
-def _tuned_models(document: Document) -> list[str]:
-    """Return the ids of the tuned models behind a document."""
-    if isinstance(document, TrainingDocument):
-        return [document.model.model_id]
-    sources: list[Source] = []
-    if isinstance(document, PropertyDocument):
-        sources = [document.source]
-    elif isinstance(document, ComparisonDocument):
-        sources = [row.source for row in document.rows]
-    return [s.model_id for s in sources if s.model_id and s.role not in {REFERENCE, "untuned"}]
-
-
-def _dataset_hash(document: Document) -> str | None:
-    if isinstance(document, TrainingDocument):
-        return document.model.dataset_hash
-    return document.dataset_hash if isinstance(document, DatasetDocument) else None
-
-
-def _training(entry: Entry) -> TrainingDocument:
-    assert isinstance(entry.document, TrainingDocument)
-    return entry.document
 
 
 def _dataset(entry: Entry) -> DatasetDocument:
@@ -289,27 +294,5 @@ def _key(frame: Frame) -> tuple[str, float | None]:
     return structure_hash(frame.structure), frame.energy
 
 
-def _frame(
-    dataset: DatasetDocument, index: int, split: str, frame: Frame, source: Entry | None
-) -> FrameOrigin:
-    return FrameOrigin(
-        dataset_hash=dataset.dataset_hash,
-        index=index,
-        split=split,
-        structure=structure_hash(frame.structure),
-        group=frame.group,
-        origin=frame.origin,
-        labeller=frame.labeller,
-        protocol=frame.protocol,
-        labels=None if source is None else source.uuid,
-    )
-
-
 def _unique(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     return tuple({(entry.uuid, entry.index): entry for entry in entries}.values())
-
-
-def _versions(entries: Iterable[Entry]) -> dict[str, tuple[str, ...]]:
-    found = Counter((p, v) for entry in entries for p, v in entry.document.versions.items())
-    packages = sorted({package for package, _ in found})
-    return {name: tuple(sorted(v for p, v in found if p == name)) for name in packages}

@@ -236,7 +236,7 @@ class StoredRows:
         Raises
         ------
         InputError
-            It is no id, nothing has it, or several results do; the message lists these.
+            It is not an id, nothing has it, or several results do; the message lists these.
         """
         for criteria in id_criteria(identifier):
             found = list(self.rows([criteria]))
@@ -279,6 +279,11 @@ class StoredRows:
             record: ModelRecord = entry.document.model  # type: ignore[attr-defined]
             return record
         raise InputError(f"The store lost the adapter of model {model_id!r}; train it again.")
+
+
+def by_job(rows: Iterable[Row]) -> dict[tuple[str, int], Row]:
+    """Return rows by the uuid and the index of their job."""
+    return {(row["uuid"], int(row["index"])): row for row in rows}
 
 
 def kind_of(row: Mapping[str, Any]) -> Any:

@@ -49,7 +49,15 @@ def largest_document(obj: Any) -> Largest:
         It holds NaN, infinity or bytes: the message says where.
     """
     content = jsanitize(obj, strict=True, allow_bson=True)
-    _check_values(content)
+    for path, value in _leaves(content, "output"):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise StoreError(
+                f"{path} is {value}, which no database keeps. Store None where there is no number."
+            )
+        if isinstance(value, bytes | bytearray | memoryview):
+            raise StoreError(
+                f"{path} holds {len(value)} bytes, which JSON cannot hold. Wrap them in a Blob."
+            )
     blobs: list[tuple[str, dict[str, Any]]] = []
     rest = _without_blobs(content, "", blobs)
     sizes = [Largest(_bson_size(rest), "document")]
@@ -71,18 +79,6 @@ def check_size(obj: Any, name: str) -> Largest:
 
 def _bson_size(content: Any) -> int:
     return len(bson.encode({"output": content})) + _ENVELOPE
-
-
-def _check_values(content: Any) -> None:
-    for path, value in _leaves(content, "output"):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise StoreError(
-                f"{path} is {value}, which no database keeps. Store None where there is no number."
-            )
-        if isinstance(value, bytes | bytearray | memoryview):
-            raise StoreError(
-                f"{path} holds {len(value)} bytes, which no JSON keeps. Wrap them in a Blob."
-            )
 
 
 def _leaves(content: Any, path: str) -> Iterator[tuple[str, Any]]:

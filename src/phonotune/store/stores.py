@@ -59,7 +59,9 @@ def open_store(path: Path | None = None) -> JobStore:
     """
     chosen = path if path is not None else get_settings().store
     if chosen is None and os.environ.get("JOBFLOW_CONFIG_FILE"):
-        return _configured_store()
+        from jobflow import SETTINGS
+
+        return connect(SETTINGS.JOB_STORE, os.environ["JOBFLOW_CONFIG_FILE"])
     chosen = Path(chosen).expanduser() if chosen is not None else get_settings().store_path
     if chosen.suffix in {".yaml", ".yml"}:
         return connect(_from_yaml(chosen), str(chosen))
@@ -77,30 +79,11 @@ def is_embedded(store: Store) -> bool:
     return isinstance(store, MemoryStore | MontyStore)
 
 
-def _configured_store() -> JobStore:
-    from jobflow import SETTINGS
-
-    return connect(SETTINGS.JOB_STORE, os.environ["JOBFLOW_CONFIG_FILE"])
-
-
 def _from_yaml(path: Path) -> JobStore:
-    spec = _read_yaml(path)
-    if not isinstance(spec, dict) or "docs_store" not in spec:
-        raise StoreError(f"Store file {str(path)!r} has no docs_store. Write one like: {EXAMPLE}.")
-    try:
-        return JobStore.from_dict_spec(spec)
-    except (KeyError, TypeError, ValueError, AttributeError, PyMongoError) as error:
-        raise StoreError(
-            f"Store file {str(path)!r} does not describe a job store "
-            f"({masked(str(error), secrets_of(spec))}). Write one like: {EXAMPLE}."
-        ) from None
-
-
-def _read_yaml(path: Path) -> Any:
     if not path.is_file():
         raise StoreError(f"Store file {str(path)!r} does not exist. Write one like: {EXAMPLE}.")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise StoreError(
             f"Store file {str(path)!r} cannot be read ({error.strerror}). Choose another with "
@@ -110,8 +93,17 @@ def _read_yaml(path: Path) -> Any:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = "" if line is None else f" (line {line + 1})"
         raise StoreError(
-            f"Store file {str(path)!r} is no yaml{where}. Write one like: {EXAMPLE}."
+            f"Store file {str(path)!r} is not valid yaml{where}. Write one like: {EXAMPLE}."
         ) from None  # the parser's own message quotes the line, and with it a password
+    if not isinstance(spec, dict) or "docs_store" not in spec:
+        raise StoreError(f"Store file {str(path)!r} has no docs_store. Write one like: {EXAMPLE}.")
+    try:
+        return JobStore.from_dict_spec(spec)
+    except (KeyError, TypeError, ValueError, AttributeError, PyMongoError) as error:
+        raise StoreError(
+            f"Store file {str(path)!r} does not describe a job store "
+            f"({masked(str(error), secrets_of(spec))}). Write one like: {EXAMPLE}."
+        ) from None
 
 
 def _embedded(folder: Path) -> JobStore:
@@ -156,7 +148,13 @@ def connect(store: JobStore, where: str) -> JobStore:
     part = store.docs_store
     try:
         for part in parts_of(store):
-            _be_impatient(part)
+            server: Any = part
+            if isinstance(part, S3Store):
+                be_impatient(part, SERVER_PATIENCE)
+                server = part.index
+            if getattr(server, "mongoclient_kwargs", None) is not None:
+                patience = {"serverSelectionTimeoutMS": int(1000 * SERVER_PATIENCE)}
+                server.mongoclient_kwargs = patience | server.mongoclient_kwargs
             part.connect()
             part.query_one({part.key: "phonotune connection check"}, [part.key])
     except STORE_ERRORS as error:
@@ -171,17 +169,6 @@ def close(store: JobStore) -> None:
         bucket = isinstance(part, S3Store) and part.s3 is not None
         if bucket or (getattr(part, "_coll", None) is not None and not is_embedded(part)):
             part.close()
-
-
-def _be_impatient(store: Store) -> None:
-    """Give up on a server after SERVER_PATIENCE instead of pymongo's 30 s."""
-    if isinstance(store, S3Store):
-        be_impatient(store, SERVER_PATIENCE)
-        store = store.index
-    options = getattr(store, "mongoclient_kwargs", None)
-    if options is not None:
-        patience = {"serverSelectionTimeoutMS": int(1000 * SERVER_PATIENCE)}
-        store.mongoclient_kwargs = patience | options
 
 
 def refusal(error: Exception, store: Store, where: str, doing: str = "read") -> StoreError:
@@ -207,14 +194,14 @@ def refusal(error: Exception, store: Store, where: str, doing: str = "read") -> 
     if isinstance(error, ConnectionFailure):
         what = (
             f"{name} of {where!r} does not answer within {SERVER_PATIENCE:g} s ({text}). "
-            "Is the server running, are host and port right, does a firewall or tunnel stand between?"
+            "Is the server running, are host and port right, is there a firewall or tunnel in between?"
         )
     elif code == 18 or "authentication" in text.lower():
         what = f"{name} of {where!r} refuses this user and password ({text})."
     elif code == 13:
         what = f"{name} of {where!r} cannot be {doing} by this user ({text}). Give it the role readWrite."
     elif isinstance(error, ConfigurationError):
-        what = f"{name} of {where!r} is no address of a database ({text})."
+        what = f"{name} of {where!r} is not the address of a database ({text})."
     else:
         what = f"{name} of {where!r} cannot be {doing} ({text})."
     example = BUCKET_EXAMPLE if isinstance(store, S3Store) else EXAMPLE

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from phonotune.cli.tables import new_table
+from phonotune.flows.managers import MANAGERS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from phonotune.flows.status import StageStatus
 
+_NAMES: Final = " or ".join(MANAGERS)
 Manager = Annotated[
     str,
     typer.Option(
         "--manager",
         envvar="PHONOTUNE_MANAGER",
         metavar="NAME",
-        help="fireworks or jobflow-remote.",
+        help=f"{_NAMES}.",
         show_default=False,
     ),
 ]
@@ -30,7 +32,7 @@ MaybeManager = Annotated[
     typer.Option(
         "--manager",
         metavar="NAME",
-        help="Examine the workers of fireworks or jobflow-remote instead of this machine.",
+        help=f"Examine the workers of {_NAMES} instead of this machine.",
         show_default=False,
     ),
 ]

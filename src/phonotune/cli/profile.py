@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -14,22 +14,6 @@ from phonotune.cli.options import AsJson, Debug, flowing
 app = typer.Typer(
     no_args_is_help=True, help="Profiles: which worker of a cluster takes which role."
 )
-
-_NEXT: Final = {
-    "fireworks": (
-        "lpad -l {folder}/my_launchpad.yaml reset        (once: it empties the database)",
-        "phonotune submit STRUCTURE --manager fireworks --profile {folder}/profile.yaml",
-        "qlaunch -c {folder}/gpu rapidfire --nlaunches infinite -m 10        (one line per worker)",
-        "phonotune doctor --manager fireworks --profile {folder}/profile.yaml",
-    ),
-    "jobflow-remote": (
-        "export JFREMOTE_PROJECTS_FOLDER={folder}/projects",
-        "jf project check --errors; jf admin reset        (once: it empties the queue)",
-        "jf runner start",
-        "phonotune doctor --manager jobflow-remote --profile {folder}/profile.yaml",
-        "phonotune submit STRUCTURE --manager jobflow-remote --profile {folder}/profile.yaml",
-    ),
-}
 
 
 def init(
@@ -54,11 +38,15 @@ def init(
     Example: phonotune profile init --manager fireworks -o site
     """
     with session(as_json=json, debug=debug) as out:
+        from phonotune.flows.managers import manager_row
         from phonotune.flows.profile_files import Site, write_profile
 
         site = Site(host=host, port=port, database=database, cpu=cpu, gpu=gpu, ntasks=ntasks)
         files = [str(path) for path in write_profile(manager, folder, site)]
-        steps = [step.format(folder=folder.expanduser().resolve()) for step in _NEXT[manager]]
+        steps = [
+            step.format(folder=folder.expanduser().resolve())
+            for step in manager_row(manager).next_steps
+        ]
         shown = ["Written:", *(f"  {file}" for file in files), "Next, after a look at them:"]
         out.finish({"files": files, "next": steps}, *shown, *(f"  {step}" for step in steps))
 

@@ -11,6 +11,7 @@ from jobflow import Flow, Job, JobStore
 from monty.json import MontyDecoder
 
 from phonotune.errors import unknown_name
+from phonotune.flows.managers import manager_row
 from phonotune.flows.queues import Queue, QueuedJob, latest, open_queue
 from phonotune.flows.routing import Profile, read_profile
 from phonotune.jobs.base import Role, tag
@@ -95,14 +96,10 @@ def _answer(
         what = "the array of its answer is not with"
     else:
         return judge(MontyDecoder().process_decoded(found), roles, start, time.time())
-    where = {
-        "fireworks": "JOBFLOW_CONFIG_FILE in the worker's my_qadapter.yaml with `store:` of the profile "
-        "(or JOBFLOW_CONFIG_FILE here)",
-        "jobflow-remote": "jobstore in the project's yaml on the runner's machine with the one here",
-    }
     text = (
         f"the worker did the job, but {what} {describe(store.docs_store)}, which is asked here: it "
-        f"writes to another store. Compare {where[manager]}, with data among the additional stores."
+        f"writes to another store. Compare {manager_row(manager).store_is_named}, with data among the "
+        "additional stores."
     )
     return [Finding("store", "fail", text)]
 

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple, get_args
+from typing import Final, NamedTuple
 
-from phonotune.errors import ConfigError, InputError, unknown_name
-from phonotune.flows.queues import Manager
+from phonotune.errors import ConfigError, InputError
+from phonotune.flows.managers import imported, manager_row
 from phonotune.flows.routing import Profile
 
 PROFILE: Final = "profile.yaml"
@@ -213,8 +213,7 @@ def write_profile(manager: str, folder: Path, site: Site | None = None) -> list[
     InputError
         One of the manager's files is there already; nothing was written.
     """
-    if manager not in get_args(Manager):
-        raise unknown_name("manager", manager, get_args(Manager))
+    row = manager_row(manager)
     root = folder.expanduser().resolve()
     if any(character in str(root) for character in " '\"#:"):
         raise ConfigError(
@@ -222,7 +221,7 @@ def write_profile(manager: str, folder: Path, site: Site | None = None) -> list[
             "Choose another with -o."
         )
     chosen = site or Site()
-    files = _fireworks(root, chosen) if manager == "fireworks" else _remote(root, chosen)
+    files: dict[str, str] = imported(row.files)(root, chosen)
     there = [name for name in files if (root / name).exists()]
     if there:
         raise InputError(
@@ -239,7 +238,8 @@ def write_profile(manager: str, folder: Path, site: Site | None = None) -> list[
     return [root / name for name in files]
 
 
-def _fireworks(root: Path, site: Site) -> dict[str, str]:
+def fireworks_files(root: Path, site: Site) -> dict[str, str]:
+    """Return the text of FireWorks' files by their name in ``root``, which is absolute."""
     launchpad = _LAUNCHPAD.format(
         folder=root, host=site.host, port=site.port, database=site.database
     )
@@ -273,7 +273,8 @@ def _categories(worker: str) -> Iterable[str]:
     return sorted({route.category or route.worker for route in routes})
 
 
-def _remote(root: Path, site: Site) -> dict[str, str]:
+def remote_files(root: Path, site: Site) -> dict[str, str]:
+    """Return the text of jobflow-remote's files by their name in ``root``, which is absolute."""
     project = _PROJECT.format(
         root=root,
         mongo=site.mongo,

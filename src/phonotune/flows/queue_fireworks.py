@@ -13,8 +13,8 @@ from jobflow import Flow, JobStore
 from pymongo.errors import PyMongoError
 
 from phonotune.errors import ConfigError, StoreError
+from phonotune.flows.managers import need
 from phonotune.flows.queues import (
-    Manager,
     Queue,
     QueuedJob,
     State,
@@ -22,7 +22,6 @@ from phonotune.flows.queues import (
     each,
     jobflow_store,
     last_line,
-    need,
     still,
 )
 from phonotune.flows.routing import Profile
@@ -68,7 +67,7 @@ _FIELDS: Final = {
 class FireworksQueue(Queue):
     """The launchpad of a profile, else FireWorks' own choice (``my_launchpad.yaml``)."""
 
-    manager: Manager = "fireworks"
+    manager = "fireworks"
 
     def __init__(self, profile: Profile) -> None:
         fireworks = need("fireworks", "fireworks")

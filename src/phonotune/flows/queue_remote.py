@@ -10,15 +10,14 @@ from jobflow import Flow, JobStore
 from pymongo.errors import PyMongoError
 
 from phonotune.errors import ConfigError, StoreError
+from phonotune.flows.managers import need
 from phonotune.flows.queues import (
-    Manager,
     Queue,
     QueuedJob,
     State,
     answer_soon,
     each,
     last_line,
-    need,
     still,
 )
 from phonotune.flows.routing import ROLES, Profile
@@ -63,7 +62,7 @@ _FIELDS: Final = (
 class RemoteQueue(Queue):
     """A project of jobflow-remote: the profile's, else jobflow-remote's own choice."""
 
-    manager: Manager = "jobflow-remote"
+    manager = "jobflow-remote"
 
     def __init__(self, profile: Profile) -> None:
         self._module = need("jobflow_remote.jobs.jobcontroller", "jobflow-remote")

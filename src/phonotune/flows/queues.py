@@ -1,22 +1,21 @@
-"""What both managers can do, in one vocabulary: find, add, rerun, stop, remove jobs."""
+"""What every workflow manager can do, in one vocabulary: find, add, rerun, stop, remove jobs."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, Literal, Self, get_args
+from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 import pymongo
 from jobflow import Flow, JobStore
 
-from phonotune.errors import ConfigError, StoreError, unknown_name
+from phonotune.errors import StoreError
+from phonotune.flows.managers import imported, manager_row
 from phonotune.flows.routing import Profile
 from phonotune.flows.submission_lock import Claims
 
-Manager = Literal["fireworks", "jobflow-remote"]
 State = Literal[
     "waiting", "ready", "queued", "running", "paused", "done", "failed", "cancelled", "unknown"
 ]
@@ -59,7 +58,7 @@ class QueuedJob:
 class Queue(ABC):
     """The jobs of one manager that phonotune made; a context that closes its connections."""
 
-    manager: Manager
+    manager: ClassVar[str]
 
     def __enter__(self) -> Self:
         """Return the queue."""
@@ -134,33 +133,8 @@ def open_queue(manager: str, profile: Profile) -> Queue:
     StoreError
         Its database does not answer within 5 s.
     """
-    if manager == "fireworks":
-        from phonotune.flows.queue_fireworks import FireworksQueue
-
-        return FireworksQueue(profile)
-    if manager == "jobflow-remote":
-        from phonotune.flows.queue_remote import RemoteQueue
-
-        return RemoteQueue(profile)
-    raise unknown_name("manager", manager, get_args(Manager))
-
-
-def need(module: str, manager: Manager) -> Any:
-    """Import a module of a manager, which is an optional dependency.
-
-    Raises
-    ------
-    ConfigError
-        It is not installed.
-    """
-    extra = {"fireworks": "fireworks", "jobflow-remote": "remote"}[manager]
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"The manager {manager} is not installed here ({error.name} is missing). Install it with "
-            f"`pip install 'phonotune[{extra}]'`."
-        ) from error
+    queue: Queue = imported(manager_row(manager).queue)(profile)
+    return queue
 
 
 def jobflow_store(path: Path) -> JobStore:

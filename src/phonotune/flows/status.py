@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from phonotune.flows.queues import OVER, Manager, Queue, QueuedJob, State, latest, open_queue
+from phonotune.flows.queues import OVER, Queue, QueuedJob, State, latest, open_queue
 from phonotune.flows.routing import Profile, read_profile
 
 
@@ -42,7 +42,7 @@ class StageStatus:
 class Change:
     """What :func:`retry_failed` or :func:`cancel` did, by the manager's ids; why not, for the others."""
 
-    manager: Manager
+    manager: str
     done: list[str]
     refused: dict[str, str] = field(default_factory=dict)
 
@@ -116,7 +116,7 @@ def cancel(
     return _change(queue.manager, answers)
 
 
-def _change(manager: Manager, answers: Mapping[str, str | None]) -> Change:
+def _change(manager: str, answers: Mapping[str, str | None]) -> Change:
     return Change(
         manager,
         [job for job, reason in answers.items() if reason is None],

@@ -20,7 +20,7 @@ from pymongo.errors import PyMongoError
 from phonotune.errors import ConfigError, PhonotuneError, StoreError
 from phonotune.flows.identity import stable_flow
 from phonotune.flows.migrate import HINT, has_earlier_results
-from phonotune.flows.queues import Manager, Queue, open_queue
+from phonotune.flows.queues import Queue, open_queue
 from phonotune.flows.routing import Profile, label_jobs, read_profile, route
 from phonotune.flows.submission_lock import claimed
 from phonotune.flows.submission_plan import Plan, check_apart, plan
@@ -47,7 +47,7 @@ class Submission:
         Number of the flow's jobs in each state, where the manager had them already.
     """
 
-    manager: Manager
+    manager: str
     ids: tuple[str, ...]
     uuids: tuple[str, ...]
     added: int

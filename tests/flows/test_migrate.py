@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
+from jobflow import JobStore
+from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
 
 from phonotune.data.structures import read_structure
@@ -42,20 +44,29 @@ def flow():
     return MAKER.make(read_structure(Path("al.cif")))
 
 
-@pytest.fixture
-def store(tmp_path):
-    content = json.loads(gzip.decompress(MADE.read_bytes()))
-    opened = open_store(tmp_path / "store")
+@pytest.fixture(scope="module")
+def content():
+    return json.loads(gzip.decompress(MADE.read_bytes()))
+
+
+def filled(opened, content):
+    opened.connect()
     opened.docs_store.update(content["documents"], key=["uuid", "index"])
     opened.additional_stores["data"].update(content["arrays"], key="blob_uuid")
     return opened
+
+
+@pytest.fixture
+def store(content):
+    return filled(JobStore(MemoryStore(), additional_stores={"data": MemoryStore()}), content)
 
 
 def ids(store):
     return {(row["uuid"], row["index"]) for row in store.docs_store.query({}, ["uuid", "index"])}
 
 
-def test_a_run_after_it_computes_nothing(store, tmp_path):
+def test_a_run_after_it_computes_nothing(content, tmp_path):
+    store = filled(open_store(tmp_path / "store"), content)
     before = len(ids(store))
     assert has_earlier_results(store)
     made = migrate(flow(), store)

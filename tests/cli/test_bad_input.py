@@ -58,20 +58,20 @@ def finetune(cli: Any, train: Path, valid: Path, output: Path, *more: str) -> st
     return message
 
 
-def test_a_file_that_is_no_structure(cli: Any, tmp_path: Path, output: Path) -> None:
+def test_a_file_that_holds_no_structure_is_named(cli: Any, tmp_path: Path, output: Path) -> None:
     path = tmp_path / "POSCAR"
     path.write_text("a shopping list\nmilk\neggs\n")
     message = cli.error("phonons", path, "--model", "mini", "-o", output)
     assert "POSCAR holds no structure" in message
 
 
-def test_a_missing_structure_file(cli: Any, tmp_path: Path, output: Path) -> None:
+def test_a_missing_structure_file_is_named(cli: Any, tmp_path: Path, output: Path) -> None:
     message = cli.error("elastic", tmp_path / "nothing.cif", "--model", "mini", "-o", output)
     assert "nothing.cif does not exist" in message
 
 
 @pytest.mark.parametrize("command", ["phonons", "elastic", "double-well"])
-def test_an_element_that_the_foundation_does_not_know(
+def test_an_element_that_the_foundation_does_not_know_is_refused(
     cli: Any, tmp_path: Path, output: Path, command: str
 ) -> None:
     path = structure_file(tmp_path, "U")
@@ -90,46 +90,50 @@ def test_an_element_unknown_to_the_foundation_stops_run_before_it_starts(
     assert not store.exists()
 
 
-def test_atoms_closer_than_half_an_angstrom(cli: Any, tmp_path: Path, output: Path) -> None:
+def test_atoms_closer_than_half_an_angstrom_are_refused(
+    cli: Any, tmp_path: Path, output: Path
+) -> None:
     path = structure_file(tmp_path, "Cl", second=0.05)
     message = cli.error("phonons", path, "--model", "mini", "-o", output)
     assert "0.5 Å" in message
 
 
-def test_an_unknown_model(cli: Any, cif: Path, output: Path) -> None:
+def test_an_unknown_model_is_answered_with_the_nearest(cli: Any, cif: Path, output: Path) -> None:
     message = cli.error("phonons", cif, "--model", "mimi", "-o", output)
     assert "Did you mean 'mini'" in message
 
 
 @pytest.mark.parametrize("numbers", [["2", "2"], ["2", "2", "2", "2"], ["1", "1", "0"]])
-def test_a_supercell_of_the_wrong_size(
+def test_a_supercell_of_the_wrong_size_is_refused(
     cli: Any, cif: Path, output: Path, numbers: list[str]
 ) -> None:
     options = ["--model", "mini", "--supercell", *numbers, "-o", output]
     assert "supercell" in cli.error("phonons", cif, *options)
 
 
-def test_frames_without_forces(cli: Any, tmp_path: Path, frames: Path, output: Path) -> None:
+def test_frames_without_forces_are_refused(
+    cli: Any, tmp_path: Path, frames: Path, output: Path
+) -> None:
     bad = extxyz(tmp_path / "bad.extxyz", columns="", cs="", cl="")
     assert "REF_forces" in finetune(cli, bad, frames, output)
     assert "REF_forces" in finetune(cli, frames, bad, output)
 
 
-def test_nan_in_forces(cli: Any, tmp_path: Path, frames: Path, output: Path) -> None:
+def test_nan_in_forces_is_refused(cli: Any, tmp_path: Path, frames: Path, output: Path) -> None:
     bad = extxyz(tmp_path / "bad.extxyz", cs=" nan 0 0")
     message = finetune(cli, bad, frames, output)
     assert "NaN" in message
     assert "bad.extxyz" in message
 
 
-def test_forces_that_do_not_match_the_atoms(
+def test_forces_that_do_not_match_the_atoms_are_refused(
     cli: Any, tmp_path: Path, frames: Path, output: Path
 ) -> None:
     bad = extxyz(tmp_path / "bad.extxyz", columns=":REF_forces:R:2", cs=" 0 0", cl=" 0 0")
     assert "forces" in finetune(cli, bad, frames, output)
 
 
-def test_frames_of_an_element_that_the_foundation_does_not_know(
+def test_frames_of_an_element_that_the_foundation_does_not_know_are_refused(
     cli: Any, tmp_path: Path, frames: Path, output: Path
 ) -> None:
     bad = tmp_path / "bad.extxyz"
@@ -154,7 +158,7 @@ def test_an_unknown_setting_comes_with_the_nearest(
 
 
 @pytest.mark.parametrize("given", ["batch_size=0", "lr=-1", "weight_decay=-1", "max_epochs=-2"])
-def test_a_setting_out_of_range(cli: Any, frames: Path, output: Path, given: str) -> None:
+def test_a_setting_out_of_range_is_named(cli: Any, frames: Path, output: Path, given: str) -> None:
     assert given in finetune(cli, frames, frames, output, "--set", given)
 
 
@@ -179,7 +183,9 @@ def test_one_bad_structure_of_several_stops_run_before_it_starts(
 
 
 @pytest.mark.parametrize("below", ["", "store"])
-def test_a_store_that_cannot_be_written(cli: Any, tmp_path: Path, output: Path, below: str) -> None:
+def test_a_store_that_cannot_be_written_is_named(
+    cli: Any, tmp_path: Path, output: Path, below: str
+) -> None:
     file = tmp_path / "file"
     file.write_text("not a store")
     options = ["--foundation", "mini", "--labeller", "teacher", "--out", output]
@@ -189,14 +195,14 @@ def test_a_store_that_cannot_be_written(cli: Any, tmp_path: Path, output: Path, 
     assert "--store" in message
 
 
-def test_a_store_that_is_not_there(cli: Any, tmp_path: Path) -> None:
+def test_a_store_that_is_not_there_is_not_made(cli: Any, tmp_path: Path) -> None:
     missing = tmp_path / "store"
     for arguments in (["results"], ["report", "-o", tmp_path / "report.html"]):
         assert "There is no store" in cli.error(*arguments, "--store", missing)
     assert not missing.exists()
 
 
-def test_results_of_crystals_with_different_cells(
+def test_results_of_crystals_with_different_cells_are_not_compared(
     cli: Any, tmp_path: Path, phonons_of: Callable[..., Any]
 ) -> None:
     document = phonons_of()
@@ -208,7 +214,7 @@ def test_results_of_crystals_with_different_cells(
     assert "material_id" in message
 
 
-def test_a_phonopy_file_of_another_crystal(
+def test_a_phonopy_file_of_another_crystal_is_not_compared(
     cli: Any, tmp_path: Path, phonons_of: Callable[..., Any]
 ) -> None:
     write_document(phonons_of(), tmp_path / "phonons.json")
@@ -217,25 +223,29 @@ def test_a_phonopy_file_of_another_crystal(
     assert "phonopy.yaml" in cli.error("compare", reference, tmp_path)
 
 
-def test_files_to_import_that_hold_no_frames(cli: Any, tmp_path: Path, output: Path) -> None:
+def test_files_to_import_that_hold_no_frames_are_named(
+    cli: Any, tmp_path: Path, output: Path
+) -> None:
     path = tmp_path / "vasprun.xml"
     path.write_text("<modeling>")
     assert "vasprun.xml" in cli.error("import", path, "-o", output)
     assert "does not exist" in cli.error("import", tmp_path / "nothing", "-o", output)
 
 
-def test_a_folder_that_is_no_model(cli: Any, tmp_path: Path, output: Path) -> None:
+def test_a_folder_that_holds_no_model_is_named(cli: Any, tmp_path: Path, output: Path) -> None:
     assert "model.json" in cli.error("merge", tmp_path, "-o", output)
 
 
-def test_a_model_file_that_nobody_trusts(cli: Any, tmp_path: Path, cif: Path, output: Path) -> None:
+def test_a_model_file_that_nobody_trusts_is_not_loaded(
+    cli: Any, tmp_path: Path, cif: Path, output: Path
+) -> None:
     file = tmp_path / "mine.model"
     file.write_bytes(b"pickle")
     message = cli.error("phonons", cif, "--model", file, "-o", output)
     assert "phonotune models trust" in message
 
 
-def test_an_environment_variable_that_is_not_allowed(
+def test_an_environment_variable_that_is_not_allowed_is_named(
     cli: Any, cif: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHONOTUNE_DEVICE", "abacus")

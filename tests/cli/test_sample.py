@@ -26,7 +26,6 @@ def options(tmp_path: Path) -> list[object]:
     return ["sample", crystal, "--foundation", "mini", "--config", config, "--budget", "8"]
 
 
-@pytest.mark.slow
 def test_sample_writes_frames_with_groups_and_reasons_that_label_takes(
     options: list[object], cli: Any, tmp_path: Path
 ) -> None:
@@ -42,7 +41,6 @@ def test_sample_writes_frames_with_groups_and_reasons_that_label_takes(
     assert labelled["labelled"] == len(frames)
 
 
-@pytest.mark.slow
 def test_the_seed_alone_decides_the_frames(options: list[object], cli: Any, tmp_path: Path) -> None:
     first: dict[int, np.ndarray] = {}
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):

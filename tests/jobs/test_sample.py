@@ -82,7 +82,7 @@ def test_a_given_phonon_supercell_is_that_of_the_small_rattles() -> None:
 
 
 @pytest.mark.parametrize(("size", "atoms"), [("primitive", 2), ("small", 8), ("large", 64)])
-def test_sizes_of_supercells(size: str, atoms: int) -> None:
+def test_a_supercell_has_the_size_that_is_named(size: str, atoms: int) -> None:
     maker = RattleMaker(settings=RattleSettings(supercell=size, n_cells=1, small=()))
     (candidate,) = run(maker, SALT).candidates()
     assert len(candidate.structure) == atoms

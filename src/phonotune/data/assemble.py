@@ -79,7 +79,8 @@ class Assembly:
         frames
             Labelled frames.
         what
-            What errors call a frame, before its number; None: they are a dataset's and were checked.
+            What errors call a frame, before its number; None: the frames come from a dataset and were
+            checked when it was made.
 
         Raises
         ------
@@ -106,13 +107,13 @@ class Assembly:
             )
 
     def drop_copies(self, n_train: int = 0) -> None:
-        """Keep of equal structures the first; where a copy has more labels, those labels.
+        """Keep the first of equal structures, with the labels of the copy that has most.
 
         Parameters
         ----------
         n_train
-            The first frames are the training side of a given split: none of them may come again after
-            them.
+            That many frames, the first ones, are the training side of a given split: none of them may
+            occur again on the other side.
 
         Raises
         ------
@@ -142,7 +143,7 @@ class Assembly:
     def header(
         self, train: list[int], valid: list[int], labeller: str, split: SplitRecord
     ) -> DatasetHeader:
-        """Make what the dataset of a split says about itself.
+        """Return what the dataset of a split says about itself: all but its frames.
 
         Raises
         ------
@@ -283,7 +284,7 @@ def split_to_folder(
 ) -> tuple[DatasetHeader, tuple[Path, ...]]:
     """Make a dataset as :func:`assemble` does, of any number of frames, and write it as a folder.
 
-    The frames are read once and wait on disk; of those that have a copy all are in memory for a while.
+    The frames are read once and wait on disk; those that have a copy are all in memory for a while.
 
     Parameters
     ----------

@@ -126,7 +126,7 @@ def match_atoms(
 
 
 def _lengths(fractional: FloatArray, cell: FloatArray) -> FloatArray:
-    """Return the lengths of differences, Å, each component brought within half a cell vector."""
+    """Return the lengths, Å, of fractional differences, each component within half a cell vector."""
     lengths = np.linalg.norm((fractional - np.rint(fractional)) @ cell, axis=-1)
     return np.asarray(lengths, dtype=np.float64)
 

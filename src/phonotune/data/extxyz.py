@@ -66,7 +66,7 @@ def read_frames(path: str | Path, need: Sequence[Label] = ("forces",)) -> list[F
 def iter_labelled(path: Path, need: Sequence[Label] = ("forces",)) -> Iterator[Frame]:
     """Read labelled frames one by one; memory does not grow with the file.
 
-    Whether a needed label is there is looked up before the first frame.
+    Needed labels are looked for before the first frame is given.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def header_keys(path: Path) -> set[str]:
     Raises
     ------
     FramesError
-        It is no extxyz file.
+        It is not an extxyz file.
     """
     found: set[str] = set()
     try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from phonotune.schemas.dataset import Frame
 
 MAGMOMS: Final = "REF_magmoms"
-"""Magnetic moments in µB, one number an atom."""
+"""Magnetic moments in µB, one number per atom."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ REF_KEYS: Final = LabelKeys()
 
 
 def format_frame(frame: Frame, keys: LabelKeys = REF_KEYS) -> str:
-    """Return the lines of a frame, the last one ended.
+    """Return the lines of a frame; the last one ends with a line break.
 
     Parameters
     ----------
@@ -73,21 +73,16 @@ def _digits(values: FloatArray) -> str:
     return " ".join(repr(float(value)) for value in values.ravel())
 
 
-def _read_back(key: str, pair: str) -> object:
-    """Return what ASE reads of a pair that others surround; None if it runs into them."""
-    try:
-        read = key_val_str_to_dict(f"before=1 {pair} after=2")
-    except ValueError:  # a backslash that JSON does not know
-        return None
-    return read[key] if read.keys() == {"before", key, "after"} and read["after"] == 2 else None
-
-
 def _text(key: str, value: str) -> str:
     """Format text so that ASE reads it back as the same text, not as a number or a boolean."""
     for candidate in (value, f"_JSON {json.dumps(value)}"):
         pair = f"{key}={escape(candidate)}"
-        read = _read_back(key, pair)
-        if isinstance(read, str) and read == value and "\n" not in pair:
+        try:  # what ASE reads between two other pairs
+            read = key_val_str_to_dict(f"before=1 {pair} after=2")
+        except ValueError:  # a backslash that JSON does not know
+            continue
+        apart = read.keys() == {"before", key, "after"} and read["after"] == 2
+        if apart and isinstance(read[key], str) and read[key] == value and "\n" not in pair:
             return pair
     raise FramesError(
         f"The {key} {value!r} cannot be written to extxyz; use letters, digits, spaces and "

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class FrameLog:
     """Frames appended one by one to an extxyz file; one process at a time.
 
-    A frame that was cut off in the middle of its lines is dropped when the file is opened again. A
+    A frame that was cut off in the middle is dropped when the file is opened again. The log is a
     context manager.
 
     Parameters
@@ -69,7 +69,7 @@ class FrameLog:
         os.fsync(self._file.fileno())
 
     def discard(self) -> None:
-        """Remove what was written, after it was kept elsewhere."""
+        """Empty the file, after its frames were saved elsewhere."""
         self._file.seek(0)
         self._file.truncate()
 

@@ -19,9 +19,9 @@ CHUNK_ATOMS: Final = 20_000
 
 
 class FramesOnDisk:
-    """Frames in order in a temporary folder, exact as in a Blob; a context manager.
+    """A list of frames in a temporary folder, as exact as in a Blob; a context manager.
 
-    Append them one by one, then iterate, as often as needed.
+    Append them one by one, then iterate as often as needed.
     """
 
     def __init__(self) -> None:

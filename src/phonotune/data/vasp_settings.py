@@ -1,7 +1,7 @@
 """The settings of a VASP run that its labels depend on, as far as its output tells them.
 
-Defaults are left out, so that a file that does not print them agrees with one that does. Left out, too,
-are k-points, whose mesh follows the cell, and everything that only moves the path to the ground state
+Defaults are left out, so that a file that does not print them agrees with one that does. So are
+k-points, whose mesh follows the cell, and everything that only changes the path to the ground state
 (EDIFF, ALGO, mixing).
 """
 

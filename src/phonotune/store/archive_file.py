@@ -156,7 +156,17 @@ class ArchiveReader:
         try:
             with tarfile.open(fileobj=self.file, mode="r|gz") as tar:
                 for member in tar:
-                    self._check_member(member, seen)
+                    limit = MAX_MANIFEST if member.name == MANIFEST else MAX_MEMBER
+                    if not member.isreg() or member.issparse():
+                        raise self._bad(f"{member.name!r} is not a plain file")
+                    if member.name != MANIFEST and not _NAME.fullmatch(member.name):
+                        raise self._bad(f"{member.name!r} is not a name that a member may have")
+                    if member.size > limit:
+                        raise self._bad(
+                            f"{member.name!r} has {member.size} bytes, allowed are {limit}"
+                        )
+                    if member.name in seen:
+                        raise self._bad(f"{member.name!r} is there twice")
                     seen.add(member.name)
                     total += member.size
                     if total > MAX_TOTAL:
@@ -166,17 +176,6 @@ class ArchiveReader:
                     yield member.name, content.read()
         except _DAMAGE as error:
             raise self._bad(f"it is damaged or not a tar.gz ({error})") from error
-
-    def _check_member(self, member: tarfile.TarInfo, seen: set[str]) -> None:
-        limit = MAX_MANIFEST if member.name == MANIFEST else MAX_MEMBER
-        if not member.isreg() or member.issparse():
-            raise self._bad(f"{member.name!r} is not a plain file")
-        if member.name != MANIFEST and not _NAME.fullmatch(member.name):
-            raise self._bad(f"{member.name!r} is not a name that a member may have")
-        if member.size > limit:
-            raise self._bad(f"{member.name!r} has {member.size} bytes, allowed are {limit}")
-        if member.name in seen:
-            raise self._bad(f"{member.name!r} is there twice")
 
     def _parse(self, name: str, data: bytes) -> Any:
         try:

@@ -78,7 +78,7 @@ def references(content: Any) -> Iterator[Reference]:
 
 
 def present_blobs(store: JobStore, ids: Iterable[str]) -> set[str]:
-    """Return which of these Blobs are in an additional store; a query a thousand, no array is read."""
+    """Return which of these Blobs are in an additional store; no array is read."""
     wanted = sorted(set(ids))
     found: set[str] = set()
     for additional in store.additional_stores.values():
@@ -88,7 +88,7 @@ def present_blobs(store: JobStore, ids: Iterable[str]) -> set[str]:
 
 
 def fetch_blobs(store: JobStore, wanted: Sequence[Reference]) -> dict[str, Blob]:
-    """Return Blobs by their id, one query a store for many; those that are lost are left out.
+    """Return Blobs by their id, a thousand per query; those that are lost are left out.
 
     Raises
     ------

@@ -31,7 +31,7 @@ def be_impatient(store: S3Store, seconds: float) -> None:
 
 
 def remove_wholly(store: Store, criteria: dict[str, Any]) -> None:
-    """Remove what matches from a part of a job store; of a bucket the objects, too, not only their index."""
+    """Remove what matches from a part of a job store; from a bucket also the objects, not only their index."""
     if isinstance(store, S3Store):
         store.remove_docs(criteria, remove_s3_object=True)
     else:

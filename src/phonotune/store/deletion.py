@@ -44,7 +44,7 @@ def delete(
     """Delete Documents and their Blobs.
 
     A document loses its output first, then its Blobs go, then the document: whenever this is killed, no
-    document refers to a Blob that is gone, and the next call ends what was begun.
+    document refers to a Blob that is gone, and the next call finishes what was begun.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def delete(
 
 
 def remove_outputs(store: JobStore, uuids: Sequence[str]) -> None:
-    """Remove what jobs stored, whoever refers to it: for probes, of which no result comes."""
+    """Remove what jobs stored without looking for what refers to it: for probes, which have no result."""
     named = {"$in": list(uuids)}
     for blobs in store.additional_stores.values():
         remove_wholly(blobs, {"job_uuid": named})

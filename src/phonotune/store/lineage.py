@@ -223,7 +223,12 @@ class _Search:
         for entry in datasets:
             dataset = _dataset(entry)
             sets = self._labelled(dataset.labeller, entry.hosts)
-            origin = {_key(f): s for s in sets for f in _labels(s).iter_frames()}
+            origin = {
+                _key(frame): labels
+                for labels in sets
+                if isinstance(labels.document, LabelledSet)
+                for frame in labels.document.iter_frames()
+            }
             mine: list[Entry] = []
             split = dict.fromkeys(dataset.train, "train") | dict.fromkeys(dataset.valid, "valid")
             for index, frame in enumerate(dataset.iter_frames()):
@@ -282,11 +287,6 @@ def _who(source: Source) -> tuple[str, str, str | None]:
 
 def _dataset(entry: Entry) -> DatasetDocument:
     assert isinstance(entry.document, DatasetDocument)
-    return entry.document
-
-
-def _labels(entry: Entry) -> LabelledSet:
-    assert isinstance(entry.document, LabelledSet)
     return entry.document
 
 

@@ -82,10 +82,10 @@ class ResultStore(StoredRows):
     def to_dataframe(
         self, documents: Iterable[Document] | None = None, **query: Any
     ) -> pd.DataFrame:
-        """Return one row a Document with every number and name that is not an array.
+        """Return one row per Document with every number and name that is not an array.
 
-        Columns bear dotted names (``thermal_300.entropy``); those without any value are left out.
-        No array is loaded. Of a query there are also ``uuid`` and ``completed_at``.
+        Columns have dotted names (``thermal_300.entropy``); those without any value are left out.
+        No array is loaded. A query also gives ``uuid`` and ``completed_at``.
 
         Parameters
         ----------

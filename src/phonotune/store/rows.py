@@ -1,4 +1,4 @@
-"""Stored rows of Documents: every question to the database of the documents is asked here."""
+"""Stored rows of Documents: every query for Documents goes to the database from here."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class StoredRows:
         self.close()
 
     def close(self) -> None:
-        """Close the connection to a server; the store of this object is of no more use then."""
+        """Close the connection to a server; this object cannot be used after that."""
         close(self.store)
 
     def rows(
@@ -167,8 +167,8 @@ class StoredRows:
     ) -> Iterator[Row]:
         """Yield rows in order of age, the newest first where a limit is set.
 
-        Few are sorted here: a server that is asked to sort may walk all its documents in that order
-        instead of taking the index that leads to the few. Of an embedded store all are.
+        Few rows are sorted here: a server that is asked to sort may walk through all its documents in that
+        order instead of using the index that leads to the few. Rows of an embedded store always are.
         """
         docs, newest_first = self.store.docs_store, limit is not None
         embedded = is_embedded(docs)
@@ -201,7 +201,7 @@ class StoredRows:
     ) -> Iterator[Entry]:
         """Yield Documents with the jobs that stored them, oldest first.
 
-        One that lost an array is left out, with a warning; with ``load=False`` nobody looks.
+        One that lost an array is left out with a warning; with ``load=False`` that is not looked for.
         """
         if limit is not None and (not isinstance(limit, int) or limit < 1):
             raise InputError(f"limit must be a whole number from 1 on, found {limit!r}.")

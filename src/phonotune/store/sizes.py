@@ -52,7 +52,7 @@ def largest_document(obj: Any) -> Largest:
     for path, value in _leaves(content, "output"):
         if isinstance(value, float) and not math.isfinite(value):
             raise StoreError(
-                f"{path} is {value}, which no database keeps. Store None where there is no number."
+                f"{path} is {value}, which a database cannot keep. Store None where there is no number."
             )
         if isinstance(value, bytes | bytearray | memoryview):
             raise StoreError(

@@ -15,7 +15,7 @@ from phonotune.store.documents import PREFIX, UNTABLED, fields_of, mappings_of
 from phonotune.store.rows import StoredRows
 
 Values = list[Any]
-"""Of one Document, in the order of :func:`_columns`."""
+"""The values of one Document, in the order of :func:`_columns`."""
 
 _AT_ONCE: Final = 8000
 """Documents that are Python objects at the same time."""
@@ -26,7 +26,7 @@ _KIND: Final = len(_JOB)
 
 
 def tabulate(results: StoredRows, wanted: Wanted, limit: int | None = None) -> pd.DataFrame:
-    """Return one row a Document, oldest first.
+    """Return one row per Document, oldest first.
 
     Parameters
     ----------

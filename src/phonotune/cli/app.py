@@ -46,7 +46,7 @@ PIPELINE, CLUSTER, PIECES, RESULTS, SETUP = (
 
 
 class PhonotuneGroup(TyperGroup):
-    """The commands; with ``--json`` a usage error, too, is one JSON object on stdout."""
+    """The commands; with ``--json`` a usage error is one JSON object on stdout as well."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
         """Run the command line; exits with 0, 1 (the work failed) or 2 (wrong input)."""

@@ -42,11 +42,11 @@ def label(
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Label frames, one after another; the same command again goes on where it stopped.
+    """Label frames, one after another; the same command again continues where it stopped.
 
     Each finished frame is on disk (in FILE.part) before the next one starts, and is never labelled
-    again: frames are known by their structure and the labeller's protocol. A frame that fails is told
-    with its reason and does not stop the others; it is tried again next time.
+    again: frames are known by their structure and the labeller's protocol. A frame that fails is
+    reported with its reason and does not stop the others; it is tried again next time.
 
     Exit codes: 0 all frames have labels; 1 some failed; 2 wrong input.
 

@@ -80,7 +80,7 @@ def dataset_table(
     n_duplicates: int,
     groups: Sequence[tuple[str, int]],
 ) -> Group:
-    """Return what a dataset holds, one line a fact; ``groups`` are those to show, with their frames."""
+    """Return what a dataset holds, one fact per line; ``groups`` are those to show, with their frames."""
     s = statistics
     atoms = str(s.smallest) if s.smallest == s.largest else f"{s.smallest} to {s.largest}"
     labels = (
@@ -90,7 +90,7 @@ def dataset_table(
     hidden = s.n_groups - len(groups)
     rows = [
         ("frames", str(s.n_frames)),
-        ("atoms a frame", atoms),
+        ("atoms per frame", atoms),
         ("frames by composition", _counts(s.compositions.items())),
         ("frames by labeller and protocol", _counts(s.protocols.items())),
         (

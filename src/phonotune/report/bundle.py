@@ -179,24 +179,23 @@ def _with_data(
     datasets = [d for d in flat if isinstance(d, DatasetDocument) and d.formula == material.formula]
     used = {t.model.dataset_hash for t in trainings}
     datasets = [d for d in datasets if d.dataset_hash in used] if used else datasets
-    by_hash = {d.dataset_hash: d for d in datasets}
+    datasets = list({d.dataset_hash: d for d in datasets}.values())
+    labels = [d for d in flat if isinstance(d, LabelledSet) and _formula_of(d) == material.formula]
+    if datasets:
+        wanted = {h for dataset in datasets for h in _frame_hashes(dataset.frames())}
+        labels = [d for d in labels if wanted & _frame_hashes(d.frames())]
+    newest = {t.model.model_id: t for t in trainings}.values()
     return replace(
         material,
-        trainings=_by_strategy({t.model.model_id: t for t in trainings}.values()),
-        datasets=tuple(by_hash.values()),
-        labels=_labels_of(material.formula, list(by_hash.values()), flat),
+        trainings=tuple(sorted(newest, key=_training_order)),
+        datasets=tuple(datasets),
+        labels=labels[-1] if labels else None,
     )
 
 
-def _labels_of(
-    formula: str, datasets: Sequence[DatasetDocument], flat: Sequence[Document]
-) -> LabelledSet | None:
-    candidates = [d for d in flat if isinstance(d, LabelledSet) and _formula_of(d) == formula]
-    if not datasets:
-        return candidates[-1] if candidates else None
-    wanted = {h for dataset in datasets for h in _frame_hashes(dataset.frames())}
-    linked = [d for d in candidates if wanted & _frame_hashes(d.frames())]
-    return linked[-1] if linked else None
+def _training_order(training: TrainingDocument) -> tuple[int, str, str, str]:
+    model = training.model
+    return source_order(Source(role=model.strategy or "untuned", evaluator=model.foundation.name))
 
 
 def _frame_hashes(frames: Sequence[Frame]) -> set[str]:
@@ -227,17 +226,6 @@ def _identity(document: PropertyDocument) -> tuple[object, ...]:
     if isinstance(document, WellDocument):
         return (*who, document.q, document.band, document.mode_source)
     return who
-
-
-def _by_strategy(trainings: Iterable[TrainingDocument]) -> tuple[TrainingDocument, ...]:
-    return tuple(
-        sorted(
-            trainings,
-            key=lambda t: source_order(
-                Source(role=t.model.strategy or "untuned", evaluator=t.model.foundation.name)
-            ),
-        )
-    )
 
 
 _T = TypeVar("_T")

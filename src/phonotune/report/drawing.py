@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from phonotune.report.svg import figure_svg
@@ -23,7 +24,7 @@ class Drawing:
     title, caption
         The text below it.
     svg
-        The ``<svg>`` for a wide page, or for every page.
+        The ``<svg>`` for a wide page, or for every page; :func:`figure_svg` has escaped its text.
     narrow
         The drawings that replace it on a phone; empty where one fits both.
     """
@@ -32,8 +33,8 @@ class Drawing:
     name: str
     title: str
     caption: str
-    svg: str
-    narrow: tuple[str, ...] = ()
+    svg: Markup
+    narrow: tuple[Markup, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,5 +63,5 @@ def draw(prefix: str, name: str, title: str, caption: str, figures: tuple[Figure
     """
     marked = f"{prefix}-fig-{name}"
     label = f"{title} {caption}"
-    svgs = [figure_svg(f, f"{marked}-{i}", label) for i, f in enumerate(figures)]
+    svgs = [Markup(figure_svg(f, f"{marked}-{i}", label)) for i, f in enumerate(figures)]
     return Drawing(marked, name, title, caption, svgs[0], tuple(svgs[1:]))

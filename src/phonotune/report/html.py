@@ -77,9 +77,32 @@ def render_report(
             "There is nothing to report: no property, comparison, training or dataset document was "
             "found. Run `phonotune run` or `phonotune demo` first, or name another store."
         )
-    articles = [_article(m, f"m{i + 1}") for i, m in enumerate(materials)]
+    articles = []
+    colors: dict[str, str] = {}
+    for count, material in enumerate(materials, start=1):
+        prefix, reference = f"m{count}", material.reference
+        for source, look in zip(material.sources, looks(material.sources), strict=True):
+            colors.setdefault(source.role, CSS_NAMES[look.color])
+        articles.append(
+            _Article(
+                id=prefix,
+                formula=formula_markup(material.formula),
+                crystal=_crystal_text(material),
+                reference=reference.evaluator if reference else "",
+                surrogate=surrogate_notice(reference.evaluator) if reference else None,
+                lead=_lead(material),
+                headline=headline_table(material),
+                sections=material_sections(material, prefix),
+                lineage=lineage_rows(material),
+                versions=versions_of(material),
+            )
+        )
     references = [m.reference.evaluator for m in materials if m.reference is not None]
     references += [d.labeller for m in materials if m.reference is None for d in m.datasets]
+    try:
+        own_version = version("phonotune")
+    except PackageNotFoundError:
+        own_version = "(from source)"
     folder = files("phonotune.report") / "templates"
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["typeset"] = typeset
@@ -87,11 +110,11 @@ def render_report(
     return template.render(
         title=title,
         css=Markup((folder / "style.css").read_text(encoding="utf-8")),
-        version=_own_version(),
+        version=own_version,
         surrogates=surrogates_among(references),
         overview=overview_table(list(materials)) if len(materials) > 1 else None,
         materials=articles,
-        colors=_role_colors(materials),
+        colors=colors,
     )
 
 
@@ -110,32 +133,6 @@ def formula_markup(formula: str) -> Markup:
     return Markup("").join(low)
 
 
-def _article(material: MaterialReport, prefix: str) -> _Article:
-    reference = material.reference
-    sections = material_sections(material, prefix)
-    return _Article(
-        id=prefix,
-        formula=formula_markup(material.formula),
-        crystal=_crystal_text(material),
-        reference=reference.evaluator if reference else "",
-        surrogate=surrogate_notice(reference.evaluator) if reference else None,
-        lead=_lead(material),
-        headline=headline_table(material),
-        sections=[_with_safe_svg(s) for s in sections],
-        lineage=lineage_rows(material),
-        versions=versions_of(material),
-    )
-
-
-def _with_safe_svg(section: Section) -> Section:
-    """Mark the drawings, which :func:`figure_svg` has escaped, as HTML."""
-    drawings = tuple(
-        type(f)(f.id, f.name, f.title, f.caption, Markup(f.svg), tuple(map(Markup, f.narrow)))
-        for f in section.figures
-    )
-    return Section(section.id, section.title, drawings, section.table)
-
-
 def _crystal_text(material: MaterialReport) -> str:
     structure = material.structure
     if structure is None:
@@ -152,18 +149,14 @@ def _crystal_text(material: MaterialReport) -> str:
     ]
     if material.phonons:
         phonon = material.phonons[0]
-        parts.append(
-            f"{phonon.n_displacements} displacements in {_cell_text(phonon.supercell_matrix)}"
-        )
+        matrix = phonon.supercell_matrix
+        cell = f"the supercell {[list(row) for row in matrix]}"
+        if all(matrix[i][j] == 0 for i in range(3) for j in range(3) if i != j):
+            cell = f"a {matrix[0][0]} × {matrix[1][1]} × {matrix[2][2]} supercell"
+        parts.append(f"{phonon.n_displacements} displacements in {cell}")
     if material.material_id is not None:
         parts.append(f"id {material.material_id}")
     return " · ".join(part.replace(" ", NO_BREAK) for part in parts)
-
-
-def _cell_text(matrix: Sequence[Sequence[int]]) -> str:
-    if all(matrix[i][j] == 0 for i in range(3) for j in range(3) if i != j):
-        return f"a {matrix[0][0]} × {matrix[1][1]} × {matrix[2][2]} supercell"
-    return f"the supercell {[list(row) for row in matrix]}"
 
 
 def _lead(material: MaterialReport) -> str:
@@ -183,47 +176,22 @@ def _lead(material: MaterialReport) -> str:
         f"Fine-tuning by {best.role} takes the mean error of the frequencies from {number(before, 3)} to "
         f"{number(after, 3)} THz, {change}."
     )
-    return text + _correction_text(material) + _soft_mode_text(material, best.role)
-
-
-def _correction_text(material: MaterialReport) -> str:
-    found = [deviations_of(material, source).frequency_mae for source in material.corrected]
-    errors = [error for error in found if error is not None]
-    if not errors:
-        return ""
-    return (
-        " Residual force constants from labelled frames of the undeformed supercell take it to "
-        f"{number(min(errors), 3)} THz."
-    )
-
-
-def _soft_mode_text(material: MaterialReport, best_role: str) -> str:
+    corrected = [deviations_of(material, source).frequency_mae for source in material.corrected]
+    if errors := [error for error in corrected if error is not None]:
+        text += (
+            " Residual force constants from labelled frames of the undeformed supercell take it to "
+            f"{number(min(errors), 3)} THz."
+        )
     lowest = {s.role: properties_of(material, s).lowest_frequency for s in material.sources}
-    reference, tuned = lowest.get("reference"), lowest.get(best_role)
-    if not material.phonons or reference is None or tuned is None:
-        return ""
-    threshold = material.phonons[0].imaginary_threshold
-    if reference >= threshold and tuned >= threshold:
-        return " Reference and tuned model agree that the crystal is dynamically stable."
-    untuned = lowest.get("untuned")
-    numbers = (
-        f"{number(reference, 2)} THz by the reference, {number(tuned, 2)} THz by the tuned model"
+    by_reference, by_tuned = lowest.get("reference"), lowest.get(best.role)
+    if not material.phonons or by_reference is None or by_tuned is None:
+        return text
+    if min(by_reference, by_tuned) >= material.phonons[0].imaginary_threshold:
+        return f"{text} Reference and tuned model agree that the crystal is dynamically stable."
+    text += (
+        f" The lowest mode lies at {number(by_reference, 2)} THz by the reference, "
+        f"{number(by_tuned, 2)} THz by the tuned model"
     )
-    if untuned is not None:
-        numbers += f", {number(untuned, 2)} THz before tuning"
-    return f" The lowest mode lies at {numbers}; negative means imaginary."
-
-
-def _role_colors(materials: Sequence[MaterialReport]) -> dict[str, str]:
-    colors: dict[str, str] = {}
-    for material in materials:
-        for source, look in zip(material.sources, looks(material.sources), strict=True):
-            colors.setdefault(source.role, CSS_NAMES[look.color])
-    return colors
-
-
-def _own_version() -> str:
-    try:
-        return version("phonotune")
-    except PackageNotFoundError:
-        return "(from source)"
+    if (by_untuned := lowest.get("untuned")) is not None:
+        text += f", {number(by_untuned, 2)} THz before tuning"
+    return f"{text}; negative means imaginary."

@@ -1,4 +1,4 @@
-"""What was run with which hashes: one row a labelling, dataset, model and property."""
+"""What was run with which hashes: one row per labelling, dataset, model and property."""
 
 from __future__ import annotations
 

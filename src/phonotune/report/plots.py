@@ -1,4 +1,4 @@
-"""Document(s) -> matplotlib Figure, one function a figure; no global state of pyplot is touched."""
+"""Documents -> matplotlib Figure, one function per figure; pyplot's global state is not touched."""
 
 from __future__ import annotations
 

@@ -69,10 +69,13 @@ def plot_frequencies(
         weights = ours["mesh_weights"] / ours["mesh_weights"].sum()
         _dots(axes, x, y, weights, look)
         error = float(weights @ np.abs(y - x).mean(axis=1))
-        _legend_entry(axes, look, f"{source_label(model.source)}: {error:.3g} THz")
+        label = f"{source_label(model.source)}: {error:.3g} THz"
+        axes.plot([], [], "o", markersize=4, color=look.color, label=label)
         reach += [float(values.min()) for values in (x, y)]
         reach += [float(values.max()) for values in (x, y)]
-    low, high = _limits(reach)
+    low, high = min(0.0, *reach), max(0.0, *reach)
+    margin = 0.04 * (high - low) or 1.0
+    low, high = (low - margin if low < 0 else low), high + margin
     axes.plot([low, high], [low, high], color=MUTED, linewidth=0.8, zorder=1)
     if min(reach) < reference.imaginary_threshold:
         axes.axhline(0.0, color=GRID, linewidth=0.7, zorder=0.5)
@@ -129,14 +132,8 @@ def plot_branches(comparison: ComparisonDocument, width: float = NARROW) -> Figu
     return figure
 
 
-def _limits(reach: Sequence[float]) -> tuple[float, float]:
-    low, high = min(0.0, *reach), max(0.0, *reach)
-    margin = 0.04 * (high - low) or 1.0
-    return (low - margin if low < 0 else low), high + margin
-
-
 def _dots(axes: Axes, x: FloatArray, y: FloatArray, weights: FloatArray, look: Look) -> None:
-    """Draw modes as round-capped strokes, a path a size: small in SVG, exact in position."""
+    """Draw modes as round-capped strokes, one path per size: small in SVG, exact in position."""
     stride = max(1, int(np.ceil(x.size / MAX_POINTS)))
     each = np.repeat(weights, x.shape[1])[::stride]
     points = np.stack([x.ravel()[::stride], y.ravel()[::stride]], axis=1)
@@ -145,24 +142,18 @@ def _dots(axes: Axes, x: FloatArray, y: FloatArray, weights: FloatArray, look: L
     classes = np.rint(share * (_DOT_SIZES - 1)).astype(int)
     for size, chosen in ((s, points[classes == k]) for k, s in enumerate(sizes)):
         if len(chosen):
-            axes.add_patch(_strokes(chosen, size, look))
-
-
-def _strokes(points: FloatArray, size: float, look: Look) -> PathPatch:
-    tick = 1e-4 * (float(np.ptp(points)) or 1.0)
-    vertices = np.stack([points, points + np.array([tick, 0.0])], axis=1).reshape(-1, 2)
-    outline = Outline(vertices, np.tile([Outline.MOVETO, Outline.LINETO], len(points)))
-    outline.should_simplify = False
-    return PathPatch(
-        outline,
-        fill=False,
-        edgecolor=look.color,
-        linewidth=size,
-        capstyle="round",
-        alpha=0.6,
-        zorder=look.zorder,
-    )
-
-
-def _legend_entry(axes: Axes, look: Look, label: str) -> None:
-    axes.plot([], [], linestyle="none", marker="o", markersize=4, color=look.color, label=label)
+            tick = 1e-4 * (float(np.ptp(chosen)) or 1.0)
+            ends = np.stack([chosen, chosen + np.array([tick, 0.0])], axis=1).reshape(-1, 2)
+            outline = Outline(ends, np.tile([Outline.MOVETO, Outline.LINETO], len(chosen)))
+            outline.should_simplify = False
+            axes.add_patch(
+                PathPatch(
+                    outline,
+                    fill=False,
+                    edgecolor=look.color,
+                    linewidth=size,
+                    capstyle="round",
+                    alpha=0.6,
+                    zorder=look.zorder,
+                )
+            )

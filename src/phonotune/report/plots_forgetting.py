@@ -36,7 +36,7 @@ _COLUMNS: Final = 2
 def plot_hole_scan(
     probes: Sequence[ForgettingProbe], sources: Sequence[Source], width: float = NARROW
 ) -> Figure:
-    """Draw energy (eV, against the atoms apart) against distance (Å), one panel a pair of elements.
+    """Draw energy (eV, against the atoms apart) against distance (Å), one panel per pair of elements.
 
     Parameters
     ----------
@@ -50,7 +50,8 @@ def plot_hole_scan(
     arrays = [probe.holes.data.arrays() for probe in probes]
     untuned = Source(role="untuned", evaluator=sources[0].evaluator)
     styles = looks([untuned, *sources])
-    shown = _deepest([a["depths_after"] for a in arrays])
+    worst = np.max([a["depths_after"] for a in arrays], axis=0)
+    shown = sorted(int(i) for i in np.argsort(-worst, kind="stable")[:MAX_PAIRS])
     rows = -(-len(shown) // _COLUMNS)
     figure = new_figure(width, 0.5 + 1.45 * rows)
     panels = figure.subplots(rows, min(_COLUMNS, len(shown)), squeeze=False).ravel()
@@ -61,30 +62,21 @@ def plot_hole_scan(
         _curve(axes, first["distances"][pair], first["energies_before"][pair], styles[0], untuned)
         for content, look, source in zip(arrays, styles[1:], sources, strict=True):
             _curve(axes, content["distances"][pair], content["energies_after"][pair], look, source)
-        _finish(axes, str(first["pairs"][pair]))
+        axes.set_yscale("symlog", linthresh=LINEAR)
+        axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10.0, linthresh=LINEAR))
+        axes.yaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−"))
+        )
+        axes.axhline(0.0, color=MUTED, linewidth=0.6, zorder=1)
+        axes.grid(axis="y", which="major", color=GRID, linewidth=0.5)
+        axes.margins(x=0.02)
+        corner = {"transform": axes.transAxes, "ha": "right", "va": "top"}
+        axes.text(0.97, 0.93, str(first["pairs"][pair]), fontsize=TEXT, color=INK, **corner)
         below = place + _COLUMNS >= len(shown)
         dress(axes, "Distance (Å)" if below else "", "E (eV)" if place % _COLUMNS == 0 else "")
     legend_above(figure, panels[0], 2)
     return figure
 
 
-def _deepest(depths: Sequence[np.ndarray]) -> list[int]:
-    """Return the pairs to draw, in stored order."""
-    worst = np.max(depths, axis=0)
-    return sorted(int(i) for i in np.argsort(-worst, kind="stable")[:MAX_PAIRS])
-
-
 def _curve(axes: Axes, x: np.ndarray, y: np.ndarray, look: Look, source: Source) -> None:
     axes.plot(x, y, label=source_label(source), **look.line)
-
-
-def _finish(axes: Axes, pair: str) -> None:
-    axes.set_yscale("symlog", linthresh=LINEAR)
-    axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10.0, linthresh=LINEAR))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
-    axes.axhline(0.0, color=MUTED, linewidth=0.6, zorder=1)
-    axes.grid(axis="y", which="major", color=GRID, linewidth=0.5)
-    axes.margins(x=0.02)
-    axes.text(
-        0.97, 0.93, pair, transform=axes.transAxes, ha="right", va="top", fontsize=TEXT, color=INK
-    )

@@ -202,13 +202,9 @@ def _depth_text(well: WellDocument | WellDirection) -> str:
         return "single well"
     if not well.minimum_in_range:
         return f"at least {well.depth:.3g} meV/f.u. at Q = {well.q0:.3g}"
-    return f"{well.depth:.3g}{_depth_deviation(well)} meV/f.u. at Q₀ = {well.q0:.3g}"
-
-
-def _depth_deviation(well: WellDocument | WellDirection) -> str:
-    """Return how far the members of a committee differ in the depth, after a ±."""
     spread = getattr(well, "spread", None)
-    return "" if spread is None else f" ± {spread.numbers['depth']:.2g}"
+    deviation = "" if spread is None else f" ± {spread.numbers['depth']:.2g}"
+    return f"{well.depth:.3g}{deviation} meV/f.u. at Q₀ = {well.q0:.3g}"
 
 
 def plot_elastic(elastics: Sequence[ElasticDocument], width: float = NARROW) -> Figure:

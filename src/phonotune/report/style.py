@@ -64,7 +64,7 @@ class Look:
 
 
 def looks(sources: Sequence[Source]) -> list[Look]:
-    """Return one Look a Source: the same for the same role everywhere, different within one figure.
+    """Return one Look per Source: the same for the same role everywhere, different within one figure.
 
     A Source that is alone in its figure keeps its colour and is drawn solid.
 

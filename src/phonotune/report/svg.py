@@ -44,23 +44,14 @@ def figure_svg(figure: Figure, prefix: str, label: str) -> str:
     body = text[text.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r"<!--.*?-->\s*", "", body, flags=re.DOTALL)
-    return _open_tag(figure, label) + _themed(_own_ids(body[body.index(">") + 1 :], prefix))
-
-
-def _open_tag(figure: Figure, label: str) -> str:
-    width, height = (72.0 * side for side in figure.get_size_inches())
-    return f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {width:g} {height:g}">'
-
-
-def _own_ids(body: str, prefix: str) -> str:
+    body = body[body.index(">") + 1 :]
     body = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', body)
     body = re.sub(r'(?:xlink:)?href="#([^"]+)"', rf'href="#{prefix}-\1"', body)
-    return re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", body)
-
-
-def _themed(body: str) -> str:
+    body = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", body)
     for color, name in CSS_NAMES.items():
         body = body.replace(color, name)
     body = re.sub(r"font: (?:[a-z]+ )?(\d[\d.]*)px [^;\"]*", r"font-size: \1px", body)
     body = _NUMBER.sub(lambda match: f"{float(match.group()):.2f}", body)
-    return re.sub(r"\n\s*", "\n", body)
+    width, height = (72.0 * side for side in figure.get_size_inches())
+    start = f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {width:g} {height:g}">'
+    return start + re.sub(r"\n\s*", "\n", body)

@@ -39,7 +39,7 @@ _EXPANSION: Final = (
     ("slack_conductivity", "conductivity at 300 K, Slack", 2),
     ("highest_temperature", "curves end at", 0),
 )
-"""Path of each number of a quasi-harmonic document; words and decimals of those that are no headline."""
+"""Path of each number of a quasi-harmonic document; words and decimals where it is not a headline."""
 
 
 def expansion_table(*documents: QuasiHarmonicDocument) -> Table:

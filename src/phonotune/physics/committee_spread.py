@@ -1,7 +1,8 @@
 """Error bars of a property: how far the documents of a committee's members differ.
 
-The headline is the analysis of the mean answers; a band, a heat capacity or a well depth is no linear
-function of forces, so its error bar comes from analysing every member, not from the spread of forces.
+The headline is the analysis of the mean answers. A band, a heat capacity or a well depth is not a linear
+function of the forces, so that its error bar comes from analysing every member, not from the spread of
+forces.
 """
 
 from __future__ import annotations
@@ -27,21 +28,21 @@ _AXES: Final[dict[str, str]] = {
     "energies": "amplitudes",
     "forces": "amplitudes",
 }
-"""Array that the arrays of a prefix are given along."""
+"""Axis of the arrays whose names start with a prefix."""
 _GIVEN: Final[frozenset[str]] = frozenset(
     {
         *_AXES.values(),
         *("mesh_weights", "band_q", "temperatures", "volumes", "pattern", "born", "dielectric"),
     }
 )
-"""Arrays that the plan or the settings decide."""
+"""Arrays that the plan or the settings determine."""
 _RAW: Final[tuple[str, ...]] = ("force_constants", "displacement_", "random_", "coefficients")
-"""What properties are computed from."""
+"""Arrays from which properties are computed."""
 _GIVEN_FIELDS: Final[frozenset[str]] = frozenset(
     {"spread", "q", "primitive_matrix", "imaginary_threshold", "mesh_error", "temperature"}
 )
 _NUMBERED: Final = re.compile(r"_\d+$")
-"""The end of an array's name that says which of several it is (directions of a well)."""
+"""The end of an array's name that numbers it (directions of a well)."""
 
 
 def with_spread(document: D, members: Sequence[PropertyDocument], n_left_out: int = 0) -> D:
@@ -67,13 +68,13 @@ def with_spread(document: D, members: Sequence[PropertyDocument], n_left_out: in
     if len(members) < 2:
         raise InputError(
             f"Error bars need the documents of at least two members, found {len(members)}; "
-            "analyse a single model as it is."
+            "analyse a single model without them."
         )
     for member in members:
         if (member.kind, member.material_id) != (document.kind, document.material_id):
             raise InputError(
-                f"The members of a committee computed {member.kind} of {member.material_id}, their "
-                f"mean {document.kind} of {document.material_id}; analyse all by the same plan."
+                f"A member of the committee computed {member.kind} of {member.material_id}, the mean "
+                f"{document.kind} of {document.material_id}; analyse all by the same plan."
             )
     found = [dict(_numbers(member)) for member in members]
     numbers = {
@@ -99,7 +100,7 @@ def deviation(values: Any) -> FloatArray:
     Parameters
     ----------
     values
-        shape (n_members, ...), one entry a member.
+        shape (n_members, ...), one entry per member.
     """
     stacked = np.asarray(values, dtype=float)
     return np.asarray((stacked - stacked[0]).std(axis=0, ddof=1))
@@ -111,7 +112,7 @@ def spread_arrays(document: PropertyDocument) -> dict[str, FloatArray]:
 
 
 def _numbers(part: Part, prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Yield every float of a document by dotted name, those of the plan left out."""
+    """Yield every float of a document by dotted name, except those of the plan."""
     for name, value in part:
         if name in _GIVEN_FIELDS:
             continue
@@ -124,7 +125,15 @@ def _numbers(part: Part, prefix: str = "") -> Iterator[tuple[str, float]]:
 def _array_deviations(
     document: PropertyDocument, members: Sequence[PropertyDocument]
 ) -> dict[str, FloatArray]:
-    arrays = [_arrays(part) for part in (document, *members)]
+    arrays = []
+    for part in (document, *members):
+        tensors = {
+            name: np.array(value)
+            for name, value in part
+            if isinstance(value, tuple) and name not in _GIVEN_FIELDS
+        }
+        data = getattr(part, "data", None)
+        arrays.append(tensors | (data.arrays() if isinstance(data, Blob) else {}))
     own, others = arrays[0], arrays[1:]
     found = {}
     for name in own:
@@ -135,17 +144,6 @@ def _array_deviations(
         if all(values is not None and values.shape == own[name].shape for values in placed):
             found[name] = deviation(placed)
     return found
-
-
-def _arrays(document: PropertyDocument) -> dict[str, FloatArray]:
-    """Return the arrays of a document's blob and its tensors (tuples of numbers)."""
-    tensors = {
-        name: np.array(value)
-        for name, value in document
-        if isinstance(value, tuple) and name not in _GIVEN_FIELDS
-    }
-    data = getattr(document, "data", None)
-    return tensors | (data.arrays() if isinstance(data, Blob) else {})
 
 
 def _along_axis(
@@ -159,16 +157,11 @@ def _along_axis(
     if axis not in own or axis not in other:
         return other[name]
     if axis == "dos_frequencies":
-        return _interpolated(own[axis], other[axis], other[name])
+        rows = np.atleast_2d(other[name])  # densities of states are zero outside their grid
+        placed = [np.interp(own[axis], other[axis], row, left=0.0, right=0.0) for row in rows]
+        return np.array(placed).reshape(*other[name].shape[:-1], len(own[axis]))
     same = own[axis].shape == other[axis].shape and np.allclose(own[axis], other[axis], atol=1e-8)
     return other[name] if same else None
-
-
-def _interpolated(grid: FloatArray, axis: FloatArray, values: FloatArray) -> FloatArray:
-    """Return densities, shape (..., n), at the frequencies of another grid; zero outside."""
-    rows = np.atleast_2d(values)
-    placed = np.array([np.interp(grid, axis, row, left=0.0, right=0.0) for row in rows])
-    return placed.reshape(*values.shape[:-1], len(grid))
 
 
 def mean_answers(members: Sequence[Sequence[Evaluation]]) -> list[Evaluation]:

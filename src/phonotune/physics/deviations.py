@@ -155,22 +155,19 @@ def elastic_deviations(reference: ElasticDocument, model: ElasticDocument) -> di
         for i, j in zip(*np.triu_indices(6), strict=True)
         if counted[i, j]
     }
+    first, second = reference.young_modulus, model.young_modulus
     return {
         "bulk_modulus": percent(reference.bulk_modulus, model.bulk_modulus),
         "shear_modulus": percent(reference.shear_modulus, model.shear_modulus),
         "elastic": ElasticDeviations(
             constants=constants,
             largest=max(constants, key=lambda name: abs(constants[name])),
-            young_modulus=_percent_of_known(reference.young_modulus, model.young_modulus),
+            young_modulus=None if first is None or second is None else percent(first, second),
             clamped_largest=_largest(
                 np.array(model.clamped_tensor) - np.array(reference.clamped_tensor)
             ),
         ),
     }
-
-
-def _percent_of_known(reference: float | None, model: float | None) -> float | None:
-    return None if reference is None or model is None else percent(reference, model)
 
 
 def well_deviations(reference: WellDocument, model: WellDocument) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 The ions relax by linear response: C = C_clamped - Λᵀ Φ⁺ Λ / V with the force-response internal
 strain Λ = dF/dε and the Γ force constants Φ, acoustic modes projected out (Born and Huang, Dynamical
-Theory of Crystal Lattices, 1954; Wu, Vanderbilt and Hamann, PRB 72, 035105 (2005)). It is exact to
-linear order, one batch, and the same for DFT and models. Unlike a relaxation it cannot run away from
-a saddle point: there it gives the tensor of the saddle and says so.
+Theory of Crystal Lattices, 1954; Wu, Vanderbilt and Hamann, PRB 72, 035105 (2005)). This is exact to
+linear order, needs one batch, and is the same for DFT and models. Unlike a relaxation it cannot leave a
+saddle point: there it gives the tensor of the saddle and says so.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from phonotune.schemas.elastic import ElasticDocument
 from phonotune.units import EV_PER_CUBIC_ANGSTROM_IN_GPA, Angstrom, Dimensionless
 
 if TYPE_CHECKING:
-    from pymatgen.analysis.elasticity import ComplianceTensor, ElasticTensor, Strain, Stress
+    from pymatgen.analysis.elasticity import ComplianceTensor, ElasticTensor, Strain
 
 SOFT_MODE: Final[float] = 1e-4
 """An internal mode below this curvature (eV/Å^2) cannot be relaxed."""
 _COUPLING: Final[float] = 1e-2
-"""A mode whose force response to unit strain stays below this (eV/Å) does not feel the strain."""
+"""A mode whose force response to unit strain is smaller (eV/Å) does not couple to the strain."""
 
 _PER_TERAPASCAL: Final = 1000.0
 """One 1/GPa in 1/TPa."""
@@ -64,7 +64,7 @@ class ElasticPlan:
     gamma
         The displacement plan of the primitive cell.
     strains
-        Unique strains, and for each the operations that make the other planned strains of it.
+        Unique strains, and for each the operations that turn it into the other planned strains.
     structures
         Cells to evaluate with stress: undeformed, strained (clamped ions), displaced.
     """
@@ -79,8 +79,8 @@ class ElasticPlan:
 def plan_strains(structure: Structure, settings: ElasticSettings) -> ElasticPlan:
     """Plan the six Voigt strains, reduced by symmetry, and the Γ displacements.
 
-    The primitive cell does for all of it: a strain keeps the lattice translations, so that no mode
-    off Γ answers to it.
+    The primitive cell is enough: a strain keeps the lattice translations, so that only modes at Γ respond
+    to it.
 
     Raises
     ------
@@ -98,27 +98,10 @@ def plan_strains(structure: Structure, settings: ElasticSettings) -> ElasticPlan
         for sign in (1, -1)
     ]
     analyzer = SpacegroupAnalyzer(primitive, symprec=settings.symprec)
-    unique = _unique(strains, analyzer.get_symmetry_operations(cartesian=True))
-    strained = (
-        strain.get_deformation_matrix("symmetric").apply_to_structure(primitive)
-        for strain, _ in unique
-    )
-    return ElasticPlan(
-        structure=structure,
-        settings=settings,
-        gamma=gamma,
-        strains=unique,
-        structures=(primitive, *strained, *gamma.structures),
-    )
-
-
-def _unique(
-    strains: list[Strain], operations: list[SymmOp]
-) -> tuple[tuple[Strain, tuple[SymmOp, ...]], ...]:
-    """Return the strains that no earlier one gives by symmetry, each with how it gives later ones."""
+    operations = analyzer.get_symmetry_operations(cartesian=True)
     tensors = np.array(strains, dtype=float)
     turns = np.array([operation.rotation_matrix for operation in operations])
-    found: list[tuple[Strain, tuple[SymmOp, ...]]] = []
+    unique: list[tuple[Strain, tuple[SymmOp, ...]]] = []
     left = list(range(len(strains)))
     while left:
         first, *rest = left
@@ -129,16 +112,26 @@ def _unique(
             for k, n in enumerate(rest)
             if offsets[:, k].min() < 1e-8
         }
-        found.append((strains[first], tuple(operations[o] for o in made.values())))
+        unique.append((strains[first], tuple(operations[o] for o in made.values())))
         left = [n for n in rest if n not in made]
-    return tuple(found)
+    strained = (
+        strain.get_deformation_matrix("symmetric").apply_to_structure(primitive)
+        for strain, _ in unique
+    )
+    return ElasticPlan(
+        structure=structure,
+        settings=settings,
+        gamma=gamma,
+        strains=tuple(unique),
+        structures=(primitive, *strained, *gamma.structures),
+    )
 
 
 def analyse_stresses(plan: ElasticPlan, answers: Answers, source: Source) -> ElasticDocument:
     """Fit the clamped tensor and relax the ions by linear response.
 
-    At a cell that is not the evaluator's own minimum (``residual_pressure``) these are the
-    stress-strain coefficients, symmetrised; they decide on stability there (Wallace 1972).
+    At a cell that is not the evaluator's own minimum (``residual_pressure``) these are the symmetrised
+    stress-strain coefficients, which determine stability there (Wallace 1972).
 
     Raises
     ------
@@ -151,16 +144,59 @@ def analyse_stresses(plan: ElasticPlan, answers: Answers, source: Source) -> Ela
     complete = require_answers(plan.structures[:n], answers[:n], "Elastic constants", stress=True)
     constants = gamma_force_constants(plan.gamma, answers[n:])
     primitive = plan.gamma.structure
-    strains, stresses, forces = _expand(plan, complete[1:])
+
+    # symmetry gives stresses and forces at the planned strains that were not evaluated
+    lattice, sites = primitive.lattice, primitive.cart_coords
+    strains, stresses, forces = [], [], []
+    for (strain, operations), answer in zip(plan.strains, complete[1:], strict=True):
+        for operation in (SymmOp.from_rotation_and_translation(), *operations):
+            strains.append(strain.transform(operation))
+            stresses.append(Stress(_stress(answer)).transform(operation))
+            moved = lattice.get_fractional_coords(operation.operate_multi(sites))
+            images = lattice.get_all_distances(moved, primitive.frac_coords).argmin(axis=1)
+            turned = np.empty_like(answer.forces)
+            turned[images] = answer.forces @ operation.rotation_matrix.T
+            forces.append(turned.ravel())
+
+    unstrained = _stress(complete[0])
     clamped = ElasticTensor.from_independent_strains(
-        strains, stresses, eq_stress=Stress(_stress(complete[0]))
+        strains, stresses, eq_stress=Stress(unstrained)
     )
     design = np.column_stack([[s.voigt for s in strains], np.ones(len(strains))])
-    response = np.linalg.lstsq(design, forces.reshape(len(strains), -1), rcond=None)[0][:6].T
+    response = np.linalg.lstsq(design, np.array(forces), rcond=None)[0][:6].T
     softening, unstable = internal_softening(constants, response)
     softening *= EV_PER_CUBIC_ANGSTROM_IN_GPA / primitive.volume
     relaxed = _symmetric(ElasticTensor.from_voigt(clamped.voigt - softening), plan)
-    return _document(plan, source, relaxed, _symmetric(clamped, plan), complete[0], unstable)
+    clamped = _symmetric(clamped, plan)
+
+    born_stable = bool(np.linalg.eigvalsh(np.asarray(relaxed.voigt)).min() > 0)
+    polycrystal: dict[str, Any] = {}
+    if born_stable:
+        polycrystal = {
+            "young_modulus": float(relaxed.y_mod) / _PASCAL_PER_GPA,
+            "poisson_ratio": float(relaxed.homogeneous_poisson),
+            "universal_anisotropy": float(relaxed.universal_anisotropy),
+        }
+    return ElasticDocument(
+        formula=plan.structure.reduced_formula,
+        material_id=structure_hash(plan.structure),
+        source=source,
+        settings=plan.settings.model_dump(mode="json"),
+        n_strains=len(plan.strains),
+        elastic_tensor=_rows(relaxed),
+        clamped_tensor=_rows(clamped),
+        bulk_modulus_voigt=float(relaxed.k_voigt),
+        bulk_modulus_reuss=float(relaxed.k_reuss),
+        bulk_modulus=float(relaxed.k_vrh),
+        shear_modulus_voigt=float(relaxed.g_voigt),
+        shear_modulus_reuss=float(relaxed.g_reuss),
+        shear_modulus=float(relaxed.g_vrh),
+        compliance_tensor=_rows(relaxed.compliance_tensor, _PER_TERAPASCAL),
+        **polycrystal,
+        residual_pressure=float(-np.trace(unstrained) / 3),
+        born_stable=born_stable,
+        internal_instability=unstable,
+    )
 
 
 def internal_softening(
@@ -177,7 +213,7 @@ def internal_softening(
 
     Returns
     -------
-    shape (6, 6), eV; modes within ``SOFT_MODE`` of zero are left out, unstable ones are in it.
+    shape (6, 6), eV; modes within ``SOFT_MODE`` of zero are left out, unstable ones are included.
     """
     uniform = np.tile(np.eye(3), (len(force_constants) // 3, 1)) / np.sqrt(len(force_constants) / 3)
     internal = np.eye(len(force_constants)) - uniform @ uniform.T
@@ -195,78 +231,12 @@ def _stress(answer: Evaluation) -> FloatArray:
     return np.asarray((stress + stress.T) / 2 * EV_PER_CUBIC_ANGSTROM_IN_GPA)
 
 
-def _expand(
-    plan: ElasticPlan, strained: list[Evaluation]
-) -> tuple[list[Strain], list[Stress], FloatArray]:
-    """Return all planned strains with stresses (GPa) and forces (n, n_prim, 3) made by symmetry."""
-    from pymatgen.analysis.elasticity import Stress
-
-    strains, stresses, forces = [], [], []
-    for (strain, operations), answer in zip(plan.strains, strained, strict=True):
-        for operation in (SymmOp.from_rotation_and_translation(), *operations):
-            strains.append(strain.transform(operation))
-            stresses.append(Stress(_stress(answer)).transform(operation))
-            images = _images(plan.gamma.structure, operation)
-            turned = np.empty_like(answer.forces)
-            turned[images] = answer.forces @ operation.rotation_matrix.T
-            forces.append(turned)
-    return strains, stresses, np.array(forces)
-
-
-def _images(structure: Structure, operation: SymmOp) -> Any:
-    """Return where a Cartesian operation of the crystal sends each site, shape (n,)."""
-    moved = structure.lattice.get_fractional_coords(operation.operate_multi(structure.cart_coords))
-    distances = structure.lattice.get_all_distances(moved, structure.frac_coords)
-    images: Any = np.argmin(distances, axis=1)
-    return images
-
-
 def _symmetric(tensor: ElasticTensor, plan: ElasticPlan) -> ElasticTensor:
     """Return the tensor with index symmetry and the crystal's own."""
     fitted = tensor.voigt_symmetrized.fit_to_structure(
         plan.gamma.structure, symprec=plan.settings.symprec
     )
     return type(tensor)(fitted)
-
-
-def _document(
-    plan: ElasticPlan,
-    source: Source,
-    relaxed: ElasticTensor,
-    clamped: ElasticTensor,
-    undeformed: Evaluation,
-    unstable: bool,
-) -> ElasticDocument:
-    born_stable = bool(np.linalg.eigvalsh(np.asarray(relaxed.voigt)).min() > 0)
-    return ElasticDocument(
-        formula=plan.structure.reduced_formula,
-        material_id=structure_hash(plan.structure),
-        source=source,
-        settings=plan.settings.model_dump(mode="json"),
-        n_strains=len(plan.strains),
-        elastic_tensor=_rows(relaxed),
-        clamped_tensor=_rows(clamped),
-        bulk_modulus_voigt=float(relaxed.k_voigt),
-        bulk_modulus_reuss=float(relaxed.k_reuss),
-        bulk_modulus=float(relaxed.k_vrh),
-        shear_modulus_voigt=float(relaxed.g_voigt),
-        shear_modulus_reuss=float(relaxed.g_reuss),
-        shear_modulus=float(relaxed.g_vrh),
-        compliance_tensor=_rows(relaxed.compliance_tensor, _PER_TERAPASCAL),
-        **(_averages(relaxed) if born_stable else {}),
-        residual_pressure=float(-np.trace(_stress(undeformed)) / 3),
-        born_stable=born_stable,
-        internal_instability=unstable,
-    )
-
-
-def _averages(tensor: ElasticTensor) -> dict[str, Any]:
-    """Return what has a meaning for a stable crystal only: its polycrystal and its anisotropy."""
-    return {
-        "young_modulus": float(tensor.y_mod) / _PASCAL_PER_GPA,
-        "poisson_ratio": float(tensor.homogeneous_poisson),
-        "universal_anisotropy": float(tensor.universal_anisotropy),
-    }
 
 
 def _rows(tensor: ElasticTensor | ComplianceTensor, scale: float = 1.0) -> Any:

@@ -1,4 +1,4 @@
-"""The symmetry of a wave: what the operations of a crystal do to displacements with wavevector q."""
+"""The little group of q: how the operations of a crystal act on displacements with wavevector q."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from phonotune.ports import FloatArray, IntArray
 
 _LARGEST_DENOMINATOR: Final = 48
 _SAME_Q: Final = 1e-5
-"""Reciprocal vectors of the primitive cell: closer wavevectors are equal."""
+"""In reciprocal vectors of the primitive cell: closer wavevectors are equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Operation:
     images
         shape (n_prim,): site i moves to site ``images[i]``.
     sign
-        +1 where it keeps q, -1 where it turns q into -q only.
+        +1 where it keeps q, -1 where it only turns q into -q.
     phases
         shape (n_prim,), complex, of the wave at the site it arrives at.
     """
@@ -49,8 +49,8 @@ class Operation:
     def apply(self, vectors: NDArray[np.complex128]) -> NDArray[np.complex128]:
         """Return the images of complex waves, mass-weighted or not, shape (3 n_prim, n) kept.
 
-        The phase convention is that of a :class:`~phonotune.physics.phonon.modes.Mode`. Where q
-        becomes -q the complex conjugate is taken, which has the same real displacements.
+        The phase convention is that of a :class:`~phonotune.physics.phonon.modes.Mode`. Where q becomes
+        -q, the complex conjugate is returned, which has the same real displacements.
         """
         waves = vectors.reshape(len(self.images), 3, -1)
         turned = np.empty_like(waves)
@@ -60,7 +60,7 @@ class Operation:
 
 
 def little_group(primitive: Structure, q: FloatArray, symprec: float) -> list[Operation]:
-    """Return the operations of a crystal that keep q or turn it into -q, translations left out.
+    """Return the operations of a crystal that keep q or turn it into -q, without lattice translations.
 
     Parameters
     ----------
@@ -81,33 +81,22 @@ def little_group(primitive: Structure, q: FloatArray, symprec: float) -> list[Op
         signs = [s for s in (1, -1) if np.abs(_to_integer(turned - s * q)).max() < _SAME_Q]
         if signs:
             umklapp = np.rint(turned - signs[0] * q)
-            kept.append(_operation(primitive, rotation, translation, signs[0], turned, umklapp))
+            offsets = _to_integer((x @ rotation.T + translation)[:, None] - x[None])
+            kept.append(
+                Operation(
+                    rotation=np.asarray(rotation),
+                    translation=np.asarray(translation),
+                    cartesian=lattice.T @ rotation @ np.linalg.inv(lattice.T),
+                    images=np.argmin(np.linalg.norm(offsets @ lattice, axis=2), axis=1),
+                    sign=signs[0],
+                    phases=np.exp(2j * np.pi * (x @ umklapp - turned @ translation)),
+                )
+            )
     return kept
 
 
 def _to_integer(x: FloatArray) -> FloatArray:
     return np.asarray(x - np.rint(x))
-
-
-def _operation(
-    primitive: Structure,
-    rotation: IntArray,
-    translation: FloatArray,
-    sign: int,
-    turned: FloatArray,
-    umklapp: FloatArray,
-) -> Operation:
-    lattice, x = primitive.lattice.matrix, primitive.frac_coords
-    offsets = _to_integer((x @ rotation.T + translation)[:, None] - x[None])
-    images = np.argmin(np.linalg.norm(offsets @ lattice, axis=2), axis=1)
-    return Operation(
-        rotation=np.asarray(rotation),
-        translation=np.asarray(translation),
-        cartesian=lattice.T @ rotation @ np.linalg.inv(lattice.T),
-        images=images,
-        sign=sign,
-        phases=np.exp(2j * np.pi * (x @ umklapp - turned @ translation)),
-    )
 
 
 def translation_phases(q: FloatArray) -> NDArray[np.complex128]:
@@ -123,5 +112,5 @@ def translation_phases(q: FloatArray) -> NDArray[np.complex128]:
 
 
 def is_own_opposite(q: FloatArray) -> bool:
-    """Return whether q and -q differ by a reciprocal vector: the wave is then real."""
+    """Return whether q and -q differ by a reciprocal vector; the wave is then real."""
     return bool(np.abs(_to_integer(2 * np.asarray(q))).max() < _SAME_Q)

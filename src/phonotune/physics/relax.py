@@ -143,7 +143,7 @@ class _Fire:
 
 
 class _Cell:
-    """One crystal on its way down.
+    """One crystal and the state of its relaxation.
 
     Positions are ``u @ F`` and the cell is ``cell_0 @ F`` with a symmetric deformation gradient F
     (six strains, no rotation), as in ASE's UnitCellFilter. The coordinates that FIRE moves are u
@@ -165,7 +165,7 @@ class _Cell:
         self._fire = _Fire((n + 3 * settings.relax_cell, 3), settings.max_step)
 
     def record(self, answer: Evaluation) -> None:
-        """Keep the answer to the last structure and see whether it is converged."""
+        """Keep the answer for the last structure and check whether it is converged."""
         symprec = self._settings.symprec
         if symprec is not None:
             answer = symmetrised(self.structures[-1], answer, symprec)
@@ -179,9 +179,13 @@ class _Cell:
             self.stop_reason = "converged"
 
     def advance(self) -> None:
-        """Take one step; the new structure waits for its answer."""
+        """Take one step; the new structure has no answer yet."""
         n = len(self._species)
-        move = self._fire.step(self._forces())
+        forces = self.evaluations[-1].forces @ self._deformation
+        if self._settings.relax_cell:
+            on_cell = -np.linalg.solve(self._deformation, self._virial())
+            forces = np.concatenate([forces, 0.5 * (on_cell + on_cell.T) / self._scale])
+        move = self._fire.step(forces)
         deformation = self._deformation
         if self._settings.relax_cell:
             deformation = deformation + move[n:] / self._scale
@@ -214,18 +218,10 @@ class _Cell:
         if stress is None:
             raise PhonotuneError(
                 "The evaluator gives no stress, so the cell cannot relax. "
-                "Set relax_cell to False or take an evaluator with stress."
+                "Set relax_cell to False or use an evaluator with stress."
             )
         virial: FloatArray = self.structures[-1].volume * stress
         return virial
-
-    def _forces(self) -> FloatArray:
-        on_atoms = self.evaluations[-1].forces @ self._deformation
-        if not self._settings.relax_cell:
-            return on_atoms
-        on_cell = -np.linalg.solve(self._deformation, self._virial())
-        on_cell = 0.5 * (on_cell + on_cell.T) / self._scale
-        return np.concatenate([on_atoms, on_cell])
 
 
 def relax_batch(
@@ -239,23 +235,23 @@ def relax_batch(
     Parameters
     ----------
     evaluator
-        Called once a step with every crystal that still moves.
+        Called once per step with every crystal that still moves.
     structures
         Crystals to relax; they are not modified.
     settings
         Convergence and limits; None takes the defaults.
     progress
-        Told after each step how many cells have stopped, of how many.
+        Gets the number of stopped cells after each step.
 
     Returns
     -------
     list of Relaxation
-        One a structure, in order. A crystal that did not converge is returned as well and says so.
+        One per structure, in order. A crystal that did not converge is returned too and says so.
 
     Raises
     ------
     PhonotuneError
-        The cell shall relax and the evaluator gives no stress; or whatever the evaluator raises.
+        The cell is to relax and the evaluator gives no stress; also whatever the evaluator raises.
     """
     settings, progress = settings or RelaxSettings(), progress or Progress()
     cells = [_Cell(structure, settings) for structure in structures]

@@ -1,4 +1,4 @@
-"""Supercells: integer matrices, the choice of a cell, and what makes a structure usable."""
+"""Supercells: integer matrices, the choice of a cell, and the checks of a structure."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ def supercell_matrix(
 ) -> Matrix3:
     """Return the smallest compact supercell whose periodic images are far apart.
 
-    Among multiples of the given and the conventional cell with primitive, face- or body-centred
-    shape that keep the crystal's point group (a cell that breaks it costs displacements and
-    accuracy), take the one with the fewest atoms whose shortest lattice vector reaches
-    ``min_length``; ties go to the roundest cell. Where ``max_atoms`` forbids that length, the
-    allowed cell with the longest shortest vector is taken.
+    The candidates are multiples of the given and the conventional cell, with primitive, face- or
+    body-centred shape, that keep the crystal's point group (a cell that breaks it costs displacements and
+    accuracy). The one with the fewest atoms whose shortest lattice vector reaches ``min_length`` is taken;
+    of equal ones, the roundest. Where ``max_atoms`` forbids that length, it is the allowed cell with the
+    longest shortest vector.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def supercell_matrix(
     min_length
         Shortest distance between periodic images, Å.
     max_atoms
-        Most atoms in the supercell; a structure that is larger by itself is not repeated.
+        Most atoms in the supercell; a structure that is already larger is not repeated.
     """
     return _smallest(structure_key(structure), min_length, max_atoms)
 
@@ -89,7 +89,33 @@ def supercell_matrix(
 @lru_cache(maxsize=32)
 def _smallest(key: ArrayKey[Structure], min_length: float, max_atoms: int) -> Matrix3:
     structure = key.value
-    candidates = _candidates(structure, min_length, max_atoms)
+    cell = (structure.lattice.matrix, structure.frac_coords, list(structure.atomic_numbers))
+    dataset = spglib.get_symmetry_dataset(cell, symprec=1e-3)
+    rotations = np.eye(3)[None] if dataset is None else dataset.rotations
+    conventional = np.eye(3) if dataset is None else np.linalg.inv(dataset.transformation_matrix).T
+    bases = [np.eye(3, dtype=np.int64)]
+    if np.allclose(conventional, np.rint(conventional), atol=1e-3):
+        bases.append(np.rint(conventional).astype(np.int64))
+
+    # matrices within max_atoms; the identity always
+    found = {as_matrix(bases[0]): bases[0]}
+    for base, centring in product(bases, _CENTRINGS):
+        limit = max_atoms / len(structure) / abs(np.linalg.det(base @ centring))
+        heights = 1 / np.linalg.norm(np.linalg.inv(base @ structure.lattice.matrix), axis=0)
+        tops = np.minimum(np.ceil(min_length / heights) + 1, max(limit, 1)).astype(int)
+        for n in product(*(range(1, top + 1) for top in tops)):
+            matrix = centring @ np.diag(n) @ base
+            if np.prod(n) <= limit + 1e-6 and np.linalg.det(matrix) > 0.5:
+                found.setdefault(as_matrix(matrix), matrix)
+
+    # those that keep the point group
+    matrices = np.array(list(found.values()))
+    inverse = np.linalg.inv(np.swapaxes(matrices, 1, 2))
+    turned = np.einsum("cij,rjk,clk->cril", inverse, rotations, matrices)
+    kept = np.isclose(turned, np.rint(turned), atol=1e-6).all(axis=(1, 2, 3))
+    kept[0] = True
+    candidates = matrices[kept]
+
     cells = candidates @ structure.lattice.matrix
     images = np.linalg.norm(np.einsum("nk,ckx->cnx", _NEIGHBOURS, cells), axis=2).min(axis=1)
     sizes = np.rint(np.linalg.det(candidates)).astype(int)
@@ -100,7 +126,7 @@ def _smallest(key: ArrayKey[Structure], min_length: float, max_atoms: int) -> Ma
             not good,
             size if good else 0,
             -round(r if good else image, 6),
-            not bool(_is_diagonal(m)),
+            bool(np.any(m - np.diag(np.diag(m)))),
             i,
         )
         for i, (good, size, r, image, m) in enumerate(
@@ -108,39 +134,6 @@ def _smallest(key: ArrayKey[Structure], min_length: float, max_atoms: int) -> Ma
         )
     ]
     return as_matrix(candidates[min(ranks)[-1]])
-
-
-def _is_diagonal(matrix: NDArray[np.int64]) -> bool:
-    return not np.any(matrix - np.diag(np.diag(matrix)))
-
-
-def _candidates(structure: Structure, min_length: float, max_atoms: int) -> NDArray[np.int64]:
-    """Return matrices (n, 3, 3) within max_atoms that keep the point group; identity always."""
-    dataset = spglib.get_symmetry_dataset(_spglib_cell(structure), symprec=1e-3)
-    rotations = np.eye(3)[None] if dataset is None else dataset.rotations
-    conventional = np.eye(3) if dataset is None else np.linalg.inv(dataset.transformation_matrix).T
-    bases = [np.eye(3, dtype=np.int64)]
-    if np.allclose(conventional, np.rint(conventional), atol=1e-3):
-        bases.append(np.rint(conventional).astype(np.int64))
-    found = {as_matrix(bases[0]): bases[0]}
-    for base, centring in product(bases, _CENTRINGS):
-        limit = max_atoms / len(structure) / abs(np.linalg.det(base @ centring))
-        heights = 1 / np.linalg.norm(np.linalg.inv(base @ structure.lattice.matrix), axis=0)
-        tops = np.minimum(np.ceil(min_length / heights) + 1, max(limit, 1)).astype(int)
-        for n in product(*(range(1, top + 1) for top in tops)):
-            matrix = centring @ np.diag(n) @ base
-            if np.prod(n) <= limit + 1e-6 and np.linalg.det(matrix) > 0.5:
-                found.setdefault(as_matrix(matrix), matrix)
-    matrices = np.array(list(found.values()))
-    inverse = np.linalg.inv(np.swapaxes(matrices, 1, 2))
-    images = np.einsum("cij,rjk,clk->cril", inverse, rotations, matrices)
-    kept = np.isclose(images, np.rint(images), atol=1e-6).all(axis=(1, 2, 3))
-    kept[0] = True
-    return np.asarray(matrices[kept])
-
-
-def _spglib_cell(structure: Structure) -> tuple[Any, Any, Any]:
-    return (structure.lattice.matrix, structure.frac_coords, list(structure.atomic_numbers))
 
 
 def lattice_translations(matrix: Matrix3) -> IntArray:
@@ -158,10 +151,10 @@ def lattice_translations(matrix: Matrix3) -> IntArray:
 
 
 def make_supercell(structure: Structure, matrix: Matrix3) -> Structure:
-    """Repeat a cell: site by site, each with its images in :func:`lattice_translations`' order.
+    """Repeat a cell: site by site, each with its images in the order of :func:`lattice_translations`.
 
-    Fractional coordinates are not wrapped, so that the n-th image of a site is that site plus the
-    n-th translation. The order is not phonopy's: never mix the two.
+    Fractional coordinates are not wrapped, so that the n-th image of a site is that site plus the n-th
+    translation. phonopy's order is different: never mix the two.
     """
     shifts = lattice_translations(matrix) @ structure.lattice.matrix
     return Structure(
@@ -195,9 +188,8 @@ def commensurate_matrix(
 ) -> Matrix3:
     """Return the smallest supercell in which a wave of wavevector q is periodic.
 
-    The lattice vectors R with q·R integer form one sublattice, whose index is the common
-    denominator of q: it is found among the Hermite normal forms and given in its most compact
-    (LLL-reduced) basis.
+    The lattice vectors R with integer q·R form a sublattice whose index is the common denominator of q.
+    It is found among the Hermite normal forms and returned in its most compact (LLL-reduced) basis.
 
     Parameters
     ----------
@@ -206,7 +198,7 @@ def commensurate_matrix(
     max_size
         Most cells in the supercell.
     lattice
-        Lattice of the cell, to judge compactness; a cubic one if not given.
+        Lattice of the cell, by which compactness is judged; cubic if not given.
 
     Raises
     ------
@@ -249,7 +241,7 @@ def formula_units(structure: Structure) -> int:
 def check_structure(
     structure: Structure, elements: Iterable[str] | None = None, owner: str = ""
 ) -> None:
-    """Refuse a structure that no evaluator can answer.
+    """Refuse a structure that no evaluator can handle.
 
     Parameters
     ----------
@@ -271,20 +263,6 @@ def check_structure(
         raise StructureError(
             f"{structure.formula} has partly occupied sites; give an ordered structure."
         )
-    _check_cell(structure)
-    _check_distances(structure)
-    if elements is not None:
-        known = set(elements)
-        foreign = sorted({site.specie.symbol for site in structure} - known)
-        if foreign:
-            listed = ", ".join(sorted(known, key=lambda s: Element(s).Z))
-            raise StructureError(
-                f"{', '.join(foreign)} in {structure.reduced_formula} is unknown to the foundation "
-                f"{owner or 'model'}; it knows {listed}. Choose another foundation."
-            )
-
-
-def _check_cell(structure: Structure) -> None:
     cell: FloatArray = structure.lattice.matrix
     if not (np.isfinite(cell).all() and np.isfinite(structure.frac_coords).all()):
         raise StructureError(
@@ -300,9 +278,6 @@ def _check_cell(structure: Structure) -> None:
         raise StructureError(
             f"The cell of {structure.formula} is left-handed; swap two of its vectors."
         )
-
-
-def _check_distances(structure: Structure) -> None:
     centres, neighbours, _, distances = structure.get_neighbor_list(r=SHORTEST_DISTANCE)
     if len(distances):
         worst = int(np.argmin(distances))
@@ -312,3 +287,12 @@ def _check_distances(structure: Structure) -> None:
             f"{distances[worst]:.3f} Å apart; at least {SHORTEST_DISTANCE} Å is needed. "
             "Remove the duplicate or check the coordinates."
         )
+    if elements is not None:
+        known = set(elements)
+        foreign = sorted({site.specie.symbol for site in structure} - known)
+        if foreign:
+            listed = ", ".join(sorted(known, key=lambda s: Element(s).Z))
+            raise StructureError(
+                f"{', '.join(foreign)} in {structure.reduced_formula} is unknown to the foundation "
+                f"{owner or 'model'}; it knows {listed}. Choose another foundation."
+            )

@@ -1,4 +1,4 @@
-"""Does a supercell fit the memory: estimated before anything of its size is built."""
+"""Whether a supercell fits into memory, estimated before anything of its size is built."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _NUMBER: Final[int] = 8
 _CONSTANTS_COPIES: Final[int] = 4
 """Force constants: as fitted, made symmetric, in the arrays of the document, in its blob."""
 _PERMUTATION_COPIES: Final[int] = 2
-"""Permutations of atoms: one list of rows, and the table made of it."""
+"""Permutations of atoms: a list of rows, and the table made from it."""
 _STRUCTURE_BYTES: Final[int] = 2_000
-"""An atom of a displaced supercell, as a Structure."""
+"""Per atom of a displaced supercell, as a Structure."""
 _MODEL_BYTES: Final[int] = 1_000_000
-"""An atom in the batch of a model; a supercell is evaluated as a whole at least."""
+"""Per atom in the batch of a model, which holds at least one whole supercell."""
 _GIBI: Final[int] = 1 << 30
 _LIMITS: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current"))
 
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Bytes at the peak, by how they grow.
+    """Bytes at the peak, by how they grow with the number of atoms.
 
     Attributes
     ----------
     atoms
         Atoms in the supercell.
     square
-        What grows with the square of the atoms: the permutations of atoms by its operations.
+        What grows with the square of the number of atoms: the permutations of atoms by the operations.
     linear
         The rest: force constants, displaced structures, the evaluation of one supercell.
     """
@@ -48,7 +48,7 @@ class MemoryNeed:
 
     @property
     def total(self) -> float:
-        """All of it."""
+        """The whole need, bytes."""
         return self.square + self.linear
 
     def fitting(self, available: float) -> int:
@@ -58,7 +58,7 @@ class MemoryNeed:
 
 
 def estimate_memory(structure: Structure, matrix: Matrix3, primitive: ArrayLike) -> MemoryNeed:
-    """Return what phonons of a supercell need at their peak, rather too much than too little.
+    """Return the peak memory of phonons in a supercell; rather too much than too little.
 
     Parameters
     ----------
@@ -77,16 +77,16 @@ def estimate_memory(structure: Structure, matrix: Matrix3, primitive: ArrayLike)
     n_primitive = max(1, round(len(structure) * np.linalg.det(np.asarray(primitive))))
     operations = point_group * n_super / n_primitive
     displaced = max(2, 6 * sites / point_group)
-    an_atom = (
+    per_atom = (
         _CONSTANTS_COPIES * n_primitive * 9 * _NUMBER + displaced * _STRUCTURE_BYTES + _MODEL_BYTES
     )
     return MemoryNeed(
-        n_super, _PERMUTATION_COPIES * operations * n_super * _NUMBER, n_super * an_atom
+        n_super, _PERMUTATION_COPIES * operations * n_super * _NUMBER, n_super * per_atom
     )
 
 
 def available_memory() -> int | None:
-    """Return the bytes that this process may still take (system and control group); None: unknown."""
+    """Return the bytes still available to this process (system and control group); None: unknown."""
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
@@ -104,7 +104,7 @@ def available_memory() -> int | None:
 def check_memory(
     structure: Structure, matrix: Matrix3, primitive: ArrayLike, available: int | None = None
 ) -> None:
-    """Refuse a supercell whose phonons do not fit the memory.
+    """Refuse a supercell whose phonons do not fit into memory.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Minima of energy against volume by an equation of state, and how they answer to the energies.
+"""Minima of energy against volume by an equation of state, and their derivatives by the energies.
 
-Birch-Murnaghan's third order is what it is: a cubic in V^(-2/3) (F. Birch, Phys. Rev. 71, 809 (1947)).
-The polynomial makes the fit linear and its minimum a closed form. Vinet's form is fitted by least
-squares. Either way the derivative of the minimum by the energies is exact, so that α is the derivative
+The third-order equation of Birch and Murnaghan is a cubic in V^(-2/3) (F. Birch, Phys. Rev. 71, 809
+(1947)), so that the fit is linear and its minimum has a closed form. Vinet's form is fitted by least
+squares. In both cases the derivative of the minimum by the energies is exact, so that α is the derivative
 of the fitted V(T) itself.
 """
 
@@ -171,21 +171,16 @@ def find_minima(fit: VolumeFit, energies: FloatArray, equation: EquationOfState)
     fit
         The volumes.
     energies
-        shape (n_v, n), eV, one curve a column.
+        shape (n_v, n), eV, one curve per column.
     equation
         Which form.
     """
-    first = _birch_murnaghan(fit, energies)
-    return first if equation == "birch-murnaghan" else _vinet(fit, energies, first)
-
-
-def _birch_murnaghan(fit: VolumeFit, energies: FloatArray) -> Minima:
     coefficients = fit.coefficients(energies)
     y = fit.minima(coefficients)
     volumes = fit.volume_of(y)
     inverse = fit.coefficients(np.eye(len(fit.volumes)))
     turn = -(powers(y, 1) @ inverse) / evaluate(coefficients, y, 2)[:, None]
-    return Minima(
+    cubic = Minima(
         volumes=volumes,
         values=evaluate(coefficients, y),
         moduli=fit.bulk_modulus(coefficients, y),
@@ -193,15 +188,14 @@ def _birch_murnaghan(fit: VolumeFit, energies: FloatArray) -> Minima:
         volume_response=(-1.5 * volumes / (1 + y))[:, None] * turn,
         value_response=powers(y, 0) @ inverse,
     )
-
-
-def _vinet(fit: VolumeFit, energies: FloatArray, first: Minima) -> Minima:
-    """Fit Vinet's form to each curve that has a minimum nearby by Birch and Murnaghan."""
+    if equation == "birch-murnaghan":
+        return cubic
+    # Vinet's form starts from the minimum of Birch and Murnaghan, if there is one nearby
     found = np.full((energies.shape[1], N_COEFFICIENTS), np.nan)
     responses = np.full((len(found), N_COEFFICIENTS, len(energies)), np.nan)
     fitted = np.full(energies.shape, np.nan)
-    for n in np.flatnonzero(first.within(*fit.near()) & (first.moduli > 0)):
-        found[n] = fit_vinet(fit.volumes, energies[:, n], first.volumes[n], first.moduli[n])
+    for n in np.flatnonzero(cubic.within(*fit.near()) & (cubic.moduli > 0)):
+        found[n] = fit_vinet(fit.volumes, energies[:, n], cubic.volumes[n], cubic.moduli[n])
         if np.isfinite(found[n]).all():
             responses[n] = vinet_response(found[n], fit.volumes, energies[:, n])
             fitted[:, n] = vinet_energy(found[n], fit.volumes)

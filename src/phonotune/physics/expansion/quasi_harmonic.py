@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -23,10 +23,10 @@ from phonotune.physics.expansion.thermodynamics import (
 )
 from phonotune.physics.phonon.displacements import PhononPlan, plan_displacements
 from phonotune.physics.phonon.settings import PhononSettings
-from phonotune.physics.phonon.volumes import VolumePhonons, mode_gruneisen, phonons_at_volumes
+from phonotune.physics.phonon.volumes import mode_gruneisen, phonons_at_volumes
 from phonotune.physics.supercell import check_structure, formula_units, supercell_matrix
 from phonotune.physics.symmetry import free_displacements, keep_symmetry
-from phonotune.ports import Answers, Evaluation, FloatArray
+from phonotune.ports import Answers
 from phonotune.schemas.base import Part, Source, structure_hash
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.phonon import BornCharges
@@ -90,7 +90,7 @@ class QuasiHarmonicPlan:
     settings
         Settings with the supercell resolved, volumes ascending.
     ions
-        Where the ions of the scaled cells are.
+        How the ions of the scaled cells were placed.
     cells
         The undisplaced cell at each volume.
     phonons
@@ -126,8 +126,8 @@ def plan_volumes(
     settings
         Volumes and phonons.
     relax
-        Relaxes ions at each volume, where symmetry leaves them any freedom; without it they are
-        scaled with the cell.
+        Relaxes the ions at each volume where symmetry leaves them any freedom; without it they are scaled
+        with the cell.
     born
         Born charges that the analysis will take, checked before anything is evaluated; None for no NAC.
 
@@ -141,13 +141,24 @@ def plan_volumes(
         Volumes around the relaxed cell are asked for without ``relax``.
     """
     check_structure(structure)
-    centre = _centre(structure, settings, relax)
+    centre = structure
+    if settings.centre == "relaxed":
+        if relax is None:
+            raise ConfigError(
+                "Volumes around the relaxed cell need a model that relaxes it; found a labeller. Give "
+                "the relaxed cell with centre='given'."
+            )
+        centre = relax([structure], cell=True)[0]
     phonons = settings.phonons
     matrix = phonons.supercell_matrix or supercell_matrix(
         centre, phonons.min_length, phonons.max_atoms
     )
     phonons = phonons.model_copy(update={"supercell_matrix": matrix})
-    cells = [_scaled(centre, change) for change in settings.volumes]
+    cells = []
+    for change in settings.volumes:
+        cell: Structure = centre.copy()
+        cell.scale_lattice(centre.volume * (1 + change))
+        cells.append(cell)
     free = free_displacements(centre, phonons.symprec)
     ions: Ions = "symmetry" if len(free) == 0 else "scaled" if relax is None else "relaxed"
     if relax is not None and ions == "relaxed":
@@ -162,25 +173,6 @@ def plan_volumes(
     )
 
 
-def _centre(
-    structure: Structure, settings: QuasiHarmonicSettings, relax: Relax | None
-) -> Structure:
-    if settings.centre == "given":
-        return structure
-    if relax is None:
-        raise ConfigError(
-            "Volumes around the relaxed cell need a model that relaxes it; found a labeller. Give "
-            "the relaxed cell with centre='given'."
-        )
-    return relax([structure], cell=True)[0]
-
-
-def _scaled(structure: Structure, change: float) -> Structure:
-    cell: Structure = structure.copy()
-    cell.scale_lattice(structure.volume * (1 + change))
-    return cell
-
-
 def analyse_volumes(
     plan: QuasiHarmonicPlan, answers: Answers, source: Source, born: BornCharges | None = None
 ) -> QuasiHarmonicDocument:
@@ -191,7 +183,7 @@ def analyse_volumes(
     plan
         What was planned.
     answers
-        One answer a structure; all are needed.
+        One answer per structure; all are needed.
     source
         Who gave the answers.
     born
@@ -208,8 +200,18 @@ def analyse_volumes(
     static, displaced = complete[: len(plan.cells)], iter(complete[len(plan.cells) :])
     forces = [np.array([next(displaced).forces for _ in p.structures]) for p in plan.phonons]
     found = phonons_at_volumes(plan.phonons, forces, plan.settings.phonons.mesh_density, born)
-    if not plan.settings.allow_imaginary:
-        _refuse_imaginary(plan, found)
+    threshold = plan.settings.phonons.imaginary_threshold
+    bad = [
+        f"{100 * change:+.3g} % ({lowest:.2f} THz)"
+        for change, lowest in zip(plan.settings.volumes, found.lowest, strict=True)
+        if lowest < threshold
+    ]
+    if bad and not plan.settings.allow_imaginary:
+        raise PhonotuneError(
+            f"{plan.structure.reduced_formula} has imaginary modes below {threshold:g} THz at the "
+            f"volumes {', '.join(bad)}; the quasi-harmonic free energy needs real ones. Plan other "
+            "volumes, or set allow_imaginary to leave these modes out."
+        )
     units = formula_units(plan.structure)
     volumes = np.array([cell.volume for cell in plan.cells]) / units
     energies = np.array([answer.energy for answer in static]) / units
@@ -225,38 +227,20 @@ def analyse_volumes(
             f"The volume leaves the planned range at {curves.temperatures[-1]:g} K; 300 K is needed. "
             "Plan larger volumes, or relax the cell with this evaluator first."
         )
-    return _document(plan, source, found, curves, energies, static, born is not None, n_primitive)
-
-
-def _refuse_imaginary(plan: QuasiHarmonicPlan, found: VolumePhonons) -> None:
-    threshold = plan.settings.phonons.imaginary_threshold
-    bad = [
-        f"{100 * change:+.3g} % ({lowest:.2f} THz)"
-        for change, lowest in zip(plan.settings.volumes, found.lowest, strict=True)
-        if lowest < threshold
-    ]
-    if bad:
-        raise PhonotuneError(
-            f"{plan.structure.reduced_formula} has imaginary modes below {threshold:g} THz at the "
-            f"volumes {', '.join(bad)}; the quasi-harmonic free energy needs real ones. Plan other "
-            "volumes, or set allow_imaginary to leave these modes out."
-        )
-
-
-def _document(
-    plan: QuasiHarmonicPlan,
-    source: Source,
-    found: VolumePhonons,
-    curves: ExpansionCurves,
-    energies: FloatArray,
-    static: Sequence[Evaluation],
-    has_nac: bool,
-    n_primitive: int,
-) -> QuasiHarmonicDocument:
-    minimum = static_minimum(curves.fit.volumes, energies, plan.settings.equation_of_state)
-    given = plan.structure.volume / formula_units(plan.structure)
+    minimum = static_minimum(volumes, energies, equation)
+    given = plan.structure.volume / units
     room = int(np.flatnonzero(curves.temperatures == _ROOM)[0])
-    modes, numbers = _modes(found, curves, float(curves.volumes[room]), n_primitive)
+
+    # modes at the volume of 300 K
+    volume = float(curves.volumes[room])
+    nu, gamma = mode_gruneisen(
+        found, curves.fit.value_weights(volume), curves.fit.slope_weights(volume), volume
+    )
+    capacities = mode_heat_capacities(nu, _ROOM)
+    acoustic = mean_gruneisen(gamma[:, :3], capacities[:, :3], found.weights, order=2)
+    debye = acoustic_debye_temperature(nu, found.weights)
+    mass, cell = float(found.masses.mean()), volume * n_primitive
+
     matrix = plan.settings.phonons.supercell_matrix
     assert matrix is not None
     return QuasiHarmonicDocument(
@@ -267,11 +251,11 @@ def _document(
         n_structures=len(plan.structures),
         supercell_matrix=matrix,
         mesh=found.mesh,
-        has_nac=has_nac,
+        has_nac=born is not None,
         ions=plan.ions,
         residual_force=max(float(np.linalg.norm(a.forces, axis=1).max()) for a in static),
         formula_units=n_primitive,
-        imaginary_threshold=plan.settings.phonons.imaginary_threshold,
+        imaginary_threshold=threshold,
         lowest_frequencies=tuple(float(x) for x in found.lowest),
         static_volume=minimum.volume,
         static_bulk_modulus=minimum.bulk_modulus,
@@ -279,55 +263,30 @@ def _document(
         at_300=_point(curves, room, given),
         highest_temperature=float(curves.temperatures[-1]),
         fit_residual=1000 * curves.fit_residual,
-        data=Blob.pack(**_arrays(curves, energies, given), **modes),
-        **numbers,
-    )
-
-
-def _modes(
-    found: VolumePhonons, curves: ExpansionCurves, volume: float, n_primitive: int
-) -> tuple[dict[str, FloatArray], dict[str, float]]:
-    """Return the mode arrays at the volume of 300 K, and the numbers that follow from them."""
-    nu, gamma = mode_gruneisen(
-        found, curves.fit.value_weights(volume), curves.fit.slope_weights(volume), volume
-    )
-    capacities = mode_heat_capacities(nu, _ROOM)
-    acoustic = mean_gruneisen(gamma[:, :3], capacities[:, :3], found.weights, order=2)
-    debye = acoustic_debye_temperature(nu, found.weights)
-    cell = volume * n_primitive
-    numbers = {
-        "mean_gruneisen": mean_gruneisen(gamma, capacities, found.weights),
-        "acoustic_gruneisen": acoustic,
-        "acoustic_debye_temperature": debye,
-        "slack_conductivity": slack_conductivity(
-            debye, acoustic, float(found.masses.mean()), cell, _ROOM
+        mean_gruneisen=mean_gruneisen(gamma, capacities, found.weights),
+        acoustic_gruneisen=acoustic,
+        acoustic_debye_temperature=debye,
+        slack_conductivity=slack_conductivity(debye, acoustic, mass, cell, _ROOM),
+        data=Blob.pack(
+            volumes=curves.fit.volumes,
+            static_energies=energies,
+            temperatures=curves.temperatures,
+            free_energies=curves.free_energies,
+            equilibrium_volumes=curves.volumes,
+            length_scales=np.cbrt(curves.volumes / given),
+            gibbs=curves.gibbs,
+            bulk_moduli=curves.bulk_moduli,
+            thermal_expansions=curves.expansions,
+            entropies=curves.entropies,
+            heat_capacities=curves.heat_capacities,
+            heat_capacities_pressure=curves.heat_capacities_pressure,
+            gruneisen=curves.gruneisen,
+            mesh_q=found.q,
+            mesh_weights=found.weights,
+            mesh_frequencies=nu,
+            mode_gruneisen=gamma,
         ),
-    }
-    arrays = {
-        "mesh_q": found.q,
-        "mesh_weights": found.weights,
-        "mesh_frequencies": nu,
-        "mode_gruneisen": gamma,
-    }
-    return arrays, numbers
-
-
-def _arrays(curves: ExpansionCurves, energies: FloatArray, given: float) -> dict[str, Any]:
-    return {
-        "volumes": curves.fit.volumes,
-        "static_energies": energies,
-        "temperatures": curves.temperatures,
-        "free_energies": curves.free_energies,
-        "equilibrium_volumes": curves.volumes,
-        "length_scales": np.cbrt(curves.volumes / given),
-        "gibbs": curves.gibbs,
-        "bulk_moduli": curves.bulk_moduli,
-        "thermal_expansions": curves.expansions,
-        "entropies": curves.entropies,
-        "heat_capacities": curves.heat_capacities,
-        "heat_capacities_pressure": curves.heat_capacities_pressure,
-        "gruneisen": curves.gruneisen,
-    }
+    )
 
 
 def _point(curves: ExpansionCurves, index: int, given: float) -> QuasiHarmonicPoint:

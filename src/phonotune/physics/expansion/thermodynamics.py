@@ -16,7 +16,6 @@ from scipy import constants
 from phonotune.errors import PhonotuneError
 from phonotune.physics.expansion.equation_of_state import (
     EquationOfState,
-    Minima,
     VolumeFit,
     find_minima,
 )
@@ -140,7 +139,7 @@ def expansion_curves(
     Raises
     ------
     PhonotuneError
-        Already at the first temperature the minimum is not within the volumes.
+        The minimum lies outside the volumes already at the first temperature.
     """
     fit = VolumeFit(np.asarray(volumes, dtype=float))
     t = np.asarray(temperatures, dtype=float)
@@ -153,21 +152,15 @@ def expansion_curves(
     held = found.within(float(fit.volumes.min()), float(fit.volumes.max()))
     n = int(np.argmin(held)) if not held.all() else len(t)
     if n == 0:
-        raise PhonotuneError(_no_minimum(fit, free[:, 0], float(t[0])))
+        low, high = fit.volumes.min(), fit.volumes.max()
+        raise PhonotuneError(
+            f"The free energy at {t[0]:g} K has no minimum between {low:.2f} and {high:.2f} Å^3 per "
+            f"formula unit; it is lowest at {fit.volumes[np.argmin(free[:, 0])]:.2f} Å^3. Relax the "
+            "cell with this evaluator first, or plan volumes on that side."
+        )
+    found, t, free = found.first(n), t[:n], free[:, :n]
     entropies = np.array([c.entropy[:n] for c in curves]) / _EV_IN_J_PER_MOLE
     capacities = np.array([c.heat_capacity[:n] for c in curves]) / _EV_IN_J_PER_MOLE
-    return _at_minima(found.first(n), fit, t[:n], free[:, :n], entropies, capacities)
-
-
-def _at_minima(
-    found: Minima,
-    fit: VolumeFit,
-    t: FloatArray,
-    free: FloatArray,
-    entropies: FloatArray,
-    capacities: FloatArray,
-) -> ExpansionCurves:
-    """Return everything at the minimum of each column of ``free`` (n_v, n_t); eV and eV/K."""
     # dF/dT = -S at every volume: the minimum follows by its response
     growth = -np.einsum("tv,vt->t", found.volume_response, entropies) + 0.0  # no minus zero
     expansions = growth / found.volumes
@@ -188,16 +181,6 @@ def _at_minima(
         heat_capacities_pressure=(capacity + expansions * work * t) * _EV_IN_J_PER_MOLE,
         gruneisen=np.where(warm, work / np.where(warm, capacity, 1.0), 0.0),
         fit_residual=float(np.abs(found.fitted - free).max()),
-    )
-
-
-def _no_minimum(fit: VolumeFit, free: FloatArray, temperature: float) -> str:
-    lowest = fit.volumes[np.argmin(free)]
-    low, high = fit.volumes.min(), fit.volumes.max()
-    return (
-        f"The free energy at {temperature:g} K has no minimum between {low:.2f} and {high:.2f} Å^3 "
-        f"per formula unit; it is lowest at {lowest:.2f} Å^3. Relax the cell with this evaluator "
-        "first, or plan volumes on that side."
     )
 
 

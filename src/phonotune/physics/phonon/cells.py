@@ -1,4 +1,4 @@
-"""Between pymatgen and phonopy: cells, matrices, and a Phonopy object with explicit settings."""
+"""Conversion between pymatgen and phonopy: cells, matrices, a Phonopy object with explicit settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Rows3 = tuple[Vector3, Vector3, Vector3]
 """Rows are the primitive vectors in units of the cell vectors (phonopy's is the transpose)."""
 
 ASYMMETRY: Final[float] = 0.1
-"""Largest difference (e, or of the dielectric tensor per its mean) from what symmetry demands."""
+"""Largest difference (e, or of the dielectric tensor relative to its mean) from what symmetry requires."""
 
 
 def to_phonopy(structure: Structure) -> PhonopyAtoms:
@@ -43,7 +43,7 @@ def to_structure(cell: PhonopyAtoms) -> Structure:
 def primitive_rows(structure: Structure, symprec: float) -> Rows3:
     """Return the primitive vectors in units of the cell vectors; identity for a primitive cell.
 
-    A cell that is primitive already is kept, whatever its setting: nothing is standardised.
+    A cell that is already primitive is kept in its own setting: nothing is standardised.
     """
     matrix = guess_primitive_matrix(to_phonopy(structure), symprec=symprec).T
     if np.linalg.det(matrix) > 1 - 1e-3:
@@ -52,7 +52,7 @@ def primitive_rows(structure: Structure, symprec: float) -> Rows3:
 
 
 def resolve_primitive(structure: Structure, rows: Rows3 | None, symprec: float) -> Rows3:
-    """Return the primitive vectors asked for, as exact fractions; None finds them.
+    """Return the requested primitive vectors as exact fractions, or find them if None is given.
 
     Parameters
     ----------
@@ -66,31 +66,27 @@ def resolve_primitive(structure: Structure, rows: Rows3 | None, symprec: float) 
     Raises
     ------
     InputError
-        Left-handed or flat, not a fraction 1/n of the cell, or no translation of the crystal.
+        Left-handed or flat, not a fraction 1/n of the cell, or not translations of the crystal.
     """
     if rows is None:
         return primitive_rows(structure, symprec)
     matrix = np.array(rows, dtype=float)
     cells = np.linalg.inv(matrix) if np.linalg.det(matrix) > 1e-6 else np.full((3, 3), 0.5)
     if np.allclose(cells, np.rint(cells), atol=1e-2):
-        exact = np.linalg.inv(np.rint(cells))
-        if all(_repeats(structure, vector, symprec) for vector in exact):
-            return float_rows(np.asarray(np.round(exact, 12) + 0.0, dtype=float))
+        vectors = np.linalg.inv(np.rint(cells))
+        numbers = np.array(structure.atomic_numbers)
+        sites = structure.frac_coords
+        offsets = sites[:, None] + vectors[:, None, None] - sites[None]
+        lengths = np.linalg.norm((offsets - np.rint(offsets)) @ structure.lattice.matrix, axis=3)
+        hits = (lengths < max(symprec, 1e-5)) & (numbers[:, None] == numbers[None])
+        if hits.any(axis=2).all():  # each vector maps the crystal onto itself
+            return float_rows(np.asarray(np.round(vectors, 12) + 0.0, dtype=float))
     raise InputError(
         f"The primitive matrix {np.round(matrix, 4).tolist()} does not fit "
         f"{structure.reduced_formula}: its rows (the primitive vectors in units of the cell "
         f"vectors) must be translations of the crystal, to {symprec} Å, that divide its cell of "
         f"{len(structure)} atoms. Leave it out and it is found."
     )
-
-
-def _repeats(structure: Structure, vector: FloatArray, symprec: float) -> bool:
-    """Return whether a fractional translation maps the crystal on itself."""
-    numbers = np.array(structure.atomic_numbers)
-    offsets = structure.frac_coords[:, None] + vector - structure.frac_coords[None]
-    lengths = np.linalg.norm((offsets - np.rint(offsets)) @ structure.lattice.matrix, axis=2)
-    hits = (lengths < max(symprec, 1e-5)) & (numbers[:, None] == numbers[None])
-    return bool(hits.any(axis=1).all())
 
 
 def float_rows(matrix: FloatArray) -> Rows3:
@@ -118,7 +114,7 @@ def primitive_cell(structure: Structure, symprec: float, rows: Rows3 | None = No
 
 
 def as_identity() -> Matrix3:
-    """Return the matrix that repeats nothing."""
+    """Return the supercell matrix of the cell itself."""
     return ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 
 
@@ -166,7 +162,7 @@ def nac_params(born: BornCharges | None, n_primitive: int) -> dict[str, Any] | N
     if len(born.charges) != n_primitive:
         raise InputError(
             f"Born charges of {len(born.charges)} atoms do not fit a primitive cell of "
-            f"{n_primitive} atoms; give one 3x3 tensor an atom of the primitive cell."
+            f"{n_primitive} atoms; give one 3x3 tensor per atom of the primitive cell."
         )
     return {
         "born": np.array(born.charges, dtype=float),
@@ -176,46 +172,41 @@ def nac_params(born: BornCharges | None, n_primitive: int) -> dict[str, Any] | N
 
 
 def check_born(born: BornCharges | None, primitive: PhonopyAtoms, symprec: float) -> None:
-    """Refuse charges of another crystal: their number, their symmetry, their sum.
+    """Refuse charges of another crystal, by their number, their symmetry and their sum.
 
-    Small differences, as they come with DFT, are left as they are.
+    Small differences, as DFT gives them, are accepted.
 
     Raises
     ------
     InputError
-        Charges or dielectric tensor differ by more than ASYMMETRY from what symmetry and
-        neutrality demand, or the dielectric tensor is not positive.
+        Charges or dielectric tensor differ by more than ASYMMETRY from what symmetry and neutrality
+        require, or the dielectric tensor is not positive.
     """
     nac = nac_params(born, len(primitive))
     if nac is None:
         return
     charges, dielectric = nac["born"], nac["dielectric"]
-    broken, skewed = _asymmetry(charges, dielectric, Symmetry(primitive, symprec), primitive)
-    total = float(np.abs(charges.sum(axis=0)).max() / len(charges))
-    if np.linalg.eigvalsh((dielectric + dielectric.T) / 2).min() <= 0:
-        skewed = np.inf
-    if max(broken, total, skewed) > ASYMMETRY:
-        raise InputError(
-            f"The Born charges are not those of {to_structure(primitive).reduced_formula}: they "
-            f"break its symmetry by {broken:.2f} e and neutrality by {total:.2f} e an atom, and the "
-            f"dielectric tensor is off by {100 * skewed:.0f} %; at most {ASYMMETRY} e and "
-            f"{100 * ASYMMETRY:.0f} % are allowed. Give those of this cell, in its order of atoms "
-            "and its orientation."
-        )
-
-
-def _asymmetry(
-    charges: FloatArray, dielectric: FloatArray, symmetry: Symmetry, primitive: PhonopyAtoms
-) -> tuple[float, float]:
-    """Return how far charges (e) and dielectric tensor (share) are from their symmetric mean."""
-    to_cell, rotations = primitive.cell.T, symmetry.symmetry_operations["rotations"]
+    symmetry, to_cell = Symmetry(primitive, symprec), primitive.cell.T
+    rotations = symmetry.symmetry_operations["rotations"]
     turns = [to_cell @ r @ np.linalg.inv(to_cell) for r in rotations]
     mean = np.zeros_like(charges)
     for turn, images in zip(turns, symmetry.atomic_permutations, strict=True):
         mean[images] += turn @ charges @ turn.T / len(turns)
     tensor = np.mean([turn @ dielectric @ turn.T for turn in turns], axis=0)
     scale = max(float(np.trace(dielectric)) / 3, 1e-12)
-    return float(np.abs(mean - charges).max()), float(np.abs(tensor - dielectric).max() / scale)
+    broken = float(np.abs(mean - charges).max())
+    skewed = float(np.abs(tensor - dielectric).max() / scale)
+    total = float(np.abs(charges.sum(axis=0)).max() / len(charges))
+    if np.linalg.eigvalsh((dielectric + dielectric.T) / 2).min() <= 0:
+        skewed = np.inf
+    if max(broken, total, skewed) > ASYMMETRY:
+        raise InputError(
+            f"The Born charges are not those of {to_structure(primitive).reduced_formula}: they "
+            f"break its symmetry by {broken:.2f} e and neutrality by {total:.2f} e per atom, and the "
+            f"dielectric tensor is off by {100 * skewed:.0f} %; at most {ASYMMETRY} e and "
+            f"{100 * ASYMMETRY:.0f} % are allowed. Give those of this cell, in its order of atoms "
+            "and its orientation."
+        )
 
 
 def require_angstrom_and_ev(content: PhonopyYaml | PhonopyYamlData, name: str) -> None:
@@ -224,7 +215,7 @@ def require_angstrom_and_ev(content: PhonopyYaml | PhonopyYamlData, name: str) -
     Raises
     ------
     FramesError
-        The units are others; the file is named.
+        The units differ; the file is named.
     """
     units = content.physical_units or get_calculator_physical_units(content.calculator)
     if (units.distance_to_A, units.force_to_eVperA) != (1.0, 1.0):

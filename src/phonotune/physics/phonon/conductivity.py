@@ -1,12 +1,11 @@
 """Lattice thermal conductivity from third-order force constants (phono3py, an optional package).
 
-Relaxation-time approximation on a mesh that is doubled until the conductivity stays (Togo, Chaput and
-Tanaka, Phys. Rev. B 91, 094306 (2015)). The second-order force constants are phonotune's own.
+Relaxation-time approximation on a mesh that is doubled until the conductivity no longer changes (Togo,
+Chaput and Tanaka, Phys. Rev. B 91, 094306 (2015)). The second-order force constants are phonotune's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -172,7 +171,7 @@ def analyse_third_order(
     plan
         What was planned.
     answers
-        One answer a structure; all are needed.
+        One answer per structure; all are needed.
     source
         Who gave the answers.
     born
@@ -183,7 +182,7 @@ def analyse_third_order(
     LabelError
         A missing or broken answer; the message names the frames.
     PhonotuneError
-        The crystal has imaginary modes: it has no lifetimes.
+        The crystal has imaginary modes, for which lifetimes are not defined.
     """
     complete = require_answers(plan.structures, answers, "The thermal conductivity")
     n = len(plan.harmonic.structures)
@@ -253,7 +252,9 @@ def _converged(
     temperatures = np.union1d(settings.temperatures, [_ROOM])
     room = int(np.flatnonzero(temperatures == _ROOM)[0])
     tried, means, answer = [], [], None
-    for mesh in _doubled(numbers, settings.max_doublings):
+    for step in range(settings.max_doublings + 1):
+        a, b, c = (n * 2**step for n in numbers)
+        mesh = (a, b, c)
         anharmonic.mesh_numbers = list(mesh)
         anharmonic.init_phph_interaction(**_GAUGE_FREE)
         anharmonic.run_thermal_conductivity(
@@ -262,15 +263,9 @@ def _converged(
         answer = anharmonic.thermal_conductivity
         tried.append(mesh)
         means.append(float(answer.kappa[0, room, :3].mean()))
-        if any(abs(b - a) <= settings.tolerance * b for a, b in pairwise(means[-2:])):
+        if any(abs(y - x) <= settings.tolerance * y for x, y in pairwise(means[-2:])):
             break
     return _Meshes(tried, means, answer)
-
-
-def _doubled(numbers: tuple[int, int, int], times: int) -> Iterator[tuple[int, int, int]]:
-    for step in range(times + 1):
-        a, b, c = (n * 2**step for n in numbers)
-        yield (a, b, c)
 
 
 def _document(

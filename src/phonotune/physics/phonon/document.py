@@ -1,4 +1,4 @@
-"""Between a Phonopy object with force constants and a PhononDocument: there, back, on another mesh."""
+"""Conversion between a Phonopy object with force constants and a PhononDocument; other meshes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from phonopy import Phonopy
 from pymatgen.core import Structure
 
 from phonotune.errors import InputError
-from phonotune.physics.phonon.bands import BandPath
 from phonotune.physics.phonon.cells import (
     build_phonopy,
     check_born,
@@ -19,15 +18,14 @@ from phonotune.physics.phonon.cells import (
 )
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.phonon.spectrum import (
-    Spectrum,
     compute_spectrum,
     star_representatives,
     without_acoustic,
 )
-from phonotune.physics.supercell import formula_units
+from phonotune.physics.supercell import as_matrix, formula_units
 from phonotune.physics.thermal import thermal_curves
 from phonotune.ports import FloatArray
-from phonotune.schemas.base import Matrix3, Source, structure_hash
+from phonotune.schemas.base import Source, structure_hash
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.phonon import (
     BandLabel,
@@ -63,12 +61,12 @@ def analyse_force_constants(
     born
         Born charges or None.
     displaced
-        The ``displacement_*`` arrays behind the force constants; empty ones if there are none.
+        The ``displacement_*`` arrays from which the force constants were computed, if there are any.
 
     Raises
     ------
     InputError
-        The Born charges are those of another crystal.
+        The Born charges belong to another crystal.
     """
     check_born(born, phonon.primitive, settings.symprec)
     phonon.nac_params = nac_params(born, len(phonon.primitive))
@@ -82,11 +80,27 @@ def analyse_force_constants(
         "force_constants": phonon.force_constants,
         **spectrum.arrays,
         **thermal,
-        **_no_displacements(len(phonon.supercell)),
+        "displacement_sites": np.zeros(0, dtype=np.int64),
+        "displacement_vectors": np.zeros((0, 3)),
+        "displacement_forces": np.zeros((0, len(phonon.supercell), 3)),
         **(displaced or {}),
-        **_born_arrays(born),
     }
-    matrix = _rows_of(phonon)
+    if born is not None:
+        arrays |= {"born": born.charges, "dielectric": born.dielectric, "nac_factor": born.factor}
+    matrix = as_matrix(np.rint(phonon.supercell_matrix.T))
+
+    # imaginary modes at the commensurate points, one q per star, softest first
+    q, nu = spectrum.arrays["commensurate_q"], spectrum.arrays["commensurate_frequencies"]
+    own = star_representatives(phonon, q) == np.arange(len(q))
+    imaginary = [
+        ImaginaryMode(
+            q=(float(q[i, 0]), float(q[i, 1]), float(q[i, 2])),
+            band=int(band),
+            frequency=float(nu[i, band]),
+        )
+        for i, band in np.argwhere(without_acoustic(q, nu) < settings.imaginary_threshold)
+        if own[i]
+    ]
     return PhononDocument(
         formula=structure.reduced_formula,
         material_id=structure_hash(structure),
@@ -102,31 +116,16 @@ def analyse_force_constants(
         imaginary_threshold=settings.imaginary_threshold,
         lowest_frequency=spectrum.lowest,
         highest_frequency=spectrum.highest,
-        imaginary_modes=_imaginary_modes(phonon, spectrum, settings.imaginary_threshold),
+        imaginary_modes=sorted(imaginary, key=lambda mode: mode.frequency),
         formula_units=units,
         thermal_300=point,
-        band_labels=_band_labels(spectrum.path),
+        band_labels=[
+            BandLabel(index=int(index), label=label)
+            for ends, labels in zip(spectrum.path.segments, spectrum.path.labels, strict=True)
+            for index, label in zip(ends, labels, strict=True)
+        ],
         data=Blob.pack(**arrays),
     )
-
-
-def _no_displacements(n_super: int) -> dict[str, Any]:
-    return {
-        "displacement_sites": np.zeros(0, dtype=np.int64),
-        "displacement_vectors": np.zeros((0, 3)),
-        "displacement_forces": np.zeros((0, n_super, 3)),
-    }
-
-
-def _born_arrays(born: BornCharges | None) -> dict[str, Any]:
-    if born is None:
-        return {}
-    return {"born": born.charges, "dielectric": born.dielectric, "nac_factor": born.factor}
-
-
-def _rows_of(phonon: Phonopy) -> Matrix3:
-    rows = [tuple(int(x) for x in row) for row in np.rint(phonon.supercell_matrix.T)]
-    return (rows[0], rows[1], rows[2])  # type: ignore[return-value]
 
 
 def _thermal(
@@ -151,30 +150,6 @@ def _thermal(
     return arrays, point
 
 
-def _imaginary_modes(phonon: Phonopy, spectrum: Spectrum, threshold: float) -> list[ImaginaryMode]:
-    """Return the imaginary modes at commensurate points, one q a star, softest first."""
-    q, nu = spectrum.arrays["commensurate_q"], spectrum.arrays["commensurate_frequencies"]
-    own = star_representatives(phonon, q) == np.arange(len(q))
-    modes = [
-        ImaginaryMode(
-            q=(float(q[i, 0]), float(q[i, 1]), float(q[i, 2])),
-            band=int(band),
-            frequency=float(nu[i, band]),
-        )
-        for i, band in np.argwhere(without_acoustic(q, nu) < threshold)
-        if own[i]
-    ]
-    return sorted(modes, key=lambda m: m.frequency)
-
-
-def _band_labels(path: BandPath) -> list[BandLabel]:
-    return [
-        BandLabel(index=int(index), label=label)
-        for ends, labels in zip(path.segments, path.labels, strict=True)
-        for index, label in zip(ends, labels, strict=True)
-    ]
-
-
 def phonopy_of(document: PhononDocument, symmetry: bool = True) -> Phonopy:
     """Rebuild a document's Phonopy object: cells, displacements, forces, NAC, force constants.
 
@@ -183,7 +158,7 @@ def phonopy_of(document: PhononDocument, symmetry: bool = True) -> Phonopy:
     document
         The phonons.
     symmetry
-        False skips phonopy's symmetry search, which single q-points do not need.
+        False skips phonopy's symmetry search, which is not needed for single q-points.
     """
     arrays = document.data.arrays()
     structure = document.unitcell
@@ -213,7 +188,7 @@ def phonopy_of(document: PhononDocument, symmetry: bool = True) -> Phonopy:
 
 
 def born_of(document: PhononDocument) -> BornCharges | None:
-    """Return the Born charges that a document was made with, or None."""
+    """Return the Born charges that a document was computed with, or None."""
     if not document.has_nac:
         return None
     arrays = document.data.arrays()
@@ -222,23 +197,23 @@ def born_of(document: PhononDocument) -> BornCharges | None:
 
 
 def on_mesh(document: PhononDocument, mesh: tuple[int, int, int]) -> PhononDocument:
-    """Return the same phonons on another mesh: its frequencies, DOS, thermal curves, extremes.
+    """Return the same phonons on another mesh: frequencies, DOS, thermal curves, extremes.
 
-    Two documents of one crystal whose meshes were doubled differently become comparable so. What
-    other analyses added for the former mesh (arrays named ``mesh_*``, ``dos_*``, a spread) is left
-    out; an equal mesh returns the document itself.
+    This makes two documents of one crystal comparable whose meshes were doubled differently. What other
+    analyses added for the former mesh (arrays named ``mesh_*``, ``dos_*``, a spread) is left out. If the
+    mesh is the same, the document itself is returned.
 
     Parameters
     ----------
     document
-        The phonons; they are computed anew from the force constants.
+        The phonons; they are computed again from the force constants.
     mesh
         Even numbers, Γ-centred.
 
     Raises
     ------
     InputError
-        The numbers are not even or not positive.
+        The numbers are not even and positive.
     """
     if tuple(mesh) == document.mesh:
         return document
@@ -268,8 +243,8 @@ def on_common_mesh(
 ) -> tuple[PhononDocument, PhononDocument]:
     """Return both phonons on the denser of their meshes, direction by direction.
 
-    Each document converges its own mesh; frequencies on another come from its force constants, so
-    that nothing is interpolated.
+    Each document converges its own mesh. Frequencies on another mesh are computed from its force
+    constants; nothing is interpolated.
     """
     pairs = zip(first.mesh, second.mesh, strict=True)
     a, b, c = (max(pair) for pair in pairs)
@@ -277,7 +252,7 @@ def on_common_mesh(
 
 
 def primitive_of(document: PhononDocument) -> Structure:
-    """Return the primitive cell of a document, atoms in the order of its arrays."""
+    """Return the primitive cell of a document, its atoms in the order of the arrays."""
     symprec = float(document.settings["symprec"])
     cells = build_phonopy(
         document.unitcell, document.supercell_matrix, document.primitive_matrix, symprec, False

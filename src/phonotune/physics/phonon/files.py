@@ -81,7 +81,7 @@ def read_phonopy_yaml(
     Raises
     ------
     InputError
-        The file is missing or is no phonopy yaml.
+        The file is missing or is not a phonopy yaml.
     FramesError
         It holds no displacements with forces.
     """
@@ -99,7 +99,7 @@ def read_phonopy_yaml(
 
 
 def read_force_constants(path: Path, symprec: float = 1e-5) -> tuple[Structure, FloatArray]:
-    """Read the second derivatives of a supercell off a phonopy yaml.
+    """Read the second derivatives of a supercell from a phonopy yaml.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def read_force_constants(path: Path, symprec: float = 1e-5) -> tuple[Structure, 
     Raises
     ------
     InputError
-        The file is missing or is no phonopy yaml.
+        The file is missing or is not a phonopy yaml.
     FramesError
         It holds neither force constants nor forces.
     """
@@ -148,7 +148,7 @@ def document_of_constants(
     source: Source,
     born: BornCharges | None = None,
 ) -> PhononDocument:
-    """Return the phonons of given force constants, taken as they are.
+    """Return the phonons of given force constants, which are not changed.
 
     Parameters
     ----------
@@ -199,7 +199,9 @@ def _read(path: Path) -> Any:
             "phonopy_disp.yaml with forces."
         ) from error
     if content.unitcell is None or content.supercell_matrix is None:
-        raise InputError(f"{path} holds no unit cell and supercell matrix; it is no phonopy yaml.")
+        raise InputError(
+            f"{path} holds no unit cell and supercell matrix; it is not a phonopy yaml."
+        )
     require_angstrom_and_ev(content, str(path))
     return content
 
@@ -264,16 +266,12 @@ def read_born(
         born = _born(parse_BORN(primitive, symprec=symprec, filename=path))
         check_born(born, primitive, symprec)
     except (InputError, ValueError, RuntimeError, IndexError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
         raise InputError(
-            f"{path} does not fit {structure.reduced_formula} ({_one_sentence(error)}); it holds a "
-            "dielectric tensor and one charge tensor a symmetry-independent atom of the primitive "
-            "cell."
+            f"{path} does not fit {structure.reduced_formula} ({reason}). It must hold a dielectric "
+            "tensor and one charge tensor per symmetry-independent atom of the primitive cell."
         ) from error
     return born
-
-
-def _one_sentence(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
 
 
 def _born(nac: Any) -> BornCharges:

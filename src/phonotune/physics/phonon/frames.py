@@ -1,4 +1,4 @@
-"""Labelled frames out of phonopy's own files."""
+"""Labelled frames from phonopy's own files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import yaml
 from phonopy.interface.phonopy_yaml import read_phonopy_yaml
-from phonopy.structure.atoms import PhonopyAtoms
-from pymatgen.core import Structure
 
 from phonotune.errors import FramesError
 from phonotune.physics.phonon.cells import require_angstrom_and_ev, to_structure
@@ -21,10 +19,10 @@ from phonotune.schemas.dataset import Frame
 def read_displacement_frames(path: Path, name: str) -> list[Frame]:
     """Read the displaced supercells and forces of a phonopy yaml file.
 
-    Random displacements give one group each. The symmetry-reduced displacements of one crystal are
-    one group: plus and minus of a displacement hold nearly the same forces. Energies are those that
-    phonopy kept; for VASP that is energy(sigma->0), equal to the free energy for an insulator.
-    There is no stress.
+    Random displacements are one group each. The symmetry-reduced displacements of one crystal are a single
+    group, since a displacement and its opposite have nearly the same forces. Energies are those that
+    phonopy stored; for VASP that is energy(sigma->0), equal to the free energy for an insulator. There is
+    no stress.
 
     Parameters
     ----------
@@ -50,51 +48,31 @@ def read_displacement_frames(path: Path, name: str) -> list[Frame]:
             "forces is needed."
         )
     require_angstrom_and_ev(data, name)
-    if "first_atoms" in data.dataset:
-        return _from_single_displacements(supercell, data.dataset["first_atoms"], name)
-    return _from_all_displacements(supercell, data.dataset, name)
-
-
-def _from_single_displacements(
-    supercell: PhonopyAtoms, displacements: list[dict[str, Any]], name: str
-) -> list[Frame]:
+    sites, dataset = to_structure(supercell), data.dataset
     frames = []
-    for number, entry in enumerate(displacements, start=1):
-        moves = np.zeros((len(supercell), 3))
-        moves[entry["number"]] = entry["displacement"]
-        energy = entry.get("supercell_energy")
-        frames.append(
-            Frame(
-                _displaced(supercell, moves),
-                energy=None if energy is None else float(np.asarray(energy)),
-                forces=_forces(entry, name),
-                group=name,
-                origin=f"{name} displacement {number}",
+    if "first_atoms" in dataset:
+        for number, entry in enumerate(dataset["first_atoms"], start=1):
+            moves = np.zeros((len(sites), 3))
+            moves[entry["number"]] = entry["displacement"]
+            energy = entry.get("supercell_energy")
+            frames.append(
+                Frame(
+                    displaced(sites, moves),
+                    energy=None if energy is None else float(np.asarray(energy)),
+                    forces=_forces(entry, name),
+                    group=name,
+                    origin=f"{name} displacement {number}",
+                )
             )
+        return frames
+    forces, energies = _forces(dataset, name), dataset.get("supercell_energies")
+    for i, moves in enumerate(np.asarray(dataset["displacements"], dtype=np.float64)):
+        origin = f"{name} displacement {i + 1}"
+        energy = None if energies is None else float(energies[i])
+        frames.append(
+            Frame(displaced(sites, moves), energy, forces[i], group=origin, origin=origin)
         )
     return frames
-
-
-def _from_all_displacements(
-    supercell: PhonopyAtoms, dataset: dict[str, Any], name: str
-) -> list[Frame]:
-    forces = _forces(dataset, name)
-    moves = np.asarray(dataset["displacements"], dtype=np.float64)
-    energies = dataset.get("supercell_energies")
-    return [
-        Frame(
-            _displaced(supercell, moves[i]),
-            energy=None if energies is None else float(energies[i]),
-            forces=forces[i],
-            group=f"{name} displacement {i + 1}",
-            origin=f"{name} displacement {i + 1}",
-        )
-        for i in range(len(moves))
-    ]
-
-
-def _displaced(supercell: PhonopyAtoms, moves: FloatArray) -> Structure:
-    return displaced(to_structure(supercell), moves)
 
 
 def _forces(entry: dict[str, Any], name: str) -> FloatArray:

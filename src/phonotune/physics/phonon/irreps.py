@@ -19,9 +19,9 @@ _WHOLE: Final = 1e-2
 def irrep_label(space: ModeSpace, operations: Sequence[Operation]) -> str | None:
     """Return the Mulliken symbol of a degenerate space, or None where there is none.
 
-    It belongs to the point group of q (the little co-group), with the fractional translations taken
-    out: off Γ it depends on the origin, which is that of the primitive cell, and at the zone boundary
-    of a non-symmorphic crystal there may be none. A space that joins several representations has none.
+    It refers to the point group of q (the little co-group), with the fractional translations taken out:
+    off Γ it depends on the origin, which is that of the primitive cell, and at the zone boundary of a
+    non-symmorphic crystal there may be none. A space that combines several representations has none.
 
     Parameters
     ----------
@@ -37,7 +37,13 @@ def irrep_label(space: ModeSpace, operations: Sequence[Operation]) -> str | None
         return None
     setting = np.array(found[2])
     standard = np.rint(np.linalg.inv(setting) @ rotations @ setting).astype(int)
-    characters = np.array([_character(space, o) for o in kept])
+    characters = np.array(
+        [
+            np.trace(space.vectors.conj().T @ o.apply(space.vectors))
+            * np.exp(2j * np.pi * (space.q @ o.translation))
+            for o in kept
+        ]
+    )
     whole = np.rint(characters.real)
     characters = np.where(np.abs(characters - whole) < _WHOLE, whole, characters)
     try:
@@ -45,9 +51,3 @@ def irrep_label(space: ModeSpace, operations: Sequence[Operation]) -> str | None
     except RuntimeError:
         return None
     return labels[0] if labels else None
-
-
-def _character(space: ModeSpace, operation: Operation) -> complex:
-    phase = np.exp(2j * np.pi * (space.q @ operation.translation))
-    trace = np.trace(space.vectors.conj().T @ operation.apply(space.vectors))
-    return complex(trace * phase)

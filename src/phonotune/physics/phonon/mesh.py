@@ -9,17 +9,17 @@ import numpy as np
 from phonopy import Phonopy
 from phonopy.phonon.tetrahedron_method import get_integration_weights
 
-from phonotune.ports import FloatArray, IntArray
+from phonotune.ports import FloatArray
 
 if TYPE_CHECKING:
     from phonopy.phonon.mesh import Mesh
 
 MOST_DOUBLINGS: Final[int] = 2
-"""The mesh of ``mesh_density`` is doubled at most so often."""
+"""Doublings of the mesh of ``mesh_density``, at most."""
 
 _DOS_POINTS: Final[int] = 301
 _DOS_CHUNK: Final[int] = 8_000_000
-"""Most integration weights held at a time."""
+"""Integration weights in memory at a time, at most."""
 
 MeshNumbers = tuple[int, int, int]
 
@@ -47,8 +47,8 @@ class MeshSpectrum:
 def mesh_numbers(phonon: Phonopy, density: float) -> MeshNumbers:
     """Return a Γ-centred mesh with ``density`` points per 1/Å along each reciprocal vector (no 2π).
 
-    The numbers are even, so that the mesh holds the zone boundary too, and equal where unequal ones
-    would break the point group (centred lattices).
+    The numbers are even, so that the mesh includes the zone boundary, and equal where unequal ones would
+    break the point group (centred lattices).
     """
     lengths = np.linalg.norm(np.linalg.inv(phonon.primitive.cell), axis=0)
     n = 2 * np.maximum(1, np.ceil(np.round(density * lengths / 2, 6))).astype(int)
@@ -62,9 +62,9 @@ def mesh_numbers(phonon: Phonopy, density: float) -> MeshNumbers:
 def converged_mesh(phonon: Phonopy, numbers: MeshNumbers, tolerance: float) -> MeshSpectrum:
     """Return the spectrum on a mesh, doubled until the mean frequency has settled.
 
-    The error of a mesh is the change of the zone's mean frequency (imaginary modes negative) from
-    the mesh with half its numbers, every second point of it. After MOST_DOUBLINGS the mesh is taken
-    as it is; its error then says how far it came.
+    The error of a mesh is the change of the zone's mean frequency (imaginary modes negative) from the
+    mesh with half its numbers, which is every second point of it. After MOST_DOUBLINGS the mesh is
+    accepted; its error says how well it has converged.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def _mean(mesh: Mesh) -> float:
 def densities_of_states(mesh: Mesh, symmetry: Any) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return total and projected DOS by the linear tetrahedron method (phonopy's weights).
 
-    Equivalent atoms share their part: the irreducible points alone give only their sum.
+    Equivalent atoms get equal parts: the irreducible points alone give only their sum.
 
     Parameters
     ----------
@@ -126,12 +126,17 @@ def densities_of_states(mesh: Mesh, symmetry: Any) -> tuple[FloatArray, FloatArr
     parts = np.abs(mesh.eigenvectors.reshape(n_q, -1, 3, n_modes)) ** 2
     shares = np.sum(parts, axis=2) * np.asarray(mesh.weights)[:, None, None]
     sites = np.zeros((len(grid), shares.shape[1]))
-    points, lookup = _grid_points(mesh)
+    # the irreducible points on phonopy's zone grid, and for each point of that grid which one it is
+    irreducible, zone = np.asarray(mesh.ir_grid_points), mesh.bz_grid
+    order = np.zeros(len(mesh.grid_mapping_table), dtype=np.int64)
+    order[irreducible] = np.arange(len(irreducible))
+    lookup = order[np.asarray(mesh.grid_mapping_table)][np.asarray(zone.bzg2grg)]
+    points = np.asarray(zone.grg2bzg)[irreducible]
     step = max(1, _DOS_CHUNK // (len(grid) * n_modes))
     for start in range(0, n_q, step):
         chosen = slice(start, start + step)
         weights = get_integration_weights(
-            grid, nu, mesh.bz_grid, grid_points=points[chosen], bzgp2irgp_map=lookup, function="I"
+            grid, nu, zone, grid_points=points[chosen], bzgp2irgp_map=lookup, function="I"
         )
         sites += np.tensordot(weights, shares[chosen], axes=([0, 2], [0, 2]))
     sites /= np.sum(mesh.weights)
@@ -139,12 +144,3 @@ def densities_of_states(mesh: Mesh, symmetry: Any) -> tuple[FloatArray, FloatArr
     orbits = np.stack([sites[:, inverse == i].mean(axis=1) for i in range(len(first))])
     projected = orbits[inverse]
     return grid, projected.sum(axis=0), projected
-
-
-def _grid_points(mesh: Mesh) -> tuple[IntArray, IntArray]:
-    """Return the irreducible points on phonopy's zone grid, and for each of its points which one."""
-    irreducible, grid = np.asarray(mesh.ir_grid_points), mesh.bz_grid
-    order = np.zeros(len(mesh.grid_mapping_table), dtype=np.int64)
-    order[irreducible] = np.arange(len(irreducible))
-    lookup = order[np.asarray(mesh.grid_mapping_table)][np.asarray(grid.bzg2grg)]
-    return np.asarray(grid.grg2bzg)[irreducible], lookup

@@ -159,7 +159,7 @@ def mode_space(
 
 
 def mode_of(document: PhononDocument, q: FloatArray, band: int | None, tolerance: float) -> Mode:
-    """Return a mode, its direction in a degenerate space fixed by the crystal and not by the solver.
+    """Return a mode whose direction in a degenerate space depends on the crystal, not on the solver.
 
     The Cartesian displacement (atom i, axis a) with the longest projection on the space, the first
     of equals, is projected and normalised.
@@ -197,10 +197,10 @@ def longest_projection(space: ModeSpace) -> Mode:
 def displacement_pattern(mode: Mode, supercell: Structure, formula_units: int) -> FloatArray:
     """Return the real displacement of each atom at unit amplitude Q.
 
-    A mode with a ``direction`` keeps its phase. Else the phase is the one that makes the real
-    displacements longest (the standing wave of largest norm); where all are equal, the one that
-    brings the first atom of largest motion to its crest. Q is normalised so that Q² = Σ m u² /
-    formula units: E per formula unit is ½ω²Q².
+    A mode with a ``direction`` keeps its phase. Otherwise the phase is the one that makes the real
+    displacements longest (the standing wave of largest norm); where all are equal, the one that brings the
+    first atom of largest motion to its crest. Q is normalised so that Q² = Σ m u² / formula units:
+    E per formula unit is ½ω²Q².
 
     Parameters
     ----------
@@ -218,17 +218,16 @@ def displacement_pattern(mode: Mode, supercell: Structure, formula_units: int) -
     repeats = len(supercell) // len(mode.primitive)
     x = mode.primitive.lattice.get_fractional_coords(supercell.cart_coords)
     wave = np.repeat(mode.eigenvector, repeats, axis=0) * np.exp(2j * np.pi * (x @ mode.q))[:, None]
-    real = (wave if mode.direction else _standing(wave)).real
+    if not mode.direction:  # the phase that makes the real part longest
+        square = np.sum(wave**2)
+        if abs(square) > 1e-6 * np.sum(np.abs(wave) ** 2):
+            wave = wave * np.exp(-0.5j * np.angle(square))
+        else:
+            size = np.abs(wave)
+            crest = np.unravel_index(np.argmax(size > size.max() * (1 - 1e-4)), wave.shape)
+            wave = wave * np.exp(-1j * np.angle(wave[crest]))
+    real = wave.real
     largest = np.argmax(np.abs(real) > np.abs(real).max() * (1 - 1e-4))
     real = real * np.sign(real.ravel()[largest])
     pattern = real / np.sqrt(np.repeat(mode.masses, repeats))[:, None]
     return np.asarray(pattern * np.sqrt(formula_units / np.sum(real**2)))
-
-
-def _standing(wave: NDArray[np.complex128]) -> NDArray[np.complex128]:
-    """Return a wave in the phase that makes its real part longest, shape kept."""
-    square = np.sum(wave**2)
-    if abs(square) > 1e-6 * np.sum(np.abs(wave) ** 2):
-        return np.asarray(wave * np.exp(-0.5j * np.angle(square)))
-    first = np.unravel_index(np.argmax(np.abs(wave) > np.abs(wave).max() * (1 - 1e-4)), wave.shape)
-    return np.asarray(wave * np.exp(-1j * np.angle(wave[first])))

@@ -75,7 +75,7 @@ def compute_spectrum(
     mesh_tolerance
         THz; the mesh is doubled until it is met (:func:`converged_mesh`).
     mesh
-        This very mesh instead, even numbers.
+        Exactly this mesh instead, even numbers.
     """
     q = commensurate_points(phonon)
     nu = np.array(phonon.run_qpoints(q).frequencies)
@@ -102,7 +102,7 @@ def compute_spectrum(
 
 
 def commensurate_points(phonon: Phonopy) -> FloatArray:
-    """Return the q-points that the supercell holds exactly.
+    """Return the q-points that are commensurate with the supercell.
 
     Returns
     -------
@@ -136,8 +136,8 @@ def is_gamma(q: FloatArray) -> FloatArray:
 def without_acoustic(q: FloatArray, frequencies: FloatArray) -> FloatArray:
     """Mask the three acoustic modes at Γ with infinity.
 
-    The sum rule makes them zero to numerical noise; at Γ they are the three of smallest absolute
-    frequency (an optical mode smaller still could not be told from zero, either).
+    The sum rule makes them zero up to numerical noise; at Γ they are the three of smallest absolute
+    frequency (an optical mode that is even smaller could not be distinguished from zero either).
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """phonopy's symmetry search for supercells, with the permutations of atoms composed.
 
 phonopy matches all atoms of a supercell for each of its operations, one by one. An operation is a
-rotation of the crystal followed by a translation of the supercell, so that a permutation a rotation
-and one a translation are enough: 80 instead of 1536 for 64 atoms of rocksalt. Hooks of phonopy's
-classes are overridden; where a later phonopy does not call them, it is slower and as right.
+rotation of the crystal followed by a translation of the supercell, so that one permutation per rotation
+and one per translation are enough: 80 instead of 1536 for 64 atoms of rocksalt. Hooks of phonopy's classes
+are overridden; if a later phonopy does not call them, the result is the same and takes longer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from phonotune.ports import FloatArray, IntArray
 
 
 class SupercellSymmetry(Symmetry):  # type: ignore[misc]
-    """phonopy's Symmetry, quicker for cells with many translations."""
+    """phonopy's Symmetry, faster for cells with many translations."""
 
     def _set_atomic_permutations(self) -> None:
         found = compose_permutations(
@@ -66,7 +66,7 @@ class QuickPhonopy(Phonopy):  # type: ignore[misc]
 
 @lru_cache(maxsize=8)
 def _symmetry_of(key: ArrayKey[Any], symprec: float, is_symmetry: bool) -> SupercellSymmetry:
-    """Return the symmetry of a supercell, searched for once: every model's phonons ask for the same."""
+    """Return the symmetry of a supercell, found once and kept: every model's phonons need the same."""
     cell, s2p_map = key.value
     return SupercellSymmetry(cell, symprec, is_symmetry, s2p_map=s2p_map)
 
@@ -85,7 +85,7 @@ def compose_permutations(
     permutations_of
         Gives shape (n, n_atoms) for n rotations and translations: the atom that each is sent to.
     tolerance
-        Of translations, fractional.
+        For translations, fractional.
 
     Returns
     -------

@@ -17,22 +17,21 @@ if TYPE_CHECKING:
     from phonotune.ports import Answers, FloatArray
 
 _IGNORED: Final = 1e-3
-"""THz; phonopy leaves out modes below it, here the three translations alone."""
+"""THz; phonopy leaves out modes below it, here only the three translations."""
 
 
 class ThermalDisplacements:
-    """Draws displacements of a harmonic crystal at a temperature, in quantum statistics.
+    """Draws displacements of a harmonic crystal at a temperature, with quantum statistics.
 
-    Every mode that is no translation moves as if its frequency were at least ``floor``, and an
-    unstable mode as if its frequency were real: its amplitude is that of a stable mode of frequency
-    ``max(|ω|, floor)``, and so bounded.
+    Every mode except the translations has the amplitude of a stable mode of frequency ``max(|ω|, floor)``,
+    so that the amplitudes of soft and unstable modes are bounded.
 
     Parameters
     ----------
     plan
-        Displacements in the supercell that is to be rattled.
+        Displacements in the supercell that will be rattled.
     answers
-        One answer a structure of the plan.
+        One answer per structure of the plan.
     temperature
         K.
     floor
@@ -57,13 +56,15 @@ class ThermalDisplacements:
             phonon.force_constants,
             cutoff_frequency=_IGNORED,
         )
-        self._draws.frequencies = _bounded(
-            self._draws.qpoints, np.array(self._draws.frequencies), floor
-        )
+        frequencies = np.array(self._draws.frequencies)
+        bounded = np.maximum(np.abs(frequencies), floor)
+        for row in np.flatnonzero(~np.asarray(self._draws.qpoints).any(axis=1)):
+            bounded[row, np.argsort(np.abs(frequencies[row]))[:3]] = 0.0
+        self._draws.frequencies = bounded
 
     @property
     def frequencies(self) -> FloatArray:
-        """Frequencies that the amplitudes are those of, THz; 0 for the three translations."""
+        """Frequencies that determine the amplitudes, THz; 0 for the three translations."""
         return np.asarray(self._draws.frequencies)
 
     def __call__(self, cell: Structure, rng: np.random.Generator) -> FloatArray:
@@ -81,11 +82,3 @@ class ThermalDisplacements:
             )
         self._draws.run(self.temperature, 1, random_seed=int(rng.integers(2**31)))
         return np.array(self._draws.u[0])
-
-
-def _bounded(q: FloatArray, frequencies: FloatArray, floor: float) -> FloatArray:
-    """Return frequencies not below the floor, THz; those of the translations become zero."""
-    bounded = np.maximum(np.abs(frequencies), floor)
-    for row in np.flatnonzero(~np.asarray(q).any(axis=1)):
-        bounded[row, np.argsort(np.abs(frequencies[row]))[:3]] = 0.0
-    return np.asarray(bounded)

@@ -66,13 +66,13 @@ def phonons_at_volumes(
     Parameters
     ----------
     plans
-        One a volume, of the same crystal scaled.
+        One per volume, of the same crystal scaled.
     forces
-        One array a plan, shape (n_d, n_super, 3), eV/Å.
+        One array per plan, shape (n_d, n_super, 3), eV/Å.
     mesh_density
         Mesh points per 1/Å of reciprocal vector (no 2π) of the first volume, Å.
     born
-        Born charges for the NAC, taken as independent of volume; None for no NAC.
+        Born charges for the NAC, assumed independent of volume; None for no NAC.
     """
     phonons = tuple(
         fit_force_constants(plan, force) for plan, force in zip(plans, forces, strict=True)
@@ -132,16 +132,11 @@ def mode_gruneisen(
     factor = found.phonons[0].unit_conversion_factor
     nu = np.sign(squares) * np.sqrt(np.abs(squares)) * factor
     perturbation = np.swapaxes(vectors.conj(), 1, 2) @ derivatives @ vectors
-    shifts = np.array([_shifts(w, block) for w, block in zip(nu, perturbation, strict=True)])
+    shifts = np.real(np.diagonal(perturbation, axis1=1, axis2=2)).copy()
+    for shift, w, block in zip(shifts, nu, perturbation, strict=True):
+        starts = np.flatnonzero(np.diff(w, prepend=-np.inf) > _DEGENERATE)
+        for first, last in zip(starts, [*starts[1:], len(w)], strict=True):
+            if last - first > 1:
+                shift[first:last] = np.linalg.eigvalsh(block[first:last, first:last])
     counted = nu > CUTOFF
     return nu, np.where(counted, -0.5 * volume * shifts / np.where(counted, squares, 1.0), 0.0)
-
-
-def _shifts(frequencies: FloatArray, perturbation: Any) -> FloatArray:
-    """Return first-order changes of the squares of one q-point, degenerate spaces diagonalised."""
-    shifts = np.real(np.diag(perturbation)).copy()
-    starts = np.flatnonzero(np.diff(frequencies, prepend=-np.inf) > _DEGENERATE)
-    for first, last in zip(starts, [*starts[1:], len(frequencies)], strict=True):
-        if last - first > 1:
-            shifts[first:last] = np.linalg.eigvalsh(perturbation[first:last, first:last])
-    return shifts

@@ -1,8 +1,8 @@
 """From the imaginary modes of a phase to the phases below it: what to displace, and how far.
 
-One imaginary mode an arm of its star, in each direction of its degenerate space that symmetry tells
-apart (the isotropy subgroups of Stokes and Hatch, Isotropy Subgroups of the 230 Crystallographic
-Space Groups, 1988), is displaced in its smallest commensurate supercell to the minimum of E(Q).
+For one arm of the star of each imaginary mode, every symmetry-distinct direction of its degenerate space
+(the isotropy subgroups of Stokes and Hatch, Isotropy Subgroups of the 230 Crystallographic Space Groups,
+1988) is displaced in its smallest commensurate supercell to the minimum of E(Q).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from phonotune.units import (
 SMALLEST_DEPTH: Final[float] = 1e-3
 """meV per formula unit: a shallower well is noise."""
 SAME_SIDE: Final[float] = 1e-3
-"""Å: tolerance of symmetry for cells on their way down; a smaller distortion is none."""
+"""Å: symmetry tolerance for cells during the relaxation; a smaller distortion does not count."""
 _DENSER_NEAR_ZERO: Final = 1.5
 
 
@@ -83,7 +83,7 @@ class TransitionSettings(Part):
     def _no_fixed_supercell(cls, value: PhononSettings) -> PhononSettings:
         if value.supercell_matrix is not None:
             raise ValueError(
-                "a tree holds phases of different cells, so that no supercell_matrix fits all; "
+                "a tree holds phases of different cells, and no supercell_matrix fits all of them; "
                 "set min_length instead"
             )
         return value
@@ -108,7 +108,7 @@ class ModePlan:
     amplitudes
         shape (n,), Å·sqrt(amu), ascending; from -Q where symmetry does not make E(Q) even.
     structures
-        One supercell an amplitude.
+        One supercell per amplitude.
     """
 
     parent: int
@@ -120,7 +120,7 @@ class ModePlan:
     structures: tuple[Structure, ...]
 
     def record(self, **fields: Any) -> PhaseBranch:
-        """Return what is stored of this direction; ``fields`` say what became of it."""
+        """Return the stored record of this direction; ``fields`` give its outcome."""
         size = {"supercell_matrix": self.matrix, "n_atoms": len(self.supercell)}
         return _branch(self.parent, self.mode, **size, **fields)
 
@@ -150,7 +150,7 @@ class Start:
     space_group: str
 
     def record(self, outcome: Outcome, n_steps: int, child: int | None = None) -> PhaseBranch:
-        """Return what is stored of this direction."""
+        """Return the stored record of this direction."""
         return self.plan.record(
             outcome=outcome,
             n_steps=n_steps,
@@ -162,14 +162,14 @@ class Start:
 
 
 def distinct_modes(phonons: PhononDocument, degeneracy: float) -> list[ImaginaryMode]:
-    """Return one imaginary mode a degenerate space and star, softest first.
+    """Return one imaginary mode per degenerate space and star, softest first.
 
     Parameters
     ----------
     phonons
         Phonons of the phase.
     degeneracy
-        Frequencies at the same q closer than this (THz) to the one before are of the same space.
+        Frequencies at the same q belong to the same space if they differ by less from the one before, THz.
     """
     kept: list[ImaginaryMode] = []
     last: dict[tuple[float, ...], float] = {}
@@ -212,34 +212,35 @@ def plan_modes(
             if number >= MOST_DIRECTIONS or len(plans) == settings.max_branches:
                 refused.append(_refused(parent, mode, "branch limit"))
                 continue
-            planned = _plan_mode(parent, mode, settings)
-            (refused if isinstance(planned, PhaseBranch) else plans).append(planned)  # type: ignore[arg-type]
+            try:
+                matrix = commensurate_matrix(
+                    list(mode.q), settings.max_cells, mode.primitive.lattice
+                )
+            except InputError:
+                refused.append(_refused(parent, mode, "cell limit"))
+                continue
+            supercell = make_supercell(mode.primitive, matrix)
+            if len(supercell) > settings.max_atoms:
+                size = {"supercell_matrix": matrix, "n_atoms": len(supercell)}
+                refused.append(_refused(parent, mode, "atom limit", **size))
+                continue
+            pattern = displacement_pattern(mode, supercell, formula_units(supercell))
+            top = settings.max_displacement / np.linalg.norm(pattern, axis=1).max()
+            amplitudes = top * np.linspace(0, 1, settings.n_amplitudes) ** _DENSER_NEAR_ZERO
+            if not reverses_by_symmetry(supercell, pattern, SAME_SIDE):
+                amplitudes = np.concatenate([-amplitudes[:0:-1], amplitudes])
+            plans.append(
+                ModePlan(
+                    parent=parent,
+                    mode=mode,
+                    matrix=matrix,
+                    supercell=supercell,
+                    pattern=pattern,
+                    amplitudes=amplitudes,
+                    structures=tuple(displaced(supercell, a * pattern) for a in amplitudes),
+                )
+            )
     return plans, refused
-
-
-def _plan_mode(parent: int, mode: Mode, settings: TransitionSettings) -> ModePlan | PhaseBranch:
-    try:
-        matrix = commensurate_matrix(list(mode.q), settings.max_cells, mode.primitive.lattice)
-    except InputError:
-        return _refused(parent, mode, "cell limit")
-    supercell = make_supercell(mode.primitive, matrix)
-    if len(supercell) > settings.max_atoms:
-        size = {"supercell_matrix": matrix, "n_atoms": len(supercell)}
-        return _refused(parent, mode, "atom limit", **size)
-    pattern = displacement_pattern(mode, supercell, formula_units(supercell))
-    top = settings.max_displacement / np.linalg.norm(pattern, axis=1).max()
-    amplitudes = top * np.linspace(0, 1, settings.n_amplitudes) ** _DENSER_NEAR_ZERO
-    if not reverses_by_symmetry(supercell, pattern, SAME_SIDE):
-        amplitudes = np.concatenate([-amplitudes[:0:-1], amplitudes])
-    return ModePlan(
-        parent=parent,
-        mode=mode,
-        matrix=matrix,
-        supercell=supercell,
-        pattern=pattern,
-        amplitudes=amplitudes,
-        structures=tuple(displaced(supercell, q * pattern) for q in amplitudes),
-    )
 
 
 def _refused(parent: int, mode: Mode, outcome: Outcome, **size: Any) -> PhaseBranch:
@@ -263,15 +264,15 @@ def _branch(parent: int, mode: Mode, **fields: Any) -> PhaseBranch:
 def find_starts(plan: ModePlan, answers: Answers, symprec: float) -> list[Start]:
     """Return the supercells at the minima of E(Q): one, two where E(Q) is not even, or none.
 
-    E(Q) between the amplitudes is the cubic spline through energies and projected forces. A minimum at
-    the end of the range is taken as well: it is where a relaxation starts, not where it ends.
+    E(Q) between the amplitudes is the cubic spline through energies and projected forces. A minimum at the
+    end of the range counts as well: a relaxation starts there, it does not end there.
 
     Parameters
     ----------
     plan
         The direction.
     answers
-        One answer an amplitude.
+        One answer per amplitude.
     symprec
         For the space group of the starts, Å.
 
@@ -321,13 +322,13 @@ def well_minima(
 
 
 def interpolate(parent: Structure, child: Structure, n_points: int) -> list[Structure]:
-    """Return cells and positions on the straight line between two cells, both ends in.
+    """Return cells and positions on the straight line between two cells, including both ends.
 
     Parameters
     ----------
     parent, child
-        The same sites in the same order, fractional coordinates without jumps by lattice vectors;
-        the cells not turned against each other.
+        The same sites in the same order, fractional coordinates without jumps by lattice vectors, cells
+        not rotated against each other.
     n_points
         Points, at λ = 0 to 1.
     """

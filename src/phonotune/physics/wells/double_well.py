@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
@@ -32,9 +31,9 @@ from phonotune.physics.supercell import (
 )
 from phonotune.physics.symmetry import symmetry_operations
 from phonotune.physics.wells.directions import MOST_DIRECTIONS, mode_directions
-from phonotune.physics.wells.fit import WellFit, around_lowest, fit_well
+from phonotune.physics.wells.fit import around_lowest, fit_well
 from phonotune.physics.wells.levels import sampled_potential, supercell_levels
-from phonotune.ports import Answers, Evaluation, FloatArray, IntArray
+from phonotune.ports import Answers, FloatArray, IntArray
 from phonotune.schemas.base import Matrix3, Part, Source, Vector3, structure_hash
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.phonon import PhononDocument
@@ -125,11 +124,11 @@ class WellPlan:
     formula_units
         In the supercell.
     paths
-        One a direction.
+        One per direction.
     structures
         The supercells to evaluate.
     dropped
-        Labels of directions that were asked for by "all" and are beyond MOST_DIRECTIONS.
+        Labels of directions that "all" includes and that are beyond MOST_DIRECTIONS.
     """
 
     structure: Structure
@@ -160,14 +159,36 @@ class WellPlan:
 def plan_well(structure: Structure, phonons: PhononDocument, settings: WellSettings) -> WellPlan:
     """Plan supercells along a mode of ``phonons``.
 
+    A wavevector given in decimal fractions is replaced by the rational one that it stands for.
+
     Raises
     ------
     InputError
         q needs too large a supercell, there is no such band or direction, or a band without q.
     """
     check_structure(structure)
-    _check_same_cell(structure, phonons)
-    q, band = _asked(phonons, settings)
+    other = phonons.unitcell
+    alike = structure.species == other.species and np.allclose(
+        structure.lattice.matrix, other.lattice.matrix, atol=_SAME_CELL
+    )
+    if not alike:
+        raise InputError(
+            f"A well of {structure.formula} was requested with phonons of another cell, "
+            f"{other.formula} of {other.volume:.3f} Å^3 instead of {structure.volume:.3f} Å^3. Give "
+            "the unit cell of the phonons, without relaxing it again."
+        )
+    band = settings.band
+    if settings.q is not None:
+        parts = [Fraction(x).limit_denominator(settings.max_cells) for x in settings.q]
+        q = np.array([float(part) for part in parts])
+        if not np.allclose(q, settings.q, atol=1e-5):
+            q = np.array(settings.q)
+    elif band is None:
+        q, band = softest_mode(phonons, settings.degeneracy)
+    else:
+        raise ConfigError(
+            f"Band {band} was requested without its wavevector; give q as well, or neither."
+        )
     modes, dropped = modes_to_follow(phonons, q, band, settings)
     matrix = commensurate_matrix(list(q), settings.max_cells, modes[0].primitive.lattice)
     supercell = make_supercell(modes[0].primitive, matrix)
@@ -175,11 +196,19 @@ def plan_well(structure: Structure, phonons: PhononDocument, settings: WellSetti
     paths: list[WellPath] = []
     structures: list[Structure] = []
     for mode in modes:
-        first = paths[0] if paths else None
-        path = _path(mode, supercell, units, settings, first, len(structures))
-        steps = path.amplitudes[path.rows >= len(structures)]
-        structures += [displaced(supercell, step * path.pattern) for step in steps]
-        paths.append(path)
+        pattern = displacement_pattern(mode, supercell, units)
+        top = settings.max_displacement / np.linalg.norm(pattern, axis=1).max()
+        amplitudes = top * np.linspace(0, 1, settings.n_amplitudes) ** _DENSER_NEAR_ZERO
+        even = reverses_by_symmetry(supercell, pattern, settings.symprec)
+        if not even:
+            amplitudes = np.concatenate([-amplitudes[:0:-1], amplitudes])
+        rows, planned = np.arange(len(amplitudes)), len(structures)
+        if paths:  # Q = 0 is that of the first path
+            moved, origin = amplitudes != 0, paths[0].rows[paths[0].amplitudes == 0]
+            rows = np.where(moved, planned - 1 + np.cumsum(moved), origin)
+        steps = amplitudes[rows >= planned]
+        structures += [displaced(supercell, step * pattern) for step in steps]
+        paths.append(WellPath(mode, pattern, amplitudes, even, rows))
     return WellPlan(
         structure=structure,
         settings=settings,
@@ -192,47 +221,19 @@ def plan_well(structure: Structure, phonons: PhononDocument, settings: WellSetti
     )
 
 
-def _check_same_cell(structure: Structure, phonons: PhononDocument) -> None:
-    """Refuse phonons of another cell: the displaced supercells are theirs."""
-    other = phonons.unitcell
-    alike = structure.species == other.species and np.allclose(
-        structure.lattice.matrix, other.lattice.matrix, atol=_SAME_CELL
-    )
-    if not alike:
-        raise InputError(
-            f"A well of {structure.formula} was asked for with phonons of another cell, "
-            f"{other.formula} of {other.volume:.3f} Å^3 instead of {structure.volume:.3f} Å^3. Give "
-            "the unit cell of the phonons, not relaxed anew."
-        )
-
-
-def _asked(phonons: PhononDocument, settings: WellSettings) -> tuple[FloatArray, int | None]:
-    """Return q, a decimal fraction made the rational that it stands for, and the band."""
-    if settings.q is None:
-        if settings.band is not None:
-            raise ConfigError(
-                f"Band {settings.band} is asked for without its wavevector; give q, too, or neither."
-            )
-        return softest_mode(phonons, settings.degeneracy)
-    parts = [Fraction(x).limit_denominator(settings.max_cells) for x in settings.q]
-    rational = np.array([float(part) for part in parts])
-    near = np.allclose(rational, settings.q, atol=1e-5)
-    return rational if near else np.array(settings.q), settings.band
-
-
 def modes_to_follow(
     phonons: PhononDocument, q: FloatArray, band: int | None, settings: WellSettings
 ) -> tuple[list[Mode], tuple[str, ...]]:
-    """Return the modes of the directions that the settings ask for, and the labels of those dropped.
+    """Return the modes of the directions that the settings request, and the labels of those dropped.
 
-    ``all`` stands for the MOST_DIRECTIONS most symmetric; any other is followed where it is named.
+    ``all`` means the MOST_DIRECTIONS most symmetric ones; further ones are followed if they are named.
 
     Raises
     ------
     InputError
         There is no such band.
     ConfigError
-        There is no such direction; those there are stand in the message.
+        There is no such direction; the message lists those that exist.
     """
     if settings.directions is None:
         space = mode_space(phonons, q, band, settings.degeneracy)
@@ -250,32 +251,10 @@ def modes_to_follow(
     return [mode for name, mode in found.items() if name in settings.directions], ()
 
 
-def _path(
-    mode: Mode,
-    supercell: Structure,
-    units: int,
-    settings: WellSettings,
-    first: WellPath | None,
-    planned: int,
-) -> WellPath:
-    """Return the grid along a mode: new structures from ``planned`` on, Q = 0 that of the first path."""
-    pattern = displacement_pattern(mode, supercell, units)
-    top = settings.max_displacement / np.linalg.norm(pattern, axis=1).max()
-    amplitudes = top * np.linspace(0, 1, settings.n_amplitudes) ** _DENSER_NEAR_ZERO
-    even = reverses_by_symmetry(supercell, pattern, settings.symprec)
-    if not even:
-        amplitudes = np.concatenate([-amplitudes[:0:-1], amplitudes])
-    rows = np.arange(len(amplitudes))
-    if first is not None:
-        moved = amplitudes != 0
-        rows = np.where(moved, planned - 1 + np.cumsum(moved), first.rows[first.amplitudes == 0])
-    return WellPath(mode, pattern, amplitudes, even, rows)
-
-
 def reverses_by_symmetry(supercell: Structure, pattern: FloatArray, symprec: float) -> bool:
     """Return whether a symmetry of the supercell turns a displacement pattern into its opposite.
 
-    Then E(-Q) = E(Q) and one side is enough.
+    If so, E(-Q) = E(Q) and one side is enough.
 
     Parameters
     ----------
@@ -297,7 +276,7 @@ def reverses_by_symmetry(supercell: Structure, pattern: FloatArray, symprec: flo
 def analyse_well(plan: WellPlan, answers: Answers, source: Source) -> WellDocument:
     """Fit a polynomial to energies and projected forces of each path, and find the lowest minimum.
 
-    Levels are those of the coordinate of the plan's supercell, the smallest that holds the mode.
+    Levels are those of the coordinate of the plan's supercell, the smallest one commensurate with the mode.
 
     Raises
     ------
@@ -305,13 +284,55 @@ def analyse_well(plan: WellPlan, answers: Answers, source: Source) -> WellDocume
         A missing or broken answer; the frames are named.
     """
     complete = require_answers(plan.structures, answers, "The double well")
-    found = [_analyse_path(plan, path, complete) for path in plan.paths]
-    parts = [part for part, _ in found]
+    parts: list[WellDirection] = []
+    curves: list[dict[str, Any]] = []
+    for path in plan.paths:
+        # E - E(0) in meV per formula unit, -dE/dQ in meV per formula unit and Å·sqrt(amu)
+        own = [complete[row] for row in path.rows]
+        total = np.array([answer.energy for answer in own])
+        along = np.array([np.sum(answer.forces * path.pattern) for answer in own])
+        per_unit = 1000 / plan.formula_units
+        energies = (total - total[int(np.argmin(np.abs(path.amplitudes)))]) * per_unit
+        forces = along * per_unit
+        fit = fit_well(path.amplitudes, energies, forces, path.even)
+        top = float(path.amplitudes.max())
+        q0, lowest = fit.lowest_point(*around_lowest(path.amplitudes, energies))
+        has_well = lowest < -_SMALLEST_DEPTH and fit.leaves_zero(q0)
+        potential = sampled_potential(fit, path.amplitudes, energies, forces, path.even)
+        levels = supercell_levels(potential, (-top, top), plan.formula_units)[:_N_LEVELS]
+        step = float(levels[1] - levels[0]) if len(levels) > 1 else None
+        tunnels = step is not None and path.even and bool(levels[1] < 0)
+        frequency = np.sign(fit.curvature) * np.sqrt(abs(fit.curvature)) * _THZ
+        parts.append(
+            WellDirection(
+                direction=path.mode.direction,
+                even=path.even,
+                curvature_frequency=float(frequency),
+                has_double_well=has_well,
+                minimum_in_range=not has_well or abs(q0) < top * (1 - 1e-6),
+                depth=-lowest if has_well else 0.0,
+                q0=q0 if has_well else 0.0,
+                fit_residual=fit.residual,
+                levels=[float(x) for x in levels],
+                transition_frequency=step,
+                tunnel_splitting=step if tunnels else None,
+            )
+        )
+        curves.append(
+            {
+                "amplitudes": path.amplitudes,
+                "energies": energies,
+                "forces": forces,
+                "orders": fit.orders.astype(int),
+                "coefficients": fit.coefficients,
+                "pattern": path.pattern,
+            }
+        )
     deepest = int(np.argmax([part.depth for part in parts]))
-    arrays = dict(found[deepest][1])
-    if len(found) > 1:
-        for index, (_, own) in enumerate(found):
-            arrays |= {f"{name}_{index}": values for name, values in own.items()}
+    arrays = dict(curves[deepest])
+    if len(curves) > 1:
+        for index, curve in enumerate(curves):
+            arrays |= {f"{name}_{index}": values for name, values in curve.items()}
     mode = plan.paths[deepest].mode
     own_mode = plan.mode_source == source
     return WellDocument(
@@ -333,63 +354,3 @@ def analyse_well(plan: WellPlan, answers: Answers, source: Source) -> WellDocume
         data=Blob.pack(**arrays),
         **dict(parts[deepest]),
     )
-
-
-def _analyse_path(
-    plan: WellPlan, path: WellPath, complete: Sequence[Evaluation]
-) -> tuple[WellDirection, dict[str, Any]]:
-    """Return what one direction gives, and its arrays."""
-    energies, forces = _curves(plan, path, complete)
-    fit = fit_well(path.amplitudes, energies, forces, path.even)
-    top = float(path.amplitudes.max())
-    q0, lowest = fit.lowest_point(*around_lowest(path.amplitudes, energies))
-    has_well = lowest < -_SMALLEST_DEPTH and fit.leaves_zero(q0)
-    potential = sampled_potential(fit, path.amplitudes, energies, forces, path.even)
-    levels = supercell_levels(potential, (-top, top), plan.formula_units)[:_N_LEVELS]
-    part = WellDirection(
-        direction=path.mode.direction,
-        even=path.even,
-        curvature_frequency=_frequency(fit),
-        has_double_well=has_well,
-        minimum_in_range=not has_well or abs(q0) < top * (1 - 1e-6),
-        depth=-lowest if has_well else 0.0,
-        q0=q0 if has_well else 0.0,
-        fit_residual=fit.residual,
-        **_spectrum(levels, path.even),
-    )
-    arrays = {
-        "amplitudes": path.amplitudes,
-        "energies": energies,
-        "forces": forces,
-        "orders": fit.orders.astype(int),
-        "coefficients": fit.coefficients,
-        "pattern": path.pattern,
-    }
-    return part, arrays
-
-
-def _frequency(fit: WellFit) -> float:
-    """Return the frequency (THz) of the curvature at Q = 0, negative where it is."""
-    return float(np.sign(fit.curvature) * np.sqrt(abs(fit.curvature)) * _THZ)
-
-
-def _spectrum(levels: FloatArray, even: bool) -> dict[str, Any]:
-    step = float(levels[1] - levels[0]) if len(levels) > 1 else None
-    tunnels = step is not None and even and bool(levels[1] < 0)
-    return {
-        "levels": [float(x) for x in levels],
-        "transition_frequency": step,
-        "tunnel_splitting": step if tunnels else None,
-    }
-
-
-def _curves(
-    plan: WellPlan, path: WellPath, complete: Sequence[Evaluation]
-) -> tuple[FloatArray, FloatArray]:
-    """Return E - E(0) in meV/f.u. and -dE/dQ in meV/f.u. per Å·sqrt(amu)."""
-    own = [complete[row] for row in path.rows]
-    total = np.array([answer.energy for answer in own])
-    origin = int(np.argmin(np.abs(path.amplitudes)))
-    along = np.array([np.sum(answer.forces * path.pattern) for answer in own])
-    per_unit = 1000 / plan.formula_units
-    return (total - total[origin]) * per_unit, along * per_unit

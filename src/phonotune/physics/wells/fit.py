@@ -1,4 +1,4 @@
-"""A polynomial through the energies and forces of a potential well, true at low energies."""
+"""A polynomial fit to energies and forces of a potential well, accurate at low energies."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.polynomial import Polynomial
 from phonotune.ports import FloatArray
 
 _HIGHEST: Final = (4, 6, 8)
-"""Orders tried, one after the other, until the misfit is small."""
+"""Orders tried one after the other until the misfit is small."""
 _SMALL: Final = 5e-4
-"""Misfit that counts as small, as a share of the energy up to which points count in full."""
+"""Misfit that counts as small, as a fraction of the energy up to which points have full weight."""
 _FULL: Final = 4.0
-"""Points up to this many times the depth of the well count in full."""
+"""Points up to this many times the depth of the well have full weight."""
 _POWER: Final = 4
 
 
@@ -50,10 +50,7 @@ class WellFit:
         return float(2 * self.coefficients[self.orders == 2][0])
 
     def lowest_point(self, low: float, high: float) -> tuple[float, float]:
-        """Return Q and E of the lowest point on [low, high], never beyond.
-
-        Of equal points the one nearest to zero is taken.
-        """
+        """Return Q and E of the lowest point within [low, high]; of equal points, the one nearest to zero."""
         points = np.concatenate([self.stationary(low, high), [low, high]])
         points = points[np.argsort(np.abs(points), kind="stable")]
         values = self.polynomial(points)
@@ -68,10 +65,10 @@ class WellFit:
         return np.sort(real[(real > low) & (real < high)])
 
     def leaves_zero(self, q0: float) -> bool:
-        """Return whether a minimum at q0 is another one than that at zero.
+        """Return whether a minimum at q0 is a different one from that at zero.
 
-        It is where E(Q) bends down at Q = 0 or has a maximum on the way; else it is the minimum of a
-        single well that is not quite at zero.
+        It is if E(Q) bends down at Q = 0 or has a maximum on the way. Otherwise it is the minimum of a
+        single well that is not exactly at zero.
         """
         on_the_way = self.stationary(min(0.0, q0), max(0.0, q0))
         bends = self.polynomial.deriv(2)(np.append(on_the_way, 0.0))
@@ -83,9 +80,10 @@ def fit_well(
 ) -> WellFit:
     """Fit a polynomial to energies and forces together, by weighted least squares.
 
-    The lowest order of 4, 6 and 8 that fits is taken. A point weighs 1 / (1 + ((E - E_min) / E_full)⁴),
-    with E_full four times the depth of the lowest point, or more where that leaves too few points: the
-    repulsive walls, orders of magnitude above the well, must not decide its depth.
+    The lowest order of 4, 6 and 8 that fits is taken. The weight of a point is
+    1 / (1 + ((E - E_min) / E_full)⁴), with E_full four times the depth of the lowest point, or more where
+    that leaves too few points: the repulsive walls, orders of magnitude above the well, must not determine
+    its depth.
 
     Parameters
     ----------
@@ -96,13 +94,22 @@ def fit_well(
     forces
         shape (n,), -dE/dQ.
     even
-        Whether E(-Q) = E(Q); else odd orders are fitted too, the first included.
+        Whether E(-Q) = E(Q); otherwise odd orders are fitted too, including the first.
     """
-    full = _full_weight(energies, even)
+    above = np.sort(energies - energies.min())
+    enough = above[min(len(above) - 1, 4 if even else 8)]
+    full = float(max(-_FULL * energies.min(), enough, np.finfo(float).tiny))
     weights = 1 / (1 + ((energies - energies.min()) / full) ** _POWER)
+    twice = np.concatenate([weights, weights])
+    scale = float(np.abs(amplitudes).max())
+    x = (amplitudes / scale)[:, None]
+    target = np.concatenate([energies, forces * scale])
     for highest in _HIGHEST:
         orders = np.arange(2.0, highest + 1, 2) if even else np.arange(1.0, highest + 1)
-        coefficients, residual = _least_squares(amplitudes, energies, forces, weights, orders)
+        design = np.concatenate([x**orders, -orders * x ** (orders - 1)])
+        scaled = np.linalg.lstsq(design * twice[:, None], target * twice, rcond=None)[0]
+        residual = float((weights * np.abs(x**orders @ scaled - energies)).max())
+        coefficients = scaled / scale**orders
         if residual <= _SMALL * full:
             break
     stored = np.arange(2.0, _HIGHEST[-1] + 1, 2) if even else np.arange(1.0, _HIGHEST[-1] + 1)
@@ -112,9 +119,9 @@ def fit_well(
 
 
 def around_lowest(amplitudes: FloatArray, energies: FloatArray) -> tuple[float, float]:
-    """Return the amplitudes on both sides of the lowest point: where a minimum is looked for.
+    """Return the amplitudes on both sides of the lowest point, between which a minimum is sought.
 
-    Farther off the fit has no say: it leaves the walls aside.
+    Farther away the fit is not reliable, since it gives the walls little weight.
 
     Parameters
     ----------
@@ -127,26 +134,3 @@ def around_lowest(amplitudes: FloatArray, energies: FloatArray) -> tuple[float, 
     return float(amplitudes[max(lowest - 1, 0)]), float(
         amplitudes[min(lowest + 1, len(amplitudes) - 1)]
     )
-
-
-def _full_weight(energies: FloatArray, even: bool) -> float:
-    above = np.sort(energies - energies.min())
-    enough = above[min(len(above) - 1, 4 if even else 8)]
-    return float(max(-_FULL * energies.min(), enough, np.finfo(float).tiny))
-
-
-def _least_squares(
-    amplitudes: FloatArray,
-    energies: FloatArray,
-    forces: FloatArray,
-    weights: FloatArray,
-    orders: FloatArray,
-) -> tuple[FloatArray, float]:
-    scale = float(np.abs(amplitudes).max())
-    x = (amplitudes / scale)[:, None]
-    design = np.concatenate([x**orders, -orders * x ** (orders - 1)])
-    target = np.concatenate([energies, forces * scale])
-    twice = np.concatenate([weights, weights])
-    scaled = np.linalg.lstsq(design * twice[:, None], target * twice, rcond=None)[0]
-    residual = float((weights * np.abs(x**orders @ scaled - energies)).max())
-    return np.asarray(scaled / scale**orders), residual

@@ -29,8 +29,8 @@ def levels(
 ) -> FloatArray:
     """Return the eigenvalues of -kinetic d²/dQ² + V(Q), ascending, in the unit of V.
 
-    Sinc functions on an equidistant grid (Colbert and Miller, J. Chem. Phys. 96, 1982 (1992)). The
-    wave vanishes outside the range; a level at or above V at one of its ends means nothing and is
+    Sinc functions on an equidistant grid (Colbert and Miller, J. Chem. Phys. 96, 1982 (1992)). The wave
+    function vanishes outside the range; levels at or above V at one of its ends have no meaning and are
     left out.
 
     Parameters
@@ -58,10 +58,10 @@ def levels(
 def sampled_potential(
     fit: WellFit, amplitudes: FloatArray, energies: FloatArray, forces: FloatArray, even: bool
 ) -> Callable[[FloatArray], FloatArray]:
-    """Return E(Q) that passes through all points: the fit, and a spline through what it leaves.
+    """Return E(Q) through all points: the fit plus a spline through its residuals.
 
-    The fit is good where energies are low; on the walls the spline (cubic Hermite, energies and
-    slopes) takes over. Valid on the sampled range, both sides for an even curve.
+    The fit is accurate where energies are low; on the walls the spline (cubic Hermite, from energies and
+    slopes) dominates. Valid on the sampled range, on both sides for an even curve.
     """
     poly, slope = fit.polynomial, fit.polynomial.deriv()
     rest = CubicHermiteSpline(amplitudes, energies - poly(amplitudes), -forces - slope(amplitudes))
@@ -78,8 +78,8 @@ def supercell_levels(
 ) -> FloatArray:
     """Return the levels of the coordinate of a whole supercell, THz relative to E(Q = 0).
 
-    Energies and Q² per formula unit are multiplied by the formula units of the supercell: the barrier
-    is that of all its cells moving together, the mode of a crystal of just this size.
+    Energies and Q² per formula unit are multiplied by the formula units of the supercell: the barrier is
+    that of all its cells moving together, as in a crystal of exactly this size.
 
     Parameters
     ----------

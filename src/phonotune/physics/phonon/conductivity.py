@@ -32,7 +32,6 @@ from phonotune.schemas.thermal import ConductivityDocument
 from phonotune.units import Angstrom, Dimensionless, Kelvin
 
 if TYPE_CHECKING:
-    from phonopy import Phonopy
     from pymatgen.core import Structure
 
 _ROOM: Final[float] = 300.0
@@ -189,16 +188,7 @@ def analyse_third_order(
     phonon = fit_force_constants(plan.harmonic, np.array([a.forces for a in complete[:n]]))
     phonon.nac_params = nac_params(born, len(phonon.primitive))
     numbers = mesh_numbers(phonon, plan.settings.mesh_density)
-    lowest = _require_stable(plan, phonon, numbers)
-    anharmonic = _third_order(plan, complete[n:])
-    anharmonic.fc2 = phonon.force_constants
-    anharmonic.nac_params = phonon.nac_params
-    return _document(plan, source, _converged(anharmonic, plan.settings, numbers), lowest, born)
-
-
-def _require_stable(plan: ConductivityPlan, phonon: Phonopy, mesh: tuple[int, int, int]) -> float:
-    """Return the lowest frequency, THz."""
-    found = phonon.run_mesh(list(mesh), is_gamma_center=True)
+    found = phonon.run_mesh(list(numbers), is_gamma_center=True)
     q = np.concatenate([np.array(found.qpoints), commensurate_points(phonon)])
     lowest = float(without_acoustic(q, np.array(phonon.run_qpoints(q).frequencies)).min())
     threshold = plan.settings.phonons.imaginary_threshold
@@ -208,7 +198,45 @@ def _require_stable(plan: ConductivityPlan, phonon: Phonopy, mesh: tuple[int, in
             f"(below {threshold:g}); a thermal conductivity needs a stable crystal. Follow the mode "
             "with `phonotune double-well`, or relax the crystal with this evaluator."
         )
-    return lowest
+    anharmonic = _third_order(plan, complete[n:])
+    anharmonic.fc2 = phonon.force_constants
+    anharmonic.nac_params = phonon.nac_params
+    meshes = _converged(anharmonic, plan.settings, numbers)
+    answer, settings = meshes.answer, plan.settings
+    temperatures = np.array(answer.temperatures)
+    room = int(np.flatnonzero(temperatures == _ROOM)[0])
+    kappa: FloatArray = np.array(answer.kappa[0])
+    matrix = settings.supercell_matrix
+    assert matrix is not None
+    tensor: Any = tuple(float(x) for x in kappa[room])
+    return ConductivityDocument(
+        formula=plan.structure.reduced_formula,
+        material_id=structure_hash(plan.structure),
+        source=source,
+        settings=settings.model_dump(mode="json"),
+        n_structures=len(plan.structures),
+        supercell_matrix=matrix,
+        harmonic_matrix=plan.harmonic.matrix,
+        mesh=meshes.tried[-1],
+        has_nac=born is not None,
+        has_isotopes=settings.isotopes,
+        lowest_frequency=lowest,
+        conductivity_300=tensor,
+        mean_conductivity_300=meshes.means[-1],
+        change=meshes.change,
+        is_converged=meshes.change <= settings.tolerance,
+        data=Blob.pack(
+            temperatures=temperatures,
+            conductivity=kappa,
+            mesh_q=np.array(answer.qpoints),
+            mesh_weights=np.array(answer.grid_weights, dtype=float),
+            mesh_frequencies=np.array(answer.frequencies),
+            group_velocities=np.array(answer.group_velocities),
+            linewidths=np.array(answer.gamma[0, room]),
+            tried_meshes=np.array(meshes.tried),
+            tried_conductivity=np.array(meshes.means),
+        ),
+    )
 
 
 def _third_order(plan: ConductivityPlan, answers: list[Evaluation]) -> Any:
@@ -266,47 +294,3 @@ def _converged(
         if any(abs(y - x) <= settings.tolerance * y for x, y in pairwise(means[-2:])):
             break
     return _Meshes(tried, means, answer)
-
-
-def _document(
-    plan: ConductivityPlan,
-    source: Source,
-    meshes: _Meshes,
-    lowest: float,
-    born: BornCharges | None,
-) -> ConductivityDocument:
-    answer, settings = meshes.answer, plan.settings
-    temperatures = np.array(answer.temperatures)
-    room = int(np.flatnonzero(temperatures == _ROOM)[0])
-    kappa: FloatArray = np.array(answer.kappa[0])
-    matrix = settings.supercell_matrix
-    assert matrix is not None
-    tensor: Any = tuple(float(x) for x in kappa[room])
-    return ConductivityDocument(
-        formula=plan.structure.reduced_formula,
-        material_id=structure_hash(plan.structure),
-        source=source,
-        settings=settings.model_dump(mode="json"),
-        n_structures=len(plan.structures),
-        supercell_matrix=matrix,
-        harmonic_matrix=plan.harmonic.matrix,
-        mesh=meshes.tried[-1],
-        has_nac=born is not None,
-        has_isotopes=settings.isotopes,
-        lowest_frequency=lowest,
-        conductivity_300=tensor,
-        mean_conductivity_300=meshes.means[-1],
-        change=meshes.change,
-        is_converged=meshes.change <= settings.tolerance,
-        data=Blob.pack(
-            temperatures=temperatures,
-            conductivity=kappa,
-            mesh_q=np.array(answer.qpoints),
-            mesh_weights=np.array(answer.grid_weights, dtype=float),
-            mesh_frequencies=np.array(answer.frequencies),
-            group_velocities=np.array(answer.group_velocities),
-            linewidths=np.array(answer.gamma[0, room]),
-            tried_meshes=np.array(meshes.tried),
-            tried_conductivity=np.array(meshes.means),
-        ),
-    )

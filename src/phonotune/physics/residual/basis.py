@@ -1,4 +1,4 @@
-"""What symmetry allows: independent force constants of a supercell (symfc), forces at its sites."""
+"""What symmetry allows: independent force constants of a supercell (symfc), and forces at its sites."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from phonotune.ports import FloatArray, IntArray
 
 @dataclass(frozen=True, eq=False)
 class ForceConstantBasis:
-    """Force constants that obey space group, index symmetry and acoustic sum rule, by coefficients.
+    """Coefficients of force constants that obey space group, index symmetry and acoustic sum rule.
 
-    symfc finds what symmetry leaves (Seko and Togo, PRB 110, 214302 (2024)). The sum rule is a
-    projection of the coefficients, so that any of them give force constants that obey it.
+    symfc finds the basis that symmetry allows (Seko and Togo, PRB 110, 214302 (2024)). The sum rule is a
+    projection of the coefficients, so that any coefficients give force constants that obey it.
 
     Attributes
     ----------
@@ -44,53 +44,25 @@ class ForceConstantBasis:
     def find(
         cls, supercell: Structure, operations: dict[str, Any] | None, symprec: float
     ) -> ForceConstantBasis:
-        """Return the orthonormal basis: the squares of coefficients are those of force constants.
+        """Return the orthonormal basis: sums of squares of coefficients and of force constants are equal.
 
         Parameters
         ----------
         supercell
             The undisplaced supercell, order of sites kept.
         operations
-            Its space group as phonopy has it: rotations, translations; None: to be found.
+            Its space group as given by phonopy: rotations, translations; None: it is searched for.
         symprec
-            Tolerance that the operations were found with, Å.
+            Tolerance with which the operations were found, Å.
         """
         names = ("rotations", "translations")
         arrays = [None if operations is None else operations[name] for name in names]
-        return _basis(structure_key(supercell), ArrayKey.of(operations, *arrays), symprec)
-
-    @classmethod
-    def _find(
-        cls, supercell: Structure, operations: dict[str, Any] | None, symprec: float
-    ) -> ForceConstantBasis:
-        atoms = SymfcAtoms(
-            cell=supercell.lattice.matrix,
-            scaled_positions=supercell.frac_coords,
-            numbers=np.array(supercell.atomic_numbers),
-        )
-        finder = Symfc(atoms, spacegroup_operations=operations, symprec=symprec)
-        found: Any = finder.compute_basis_set(orders=[2]).basis_set[2]
-        compression = found.compact_compression_matrix.tocsr()
-        first, n = np.array(found.p2s_map), len(supercell)
-        pairs = np.repeat(supercell.distance_matrix[first].ravel(), 9)
-        shares = compression.multiply(compression)
-        constants = np.arange(len(first) * n * 9).reshape(len(first), n, 9)
-        sums = sum(compression[constants[:, atom].ravel()] for atom in range(n)).toarray()
-        return cls(
-            n_atoms=n,
-            distances=np.asarray(shares.T @ pairs / shares.sum(axis=0)),
-            _compression=compression,
-            _first=first,
-            _translations=np.array(found.translation_permutations),
-            _sums=sums,
-            _scales=np.ones(compression.shape[1]),
-            _forbidden=_row_space(sums),
-        )
+        return _find_basis(structure_key(supercell), ArrayKey.of(operations, *arrays), symprec)
 
     def decaying(self, length: float) -> ForceConstantBasis:
-        """Return the basis whose coefficients count less the farther apart the atoms are.
+        """Return the basis whose coefficients are scaled down with the distance of the atoms.
 
-        Coefficients of equal size make force constants that fall off as exp(-distance / length).
+        Coefficients of equal size give force constants that decay as exp(-distance / length).
 
         Parameters
         ----------
@@ -107,13 +79,13 @@ class ForceConstantBasis:
 
     @property
     def images(self) -> IntArray:
-        """Which lattice translation takes the first of its kind to each atom, shape (n_super,)."""
+        """Lattice translation that takes the first atom of each kind to an atom, shape (n_super,)."""
         images = np.empty(self.n_atoms, dtype=np.int64)
         images[self._translations[:, self._first]] = np.arange(len(self._translations))[:, None]
         return images
 
     def design(self, displacements: FloatArray) -> FloatArray:
-        """Return the forces that each coefficient makes, coefficients under the sum rule.
+        """Return the forces per coefficient, with the sum rule applied to the coefficients.
 
         Parameters
         ----------
@@ -127,35 +99,33 @@ class ForceConstantBasis:
         return self.constrained(self.free_design(displacements))
 
     def free_design(self, displacements: FloatArray) -> FloatArray:
-        """Return :meth:`design` without sum rule and decay: the same for any length of decay."""
-        return np.concatenate([self._forces_of_one(u) for u in displacements])
+        """Return :meth:`design` without sum rule and decay, independent of the decay length."""
+        n, (_, width) = self.n_atoms, self._compression.shape
+        constants = np.arange(len(self._first) * n * 9).reshape(len(self._first), n, 3, 3)
+        designs = np.empty((len(displacements), n, 3, width))
+        for forces, displacement in zip(designs, displacements, strict=True):
+            moved = displacement[self._translations].reshape(len(self._translations), -1)
+            for row, site in enumerate(self._first):
+                for axis in range(3):
+                    springs = self._compression[constants[row, :, axis].ravel()]
+                    forces[self._translations[:, site], axis] = -(springs.T @ moved.T).T
+        return designs.reshape(-1, width)
 
     def constrained(self, free: FloatArray) -> FloatArray:
-        """Return :meth:`design` of what :meth:`free_design` gave."""
+        """Return :meth:`design` from the result of :meth:`free_design`."""
         design = free * self._scales
         design -= (design @ self._forbidden.T) @ self._forbidden
         return np.asarray(design)
 
-    def _forces_of_one(self, displacement: FloatArray) -> FloatArray:
-        n, (_, width) = self.n_atoms, self._compression.shape
-        moved = displacement[self._translations].reshape(len(self._translations), -1)
-        constants = np.arange(len(self._first) * n * 9).reshape(len(self._first), n, 3, 3)
-        forces = np.empty((n, 3, width))
-        for row, site in enumerate(self._first):
-            for axis in range(3):
-                springs = self._compression[constants[row, :, axis].ravel()]
-                forces[self._translations[:, site], axis] = -(springs.T @ moved.T).T
-        return forces.reshape(3 * n, width)
-
     def expand(self, coefficients: FloatArray, sites: Sequence[int] | IntArray) -> FloatArray:
-        """Return the force constants of some atoms with all atoms.
+        """Return the force constants between some atoms and all atoms.
 
         Parameters
         ----------
         coefficients
             shape (n_coefficients,), eV/Å^2.
         sites
-            Atoms of the supercell, e.g. those that stand for the primitive cell.
+            Atoms of the supercell, e.g. those of the primitive cell.
 
         Returns
         -------
@@ -172,11 +142,34 @@ class ForceConstantBasis:
 
 
 @lru_cache(maxsize=1)
-def _basis(
+def _find_basis(
     supercell: ArrayKey[Structure], operations: ArrayKey[dict[str, Any] | None], symprec: float
 ) -> ForceConstantBasis:
-    """Return a basis that is found once: every model of a crystal asks for the same."""
-    return ForceConstantBasis._find(supercell.value, operations.value, symprec)
+    """Find the basis of a supercell and keep it: every model of a crystal needs the same."""
+    cell = supercell.value
+    atoms = SymfcAtoms(
+        cell=cell.lattice.matrix,
+        scaled_positions=cell.frac_coords,
+        numbers=np.array(cell.atomic_numbers),
+    )
+    finder = Symfc(atoms, spacegroup_operations=operations.value, symprec=symprec)
+    found: Any = finder.compute_basis_set(orders=[2]).basis_set[2]
+    compression = found.compact_compression_matrix.tocsr()
+    first, n = np.array(found.p2s_map), len(cell)
+    pairs = np.repeat(cell.distance_matrix[first].ravel(), 9)
+    shares = compression.multiply(compression)
+    constants = np.arange(len(first) * n * 9).reshape(len(first), n, 9)
+    sums = sum(compression[constants[:, atom].ravel()] for atom in range(n)).toarray()
+    return ForceConstantBasis(
+        n_atoms=n,
+        distances=np.asarray(shares.T @ pairs / shares.sum(axis=0)),
+        _compression=compression,
+        _first=first,
+        _translations=np.array(found.translation_permutations),
+        _sums=sums,
+        _scales=np.ones(compression.shape[1]),
+        _forbidden=_row_space(sums),
+    )
 
 
 def _row_space(matrix: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Labelled frames of an undeformed supercell: which frames are such, and what they count."""
+"""Labelled frames of an undeformed supercell: which frames match it, and their settings."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Final
 
 import numpy as np
 from pydantic import Field
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Structure
 
 from phonotune.errors import FramesError
 from phonotune.physics.supercell import displaced
-from phonotune.ports import FloatArray, IntArray
+from phonotune.ports import FloatArray
 from phonotune.schemas.base import Part
 from phonotune.schemas.dataset import Frame
 from phonotune.units import Angstrom
 
 _LEAST_DISPLACEMENT: Final = 1e-3
-"""Å: a smaller one is none."""
+"""Å: smaller displacements do not count."""
 
 
 class ResidualSettings(Part):
@@ -77,30 +77,49 @@ class MatchedFrames:
 def match_frames(
     supercell: Structure, frames: Iterable[Frame], settings: ResidualSettings
 ) -> MatchedFrames:
-    """Pick the labelled frames of an undeformed supercell, whatever the order of their sites.
+    """Return the labelled frames of an undeformed supercell, in whatever order their sites are.
 
-    The lattice of a frame may be given by other vectors of the same lattice. A frame in which
-    nothing is displaced says nothing of force constants and is left out.
+    A frame may give the same lattice by other vectors. A frame without displacements contains no
+    information on force constants and is left out.
 
     Parameters
     ----------
     supercell
         Undisplaced.
     frames
-        Labelled frames of anything.
+        Labelled frames of any cells.
     settings
         Tolerances.
     """
     structures, displacements, forces, others = [], [], [], 0
+    cell: FloatArray = supercell.lattice.matrix
+    sites = np.arange(len(supercell))
     for frame in frames:
-        found = _match(supercell, frame, settings)
-        if found is None or frame.forces is None:
-            others += 1
+        given = frame.structure
+        others += 1  # until every test is passed
+        if frame.forces is None or sorted(given.atomic_numbers) != sorted(supercell.atomic_numbers):
             continue
-        order, moves = found
+        # the same lattice, perhaps by other vectors
+        whole = np.rint(given.lattice.matrix @ np.linalg.inv(cell))
+        if abs(round(np.linalg.det(whole))) != 1:
+            continue
+        stretch = np.linalg.inv(whole) @ given.lattice.matrix - cell
+        if np.linalg.norm(stretch, axis=1).max() > settings.lattice_tolerance:
+            continue
+        # the nearest atom of its element to each site
+        apart = given.cart_coords @ np.linalg.inv(cell) - supercell.frac_coords[:, None]
+        offsets = (apart - np.rint(apart)) @ cell
+        distances = np.linalg.norm(offsets, axis=2)
+        numbers = np.array(supercell.atomic_numbers)[:, None] == np.array(given.atomic_numbers)
+        distances[~numbers] = np.inf
+        order = distances.argmin(axis=1)
+        near = distances[sites, order].max() <= settings.max_displacement
+        if not near or len(np.unique(order)) != len(order):
+            continue
+        moves = offsets[sites, order]
         if np.abs(moves - moves.mean(axis=0)).max() < _LEAST_DISPLACEMENT:
-            others += 1
             continue
+        others -= 1
         structures.append(displaced(supercell, moves))
         displacements.append(moves)
         forces.append(np.asarray(frame.forces)[order])
@@ -111,12 +130,12 @@ def match_frames(
 
 
 def require_matches(matched: MatchedFrames, supercell: Structure) -> None:
-    """Refuse to go on without a frame.
+    """Raise if no frame matches.
 
     Raises
     ------
     FramesError
-        None of the frames is one of the supercell.
+        None of the frames belongs to the supercell.
     """
     if len(matched) == 0:
         a, b, c = supercell.lattice.abc
@@ -126,35 +145,3 @@ def require_matches(matched: MatchedFrames, supercell: Structure) -> None:
             f"({supercell.formula}, {len(supercell)} atoms, edges {a:.3f}, {b:.3f} and {c:.3f} Å). "
             "Label a small rattle of that supercell, or choose the frames' own with --supercell."
         )
-
-
-def _match(
-    supercell: Structure, frame: Frame, settings: ResidualSettings
-) -> tuple[IntArray, FloatArray] | None:
-    """Return which site of the frame sits on each site of the supercell, and its displacement."""
-    given = frame.structure
-    if sorted(given.atomic_numbers) != sorted(supercell.atomic_numbers):
-        return None
-    cell: FloatArray = supercell.lattice.matrix
-    if not _same_lattice(given.lattice, supercell.lattice, settings.lattice_tolerance):
-        return None
-    apart = given.cart_coords @ np.linalg.inv(cell) - supercell.frac_coords[:, None]
-    moves = (apart - np.rint(apart)) @ cell
-    distances = np.linalg.norm(moves, axis=2)
-    numbers = np.array(supercell.atomic_numbers)[:, None] == np.array(given.atomic_numbers)
-    distances[~numbers] = np.inf
-    order = distances.argmin(axis=1)
-    sites = np.arange(len(order))
-    near = distances[sites, order].max() <= settings.max_displacement
-    if not near or len(np.unique(order)) != len(order):
-        return None
-    return order, moves[sites, order]
-
-
-def _same_lattice(given: Lattice, wanted: Lattice, tolerance: float) -> bool:
-    change = given.matrix @ np.linalg.inv(wanted.matrix)
-    whole = np.rint(change)
-    if abs(round(np.linalg.det(whole))) != 1:
-        return False
-    apart = np.linalg.inv(whole) @ given.matrix - wanted.matrix
-    return bool(np.linalg.norm(apart, axis=1).max() <= tolerance)

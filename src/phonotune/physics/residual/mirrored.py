@@ -1,8 +1,7 @@
-"""Mirrored frames: two cells with opposite displacements, whose forces say what is harmonic.
+"""Mirrored frames: two cells with opposite displacements, whose forces separate the harmonic part.
 
 Forces are a series in the displacements, F(u) = F₀ - Φu + O(u²) + O(u³). In half the difference of
-F(u) and F(-u) all even orders cancel: F₀, and the cubic anharmonicity, which is most of what spoils a
-harmonic fit.
+F(u) and F(-u) all even orders cancel: F₀ and the cubic anharmonicity, the largest error of a harmonic fit.
 """
 
 from __future__ import annotations
@@ -16,21 +15,21 @@ from scipy.spatial.distance import cdist
 from phonotune.ports import FloatArray, IntArray
 
 _TOLERANCE: Final = 1e-4
-"""Å: displacements are opposite when no atom deviates by more; files keep about 1e-7."""
+"""Å: displacements are opposite if no atom deviates by more; files store about 1e-7."""
 _ANHARMONIC_LENGTH: Final = 0.5
 """Å: each order of the series is smaller than the one before by about displacement / length."""
 
 
 @dataclass(frozen=True, eq=False)
 class OddParts:
-    """Frames with every mirrored pair folded into its odd part; a frame alone stays as it is.
+    """Frames with every mirrored pair folded into its odd part; a single frame is not changed.
 
     Attributes
     ----------
     first
         shape (n_parts,), index of the frame, or of the first of a pair.
     second
-        shape (n_parts,), index of the second of a pair; that of the first where it is alone.
+        shape (n_parts,), index of the second of a pair; that of the first for a single frame.
     """
 
     first: IntArray
@@ -65,11 +64,11 @@ class OddParts:
 
     @property
     def is_pair(self) -> FloatArray:
-        """Which of the parts are pairs, shape (n_parts,)."""
+        """Whether each part is a pair, shape (n_parts,)."""
         return np.asarray(self.first != self.second)
 
     def fold(self, values: FloatArray) -> FloatArray:
-        """Return half the difference of each pair, and what is alone as it is.
+        """Return half the difference of each pair, and single frames unchanged.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Ridge regression whose strength is found by leaving out one block of data after the other."""
+"""Ridge regression whose strength is found by leaving out one block of data after another."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class RidgeFit:
     strength
         The penalty on their squares, in units of the largest squared singular value of the design.
     effective_parameters
-        How many parameters the data decided, those without a penalty included: the trace of the hat
+        How many parameters the data determined, including those without a penalty: the trace of the hat
         matrix.
     error_before, error_after
-        Weighted root mean square of the data, and of what is left of a block of them when it is
-        predicted from the other blocks; in the unit of the data.
+        Weighted root mean square of the data, and of the error of each block predicted from the others;
+        in the unit of the data.
     """
 
     coefficients: FloatArray
@@ -47,9 +47,9 @@ class RidgeFit:
     def draw(self, rng: np.random.Generator) -> FloatArray:
         """Draw coefficients from their posterior distribution, shape (n_parameters,).
 
-        Normal with covariance (XᵀX/σ² + 1/τ²)⁻¹ (MacKay, Neural Computation 4, 415 (1992)); σ is the
-        error on data left out, so that what no ridge can fit counts as noise, and τ the size that
-        coefficients have before the data are seen.
+        It is normal with covariance (XᵀX/σ² + 1/τ²)⁻¹ (MacKay, Neural Computation 4, 415 (1992)). σ is
+        the error on data left out, so that whatever no ridge can fit counts as noise; τ is the size of
+        coefficients expected before the data are seen.
         """
         noise = rng.standard_normal(len(self.coefficients))
         decided = self._right.T @ ((self._known - self._unknown) * (self._right @ noise))
@@ -61,8 +61,8 @@ def fit_ridge(
 ) -> RidgeFit:
     """Fit ``data = design @ c + free @ b`` with a penalty on c² and none on b².
 
-    The strength of the penalty is the one with the least weighted error on blocks left out, the
-    strongest of equals.
+    The strength of the penalty is the one with the smallest weighted error on blocks left out; of equal
+    ones, the strongest.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def fit_ridge(
     data
         shape (n_data,).
     blocks
-        shape (n_data,), which block a number belongs to; at least two blocks.
+        shape (n_data,), the block of each number; at least two blocks.
     weights
         shape (n_data,), inverse variances up to a factor.
     free
@@ -114,7 +114,7 @@ def _deviations(
     """Return standard deviations along the singular directions, and along all others.
 
     The prior variance of a coefficient is noise / penalty, at most the mean square of what the data
-    decided (a penalty near zero says nothing), at least that of the best-known direction.
+    determined (a penalty near zero means nothing), at least that of the best-known direction.
     """
     if noise == 0.0:
         return np.zeros(len(singular)), 0.0
@@ -139,7 +139,7 @@ def least_squares(design: FloatArray, data: FloatArray) -> FloatArray:
 
 
 def _decompose(design: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return U, s and Vᵀ without the directions that the data say nothing about."""
+    """Return U, s and Vᵀ without the directions that the data do not determine."""
     if len(design) < design.shape[1]:  # far cheaper than a decomposition of all columns
         squares, left = np.linalg.eigh(design @ design.T)
         singular = np.sqrt(np.maximum(squares, 0.0))
@@ -155,7 +155,7 @@ def _largest(singular: FloatArray) -> float:
 
 
 def _share(singular: FloatArray, strength: float) -> FloatArray:
-    """Return how much of each direction a penalty leaves."""
+    """Return the fraction of each direction that a penalty leaves."""
     square = singular**2
     return np.asarray(square / (square + strength * _largest(singular) ** 2))
 
@@ -165,22 +165,21 @@ def _left_out(
 ) -> float:
     """Return the mean squared error of each block predicted from the others.
 
-    What is left of block k is exactly (1 - H_kk)⁻¹ r_k with its residual r_k and its block of the
-    hat matrix (Golub, Heath and Wahba, Technometrics 21, 215 (1979), for blocks of one).
+    The error of block k is exactly (1 - H_kk)⁻¹ r_k with its residual r_k and its block of the hat matrix
+    (Golub, Heath and Wahba, Technometrics 21, 215 (1979), for blocks of one), by Woodbury's identity where
+    the block has more rows than columns.
     """
     total = 0.0
     for rows in members:
+        own, left = columns[rows], residual[rows]
+        n, width = own.shape
         try:
-            total += float(np.sum(_without_own(residual[rows], columns[rows], shares) ** 2))
+            if n <= width:
+                error = np.linalg.solve(np.eye(n) - (own * shares) @ own.T, left)
+            else:
+                small = np.diag(1.0 / shares) - own.T @ own
+                error = left + own @ np.linalg.solve(small, own.T @ left)
         except np.linalg.LinAlgError:
             return np.inf
+        total += float(np.sum(error**2))
     return total / len(residual)
-
-
-def _without_own(residual: FloatArray, own: FloatArray, shares: FloatArray) -> FloatArray:
-    """Return (1 - V D Vᵀ)⁻¹ r, by Woodbury's identity where V has fewer columns than rows."""
-    n, width = own.shape
-    if n <= width:
-        return np.asarray(np.linalg.solve(np.eye(n) - (own * shares) @ own.T, residual))
-    small = np.diag(1.0 / shares) - own.T @ own
-    return np.asarray(residual + own @ np.linalg.solve(small, own.T @ residual))

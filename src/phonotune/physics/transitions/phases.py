@@ -1,4 +1,4 @@
-"""Phases: when two are the same, how a tree of them is kept and stored, how two trees compare."""
+"""Phases: when two are the same, how a tree of them is built and stored, how two trees compare."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Phase:
     phonons
         Phonons, once they are computed.
     ending
-        Why it was not followed, or ``"followed"``.
+        Why its modes were not followed, or ``"followed"``.
     """
 
     id: int
@@ -109,10 +109,10 @@ class Tree:
         return phase
 
     def find(self, structure: Structure, energy: float) -> Phase | None:
-        """Return the known phase that a cell is the same as, or None.
+        """Return the known phase that a cell is equal to, or None.
 
-        The same: space group, energy within ``same_energy``, and a map of the sites by pymatgen's
-        StructureMatcher, tight and without scaling.
+        Equal phases have the same space group, energies within ``same_energy``, and sites that pymatgen's
+        StructureMatcher maps onto each other with tight tolerances and without scaling.
         """
         group = space_group(structure, self.settings.symprec)
         per_atom = energy / len(structure)
@@ -123,7 +123,7 @@ class Tree:
         return None
 
     def settle(self, phase: Phase, phonons: PhononDocument) -> bool:
-        """Keep a phase's phonons; return whether its modes are to be followed."""
+        """Store a phase's phonons; return whether its modes are to be followed."""
         phase.phonons = phonons
         if phonons.is_stable:
             phase.ending = "stable"
@@ -137,7 +137,7 @@ class Tree:
         return False
 
     def close(self, phase: Phase) -> None:
-        """Say why no other phase came of a phase that was followed."""
+        """Set why a phase that was followed led to no other phase."""
         outcomes = [b.outcome for b in self.branches if b.parent == phase.id]
         if "new phase" in outcomes or "known phase" in outcomes:
             return
@@ -163,13 +163,32 @@ def tree_document(
     tree
         The tree.
     given
-        The crystal that was asked for.
+        The crystal that was given.
     source
         Who gave the energies.
     n_evaluations
         Structures evaluated.
     """
     cells = [phase.structure for phase in tree.phases]
+    nodes = []
+    for phase in tree.phases:
+        per_atom = 1000 * (phase.energy_per_atom - tree.phases[0].energy_per_atom)
+        phonons = phase.phonons
+        nodes.append(
+            PhaseNode(
+                id=phase.id,
+                parent=phase.parent,
+                depth=phase.depth,
+                space_group=phase.group.symbol,
+                space_group_number=phase.group.number,
+                n_atoms=len(phase.structure),
+                energy=per_atom * len(phase.structure) / formula_units(phase.structure),
+                energy_per_atom=per_atom,
+                lowest_frequency=None if phonons is None else phonons.lowest_frequency,
+                imaginary_modes=[] if phonons is None else phonons.imaginary_modes,
+                ending=phase.ending,
+            )
+        )
     paths = sorted(tree.paths.items())
     steps = np.linspace(0, 1, tree.settings.n_path)
     return TransitionDocument(
@@ -181,7 +200,7 @@ def tree_document(
         imaginary_threshold=tree.settings.phonon.imaginary_threshold,
         root_energy=tree.phases[0].energy,
         n_evaluations=n_evaluations,
-        nodes=[_node(phase, tree.phases[0]) for phase in tree.phases],
+        nodes=nodes,
         branches=tree.branches,
         data=Blob.pack(
             lattices=np.array([cell.lattice.matrix for cell in cells]),
@@ -192,24 +211,6 @@ def tree_document(
             path_lambda=steps,
             path_energies=np.array([curve for _, curve in paths]).reshape(-1, len(steps)),
         ),
-    )
-
-
-def _node(phase: Phase, root: Phase) -> PhaseNode:
-    per_atom = 1000 * (phase.energy_per_atom - root.energy_per_atom)
-    phonons = phase.phonons
-    return PhaseNode(
-        id=phase.id,
-        parent=phase.parent,
-        depth=phase.depth,
-        space_group=phase.group.symbol,
-        space_group_number=phase.group.number,
-        n_atoms=len(phase.structure),
-        energy=per_atom * len(phase.structure) / formula_units(phase.structure),
-        energy_per_atom=per_atom,
-        lowest_frequency=None if phonons is None else phonons.lowest_frequency,
-        imaginary_modes=[] if phonons is None else phonons.imaginary_modes,
-        ending=phase.ending,
     )
 
 
@@ -229,34 +230,34 @@ class PhaseMatch:
 
     @property
     def precision(self) -> float | None:
-        """Share of the model's phases that the reference has; None where the model found none."""
+        """Fraction of the model's phases that the reference has; None if the model found none."""
         found = self.both + self.only_model
         return self.both / found if found else None
 
     @property
     def recall(self) -> float | None:
-        """Share of the reference's phases that the model found; None where there are none."""
+        """Fraction of the reference's phases that the model found; None if there are none."""
         there = self.both + self.only_reference
         return self.both / there if there else None
 
     @property
     def f1(self) -> float | None:
-        """Harmonic mean of precision and recall; None where neither tree has a phase."""
+        """Harmonic mean of precision and recall; None if neither tree has a phase."""
         total = 2 * self.both + self.only_reference + self.only_model
         return 2 * self.both / total if total else None
 
 
 def phase_match(reference: TransitionDocument, model: TransitionDocument) -> PhaseMatch:
-    """Match the phases of two trees, their roots left out, each phase at most once.
+    """Match the phases of two trees without their roots, each phase at most once.
 
-    Two phases match if they have the same space group and pymatgen's StructureMatcher maps their
-    sites (its default tolerances, volumes scaled): lattice constants and amplitudes are a model's
-    own business, energies and the path that led there as well.
+    Two phases match if they have the same space group and pymatgen's StructureMatcher maps their sites (its
+    default tolerances, volumes scaled). Lattice constants, amplitudes, energies and the path that led to a
+    phase may differ.
     """
     ours, theirs = _phases(reference), _phases(model)
-    pairs = np.array([[_matches(a, b) for b in theirs] for a in ours], dtype=bool).reshape(
-        len(ours), len(theirs)
-    )
+    pairs = np.array(
+        [[a[0] == b[0] and _LOOSE.fit(a[1], b[1]) for b in theirs] for a in ours], dtype=bool
+    ).reshape(len(ours), len(theirs))
     both = 0
     if pairs.size:
         both = int(np.sum(maximum_bipartite_matching(csr_matrix(pairs), perm_type="row") >= 0))
@@ -266,7 +267,3 @@ def phase_match(reference: TransitionDocument, model: TransitionDocument) -> Pha
 def _phases(document: TransitionDocument) -> Sequence[tuple[int, Structure]]:
     groups = [node.space_group_number for node in document.nodes]
     return list(zip(groups, document.structures(), strict=True))[1:]
-
-
-def _matches(a: tuple[int, Structure], b: tuple[int, Structure]) -> bool:
-    return a[0] == b[0] and bool(_LOOSE.fit(a[1], b[1]))

@@ -1,4 +1,4 @@
-"""Models against their reference: the numbers that say how good a model is."""
+"""Comparison of models with their reference."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class PropertySet:
 def compare(reference: PropertySet, models: Sequence[PropertySet]) -> ComparisonDocument:
     """Compare models with a reference, property by property.
 
-    Meshes may differ, since each document converges its own: frequencies are then computed again on
-    the denser one. Phonons with residual force constants give rows of their own: the model alone,
-    model + ΔΦ and, last and once, the plain symfc fit.
+    Meshes may differ, since each document converges its own; frequencies are then computed again on the denser
+    one. Phonons with residual force constants have separate rows: the model alone, model + ΔΦ and, once at the
+    end, the plain symfc fit.
 
     Raises
     ------

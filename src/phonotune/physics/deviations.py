@@ -1,4 +1,4 @@
-"""How far a model lies from its reference, property by property."""
+"""Deviations of a model from its reference, property by property."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from phonotune.schemas.transition import TransitionDocument
 from phonotune.schemas.wells import WellDocument
 
 _SMALL_CONSTANT: Final = 0.01
-"""Share of the largest elastic constant below which one is not compared."""
+"""Fraction of the largest elastic constant below which constants are not compared."""
 _THERMAL: Final = ("helmholtz", "entropy", "heat_capacity")
 
 
@@ -35,8 +35,8 @@ def percent(reference: float, model: float) -> float | None:
 def phonon_deviations(reference: PhononDocument, model: PhononDocument) -> dict[str, Any]:
     """Return the fields of Deviations that phonons give.
 
-    Frequencies pair by their order at each q of the denser mesh of the two; each counts with the
-    weight of its q-point in the whole zone.
+    Frequencies are paired by their order at each q of the denser of the two meshes; each has the weight of its
+    q-point in the whole zone.
     """
     reference, model = on_common_mesh(reference, model)
     ours, theirs = reference.data.arrays(), model.data.arrays()

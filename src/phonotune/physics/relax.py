@@ -41,14 +41,14 @@ class RelaxSettings(Part):
     symprec: Angstrom | None = Field(
         default=None,
         gt=0,
-        description="keep the symmetry that the start has within this tolerance: rounding cannot "
-        "push a crystal off a saddle point; none: atoms and cell are free",
+        description="keep the symmetry of the start within this tolerance, so that rounding cannot push a "
+        "crystal off a saddle point; None: atoms and cell are free",
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Relaxation:
-    """How one crystal relaxed; every step is kept, the start first.
+    """The relaxation of one crystal; every step is kept, the start first.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Relaxation:
     evaluations
         Energy, forces and stress at each step.
     max_forces
-        shape (n_steps + 1,), eV/Å: the quantity that is compared with ``fmax``.
+        shape (n_steps + 1,), eV/Å: the quantity compared with ``fmax``.
     stop_reason
         ``"converged"``, ``"step limit"``, or ``"volume limit"``: the cell was about to leave half
         to twice the volume of the start.

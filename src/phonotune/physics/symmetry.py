@@ -91,7 +91,7 @@ def standard_primitive(structure: Structure, symprec: float) -> Structure:
 def symmetry_operations(structure: Structure, symprec: float) -> Operations:
     """Return the operations of a crystal as Cartesian rotations and permutations of its atoms.
 
-    Without any found, the identity alone.
+    If none is found, only the identity is returned.
     """
     lattice, x = structure.lattice.matrix, structure.frac_coords
     found = _ask(spglib.get_symmetry, structure, symprec=symprec)
@@ -110,8 +110,8 @@ def symmetry_operations(structure: Structure, symprec: float) -> Operations:
 def symmetrised(structure: Structure, answer: Evaluation, symprec: float) -> Evaluation:
     """Return an answer with forces and stress projected on the symmetry of its structure.
 
-    A relaxation on projected forces keeps the symmetry it starts with: rounding errors cannot push
-    a crystal off a saddle point.
+    A relaxation with projected forces keeps the symmetry of its start: rounding errors cannot push a crystal
+    off a saddle point.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def symmetrised(structure: Structure, answer: Evaluation, symprec: float) -> Eva
 
 
 def free_displacements(structure: Structure, symprec: float) -> FloatArray:
-    """Return a basis of the displacements that every symmetry operation leaves as they are.
+    """Return a basis of the displacements that every symmetry operation leaves unchanged.
 
     Uniform translations are left out. A crystal without such displacements (rock salt, perovskite)
     has no ions to relax when its cell is scaled; one with some (quartz, pyrite) has.
@@ -168,7 +168,7 @@ def free_displacements(structure: Structure, symprec: float) -> FloatArray:
 
 
 def keep_symmetry(start: Structure, relaxed: Structure, free: FloatArray) -> Structure:
-    """Return the relaxed crystal without whatever broke the symmetry of the start.
+    """Return the relaxed crystal without displacements that break the symmetry of the start.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def keep_symmetry(start: Structure, relaxed: Structure, free: FloatArray) -> Str
 
 
 def _ask(question: Callable[..., Any], structure: Structure, **settings: Any) -> Any:
-    """Return spglib's answer, None where it has none: its versions differ in how they say so."""
+    """Return spglib's answer, or None if it has none, which its versions report in different ways."""
     cell = (structure.lattice.matrix, structure.frac_coords, list(structure.atomic_numbers))
     try:
         return question(cell, **settings)

@@ -138,7 +138,7 @@ def plan_volumes(
     InputError
         The Born charges belong to another crystal.
     ConfigError
-        Volumes around the relaxed cell are asked for without ``relax``.
+        Volumes around the relaxed cell were requested without ``relax``.
     """
     check_structure(structure)
     centre = structure

@@ -1,4 +1,4 @@
-"""Slack's model of the lattice thermal conductivity, and what it needs of the acoustic branches."""
+"""Slack's model of the lattice thermal conductivity, and the acoustic Debye temperature it needs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def slack_conductivity(
 ) -> float:
     """Return the lattice thermal conductivity (W/m/K) of Slack's model.
 
-    κ = A M Θ_a³ δ n^(1/3) / (γ² T) with the volume an atom δ³, n atoms in the primitive cell (so that
+    κ = A M Θ_a³ δ n^(1/3) / (γ² T) with the volume per atom δ³, n atoms in the primitive cell (so that
     δ n^(1/3) is the cube root of its volume) and A = 2.43e-6 / (1 - 0.514/γ + 0.228/γ²) for amu, Å and
     K (Morelli and Slack, in High Thermal Conductivity Materials, Springer 2006, chapter 2). With the
     Debye temperature of all modes, Θ = n^(1/3) Θ_a, the same formula has n^(-2/3).

@@ -28,14 +28,14 @@ _EV_IN_J_PER_MOLE: Final[float] = constants.e * constants.N_A
 
 @dataclass(frozen=True, eq=False)
 class ExpansionCurves:
-    """A crystal at zero pressure against temperature; volumes and moles are of formula units.
+    """A crystal at zero pressure against temperature; volumes and moles refer to formula units.
 
     Attributes
     ----------
     fit
         The operator behind all fits by volume.
     temperatures
-        shape (n_t,), K: from the first asked for to the last whose volume is in range.
+        shape (n_t,), K: from the first one given to the last whose volume is within the range.
     free_energies
         shape (n_t, n_v), eV: static and vibrational, at the volumes given.
     volumes
@@ -49,7 +49,7 @@ class ExpansionCurves:
     entropies, heat_capacities, heat_capacities_pressure
         shape (n_t,), S, C_v and C_p at the minimum, J/K/mol.
     gruneisen
-        shape (n_t,), α B V / C_v; 0 where nothing is warm.
+        shape (n_t,), α B V / C_v; 0 where C_v is 0.
     fit_residual
         Largest deviation of the fitted from the given free energies, eV.
     """

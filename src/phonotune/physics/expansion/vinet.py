@@ -14,7 +14,7 @@ from scipy.optimize import least_squares
 from phonotune.ports import FloatArray
 
 _START: Final = 4.5
-"""ξ where a fit begins: B₀' = 4."""
+"""Start of ξ in a fit: B₀' = 4."""
 _STEP: Final = 1e-5
 """Relative step of the second derivatives."""
 _TOLERANCE: Final = 1e-14
@@ -48,7 +48,7 @@ def vinet_slopes(parameters: FloatArray, volumes: FloatArray) -> FloatArray:
 
 
 def fit_vinet(volumes: FloatArray, energies: FloatArray, v0: float, b0: float) -> FloatArray:
-    """Fit one curve; NaN where the fit does not end at a minimum.
+    """Fit one curve; NaN if the fit does not end at a minimum.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def fit_vinet(volumes: FloatArray, energies: FloatArray, v0: float, b0: float) -
 
 
 def vinet_response(parameters: FloatArray, volumes: FloatArray, energies: FloatArray) -> FloatArray:
-    """Return how the fitted parameters answer to the energies: ∂p/∂E, shape (4, n_v).
+    """Return the derivatives of the fitted parameters by the energies, ∂p/∂E, shape (4, n_v).
 
     Exact for least squares: the curvature of the residuals is included.
 

@@ -1,1 +1,1 @@
-"""Phonons: displacements, force constants, spectra, files; the only room that knows phonopy and phono3py."""
+"""Phonons: displacements, force constants, spectra, files; the only room that imports phonopy and phono3py."""

@@ -1,8 +1,7 @@
 """Phonons by finite displacements: plan the supercells, analyse their forces.
 
-Residual forces of the undeformed cell need no extra structure: a site's set of displacements always
-holds the opposite of each, by symmetry or explicitly, so that whatever does not change sign drops
-out of the fit.
+Residual forces of the undeformed cell need no extra structure: the displacements of a site always include the
+opposite of each, by symmetry or explicitly, so that whatever does not change sign cancels in the fit.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class PhononPlan:
     vectors
         shape (n_d, 3), its displacement, Å, Cartesian.
     phonon
-        The Phonopy object behind it, kept for its symmetry search (the slow part); never changed.
+        The Phonopy object, kept for its symmetry search (the slow part); never changed.
     """
 
     structure: Structure
@@ -82,7 +81,7 @@ def plan_displacements(
     settings
         Supercell, displacement, tolerances.
     born
-        The charges that the analysis will be given: refused here, before anything is computed.
+        The charges that the analysis will use; they are checked here, before anything is computed.
 
     Raises
     ------
@@ -119,15 +118,15 @@ def analyse_forces(
 ) -> PhononDocument:
     """Turn the forces on displaced supercells into a PhononDocument.
 
-    Force constants are fitted by phonopy from the symmetry-expanded displacements, then made to
-    obey the acoustic sum rule and index symmetry.
+    phonopy fits force constants to the symmetry-expanded displacements; acoustic sum rule and index symmetry
+    are then imposed.
 
     Parameters
     ----------
     plan
         What was planned.
     answers
-        One answer a structure; all are needed.
+        One answer per structure; all are needed.
     source
         Who gave the answers.
     born
@@ -157,7 +156,7 @@ def fit_force_constants(plan: PhononPlan, forces: FloatArray) -> Phonopy:
     plan
         The displacements.
     forces
-        shape (n_d, n_super, 3), eV/Å, one set a displacement of the plan.
+        shape (n_d, n_super, 3), eV/Å, one set per displacement of the plan.
     """
     phonon = copy(plan.phonon)
     phonon.dataset = {

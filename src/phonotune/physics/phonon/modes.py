@@ -1,4 +1,4 @@
-"""One phonon mode as a real displacement pattern, without a gauge."""
+"""One phonon mode as a real displacement pattern that does not depend on the phase of eigenvectors."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ModeSpace:
     Attributes
     ----------
     primitive, masses, q, band, frequency
-        As in :class:`Mode`; ``band`` is the one asked for.
+        As in :class:`Mode`; ``band`` is the requested one.
     vectors
         shape (3 n_prim, d), complex: orthonormal eigenvectors, in the phase convention of a Mode.
     """

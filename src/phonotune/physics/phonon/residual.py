@@ -162,8 +162,8 @@ def force_constant_basis(phonon: Phonopy) -> ForceConstantBasis:
 def pairs_suffice(structure: Structure, settings: PhononSettings, n_frames: int) -> bool:
     """Return whether mirrored pairs determine force constants better than single frames.
 
-    They do where half of the frames alone have at least twice as many forces as there are independent
-    force constants. At low symmetry, each direction is needed first.
+    They do if half of the frames have at least twice as many forces as there are independent force constants.
+    At low symmetry, independent directions are needed first.
 
     Parameters
     ----------
@@ -322,7 +322,7 @@ def analyse_residual(
 
 
 def residual_variant(document: PhononDocument, variant: Variant) -> PhononDocument:
-    """Return the phonons of the model alone, or of the plain symfc fit, as a document of their own.
+    """Return the phonons of the model alone, or of the plain symfc fit, as a separate document.
 
     Parameters
     ----------

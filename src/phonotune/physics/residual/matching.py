@@ -22,7 +22,7 @@ _LEAST_DISPLACEMENT: Final = 1e-3
 
 
 class ResidualSettings(Part):
-    """How residual force constants are fitted; the strength of the ridge is found, not set."""
+    """How residual force constants are fitted; the strength of the ridge follows from the data."""
 
     lattice_tolerance: Angstrom = Field(
         default=0.01,
@@ -40,8 +40,8 @@ class ResidualSettings(Part):
     harmonic_amplitude: Angstrom = Field(
         default=0.015,
         gt=0,
-        description="root mean square displacement at which a frame alone counts half; beyond, its "
-        "weight falls with the fourth power, as the variance of what is not harmonic rises",
+        description="root mean square displacement at which a single frame has half the weight; beyond, the "
+        "weight falls with the fourth power, as the variance of the anharmonic part grows",
     )
     n_draws: int = Field(
         default=32, ge=2, description="force constants drawn for the uncertainty of frequencies"

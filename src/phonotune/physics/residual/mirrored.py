@@ -86,10 +86,9 @@ class OddParts:
     def weights(self, displacements: FloatArray, harmonic_amplitude: float) -> FloatArray:
         """Return the weight of each part, shape (n_parts,): an inverse variance.
 
-        In units of the noise of a label, a frame alone has the variance 1 + (u/h)⁴ at the root mean
-        square displacement u, since what no harmonic model can fit is of second order; h is the given
-        amplitude. A pair has half the noise, and a third order that is smaller than the second by
-        u / 0.5 Å.
+        In units of the noise of a label, a single frame has the variance 1 + (u/h)⁴ at the root mean square
+        displacement u, since the anharmonic part is of second order; h is the given amplitude. A pair has half
+        the noise, and a third-order part that is smaller than the second by u / 0.5 Å.
 
         Parameters
         ----------

@@ -18,7 +18,7 @@ def with_labels(
     answers: Answers,
     reasons: Mapping[int, str] | None = None,
 ) -> TransitionDocument:
-    """Return a tree whose phases carry the energies of a labeller beside those of the model.
+    """Return a tree whose phases have the energies of a labeller in addition to those of the model.
 
     They are single points of the cells that the model relaxed: the labeller relaxes no phase.
 

@@ -41,13 +41,13 @@ from phonotune.schemas.wells import WellDirection, WellDocument
 from phonotune.units import Angstrom, TeraHertz
 
 ALL: Final[str] = "all"
-"""Follow every direction that symmetry tells apart."""
+"""Follow every symmetry-distinct direction."""
 NORMALISATION: Final[str] = (
     "Q² = Σ m u² over the supercell, divided by its formula units, so that E per formula unit = "
     "½ (2πν)² Q² for a harmonic mode"
 )
 _DENSER_NEAR_ZERO: Final = 1.5
-"""Exponent of the grid: a shallow well lies in the first third of the range."""
+"""Exponent of the grid: the minimum of a shallow well lies in the first third of the range."""
 _SMALLEST_DEPTH: Final[float] = 1e-3
 """meV per formula unit: a shallower well is noise."""
 _N_LEVELS: Final = 8
@@ -62,7 +62,7 @@ _SAME_CELL: Final = 1e-3
 
 
 class WellSettings(Part):
-    """Which mode is followed, and how far; the same for the reference and for every model."""
+    """Which mode is followed and how far; the same for the reference and for every model."""
 
     q: Vector3 | None = Field(
         default=None, description="None: the softest mode at the commensurate points"
@@ -159,7 +159,7 @@ class WellPlan:
 def plan_well(structure: Structure, phonons: PhononDocument, settings: WellSettings) -> WellPlan:
     """Plan supercells along a mode of ``phonons``.
 
-    A wavevector given in decimal fractions is replaced by the rational one that it stands for.
+    A wavevector given in decimal fractions is replaced by the rational one that it approximates.
 
     Raises
     ------

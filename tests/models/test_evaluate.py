@@ -7,14 +7,14 @@ from pymatgen.core import Structure
 from scipy.spatial.transform import Rotation
 
 from phonotune.errors import FoundationError, PhonotuneError, StructureError
-from phonotune.models.batching import find_atoms_per_batch
+from phonotune.models.batching import ELEMENTS_PER_BATCH, Batching, find_atoms_per_batch
 from phonotune.models.evaluate import (
     ModelEvaluator,
     choose_device,
     readout_head,
 )
 from phonotune.models.evaluators import load_evaluator
-from phonotune.models.graphs import GraphSpec
+from phonotune.models.graphs import Batch, GraphSpec, build_graph
 from phonotune.models.records import find_model
 from phonotune.settings import get_settings
 
@@ -256,3 +256,28 @@ def test_the_default_head_is_found_and_an_ambiguous_one_refused(tiny_mace):
 
 def test_spec_of_a_single_precision_model_is_single_precision(tiny_mace):
     assert GraphSpec.of(tiny_mace.float()).dtype == torch.float32
+
+
+def batch_sizes(spec: GraphSpec, structures: list[Structure], channels: int = 32) -> list[int]:
+    sizes: list[int] = []
+
+    def count(batch: Batch) -> list[None]:
+        sizes.append(len(batch["ptr"]) - 1)
+        return [None] * sizes[-1]
+
+    Batching(spec, torch.device("cpu"), 0, 64, channels).map(count, structures)
+    return sizes
+
+
+def test_batches_of_wide_models_and_of_many_elements_are_smaller(
+    tiny_mace_session, magnesia, silicon, monkeypatch
+) -> None:
+    spec = GraphSpec.of(tiny_mace_session)
+    cells = [magnesia] * (64 // len(magnesia))
+    assert batch_sizes(spec, cells) == [len(cells)]
+    slots = len(magnesia) * build_graph(magnesia, spec).width
+    two_fit = int(32 * 64 * 80 / (2.5 * slots))
+    assert batch_sizes(spec, cells, two_fit) == [2] * (len(cells) // 2)
+    assert batch_sizes(spec, [magnesia, magnesia, silicon]) == [3]
+    monkeypatch.setitem(ELEMENTS_PER_BATCH, "cpu", 2)
+    assert batch_sizes(spec, [magnesia, magnesia, silicon]) == [2, 1]

@@ -42,7 +42,7 @@ def test_a_model_directory_holds_the_model_and_its_history(document, dataset, tm
     assert {path.name for path in folder.iterdir()} == names
     model = json.loads((folder / "model.json").read_text())
     assert model["model_id"] == document.model.model_id
-    assert model["foundation"] == {"name": "tiny", "sha256": "ab" * 32}
+    assert model["foundation"] == {"name": "tiny", "sha256": "ab" * 32, "engine": "mace"}
     assert model["plan"]["parameters_total"] == document.plan.parameters_total
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["valid_after"]["forces_mae"] == document.metrics.valid_after.forces_mae

@@ -108,7 +108,12 @@ class ModelEvaluator:
         self._model = accelerate(own, share=True).requires_grad_(requires_grad=False)
         self._spec = GraphSpec.of(self._model)
         head = readout_head(self._model)
-        self._batching = Batching(self._spec, self.device, head, atoms_per_batch)
+        channels = next(
+            parameter.numel() // len(self._spec.elements)
+            for name, parameter in self._model.named_parameters()
+            if name.endswith("node_embedding.linear.weight")
+        )
+        self._batching = Batching(self._spec, self.device, head, atoms_per_batch, channels)
 
     @property
     def elements(self) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ def test_untouched_parameters_stay_bit_identical(foundation, tuned, strategy):
     adapter = adapter_of(tuned[strategy])
     merged = merge(foundation, adapter)
     touched = {name: torch.zeros(p.numel(), dtype=bool) for name, p in merged.named_parameters()}
-    for term in adapter.terms:
+    for term in adapter.updates:
         touched[term.block.parameter][term.block.positions()] = True
     changed = 0
     for name, parameter in merged.named_parameters():
@@ -139,7 +139,7 @@ def test_saved_and_loaded_models_are_equal(foundation, tuned, strategy, monkeypa
 def test_merging_is_exact(foundation, tuned, strategy):
     adapter = adapter_of(tuned[strategy])
     tensors = {name: tensor.double() for name, tensor in adapter.tensors.items()}
-    weights = EffectiveWeights(foundation, adapter.terms)(tensors)
+    weights = EffectiveWeights(foundation, adapter.updates)(tensors)
     frame = Frame(salt(9), 0.0, np.zeros((8, 3)))
     batch = FrameSet.build([frame], foundation, SALT).batch([0])
     merged = merge(foundation, adapter)
@@ -170,7 +170,7 @@ def test_tuned_models_are_equivariant(foundation, tuned, strategy):
 def test_weights_of_absent_elements_are_neither_trained_nor_stored(foundation, tuned, strategy):
     adapter = adapter_of(tuned[strategy])
     present = (1, 2)
-    for term in adapter.terms:
+    for term in adapter.updates:
         if term.block.element_axis is not None:
             assert term.block.rows == present
     assert set(adapter.energy_shifts) == set(SALT)
@@ -251,6 +251,6 @@ def test_a_registered_strategy_trains_and_leaves_the_rest_alone(
     assert document.model.strategy == toy
     losses = document.history.arrays()["loss"]
     assert losses[-1] < losses[0]
-    changed = {term.block.parameter for term in adapter_of(document).terms}
+    changed = {term.block.parameter for term in adapter_of(document).updates}
     assert changed
     assert all(name.startswith("readouts.") for name in changed)

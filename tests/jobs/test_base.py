@@ -50,12 +50,12 @@ class StepMaker(Maker):
     steps: ClassVar[list[int]] = []
     """Progress of each walltime that is still to come; then the job ends."""
     ran: ClassVar[list[int]] = []
-    leased: ClassVar[list[gpu_lock.Gpu | None]] = []
+    held: ClassVar[list[gpu_lock.Gpu | None]] = []
 
     @role_job(lambda maker: maker.role, Sum)
     def make(self, number: int, more: int = 0) -> Sum:
         self.ran.append(number)
-        self.leased.append(gpu_lock._leased.get())
+        self.held.append(gpu_lock._held.get())
         if self.steps:
             raise WalltimeError("Stopped.", self.steps.pop(0))
         return Sum(number=number + 1 + more)
@@ -93,7 +93,7 @@ def heap_of_a_function(text: int) -> Heap:
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("steps", "ran", "leased"):
+    for name in ("steps", "ran", "held"):
         monkeypatch.setattr(StepMaker, name, [])
     monkeypatch.setenv("PHONOTUNE_LEASE_DIR", str(tmp_path / "leases"))
 
@@ -221,8 +221,8 @@ def test_a_job_on_a_gpu_holds_one_while_it_works(
     gpu = gpu_lock.Gpu(0, "a")
     monkeypatch.setattr(gpu_lock, "find_gpus", lambda: [gpu])
     StepMaker.make.original(StepMaker(role=role, name="mine"), 1)
-    assert StepMaker.leased == [gpu if leases else None]
-    assert gpu_lock._leased.get() is None
+    assert StepMaker.held == [gpu if leases else None]
+    assert gpu_lock._held.get() is None
     files = list((tmp_path / "leases").glob("*"))
     assert len(files) == leases
     assert all(json.loads(file.read_text())["job"] == "mine" for file in files)

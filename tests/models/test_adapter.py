@@ -102,7 +102,7 @@ def test_initial_terms_change_nothing(tiny_mace):
 
 def test_a_low_rank_change_has_that_rank_in_every_path(tiny_mace):
     adapter = adapter_of(tiny_mace, rank=2)
-    for term in adapter.terms:
+    for term in adapter.updates:
         if term.rank is not None:
             matrix = term.change(adapter.tensors).reshape(term.block.selected_shape)
             assert (torch.linalg.matrix_rank(matrix) == 2).all()
@@ -112,7 +112,7 @@ def test_merging_adds_exactly_what_the_adapter_says(tiny_mace, magnesia, rattled
     adapter = adapter_of(tiny_mace)
     structure = rattled(magnesia, 1)
     merged = merge(tiny_mace, adapter)
-    weights = EffectiveWeights(tiny_mace, adapter.terms)(adapter.tensors)
+    weights = EffectiveWeights(tiny_mace, adapter.updates)(adapter.tensors)
     batch = collate([build_graph(structure, GraphSpec.of(tiny_mace))])
     functional = torch.func.functional_call(tiny_mace, weights, (batch,))
     answer = ModelEvaluator(merged, "cpu")([structure])[0]
@@ -146,7 +146,7 @@ def test_adapters_survive_their_bytes(tiny_mace):
     adapter = adapter_of(tiny_mace)
     content = adapter.to_bytes()
     again = Adapter.from_bytes(content)
-    assert again.terms == adapter.terms
+    assert again.updates == adapter.updates
     assert again.energy_shifts == adapter.energy_shifts
     assert all(torch.equal(again.tensors[k], v) for k, v in adapter.tensors.items())
     assert again.to_bytes() == content
@@ -161,7 +161,7 @@ def test_bytes_that_are_no_adapter_are_refused(content):
 def test_tensors_must_fit_the_terms(tiny_mace):
     adapter = adapter_of(tiny_mace)
     name = next(iter(adapter.tensors))
-    broken = Adapter(adapter.terms, {**adapter.tensors, name: torch.zeros(1)}, {})
+    broken = Adapter(adapter.updates, {**adapter.tensors, name: torch.zeros(1)}, {})
     with pytest.raises(InputError, match="its terms say"):
         Adapter.from_bytes(broken.to_bytes())
 

@@ -15,7 +15,7 @@ from warm import CONTEXT, WarmProcess
 
 from phonotune.errors import InputError, PhonotuneError
 from phonotune.models import gpu_lock as module
-from phonotune.models.gpu_lock import Gpu, allowed_gpus, find_gpus, lease
+from phonotune.models.gpu_lock import Gpu, allowed_gpus, find_gpus, hold_gpu
 from phonotune.settings import get_settings
 
 ONE = [Gpu(0, "a")]
@@ -24,7 +24,7 @@ TWO = [Gpu(0, "a"), Gpu(1, "b")]
 
 def hold(names: str, talk: Connection) -> None:
     """Hold one of the named GPUs, tell which, and give it back when told to."""
-    with lease("training", [Gpu(i, name) for i, name in enumerate(names.split(","))]) as gpu:
+    with hold_gpu("training", [Gpu(i, name) for i, name in enumerate(names.split(","))]) as gpu:
         talk.send(gpu.name)
         talk.recv()
 
@@ -63,18 +63,18 @@ def test_another_process_gets_another_gpu_and_a_third_is_told_who_holds_them(hol
     (first, taken, _), (second, other, _) = holder("a,b"), holder("a,b")
     assert {taken, other} == {"a", "b"}
     sentence = "No GPU came free within 0 s for mine"
-    with pytest.raises(PhonotuneError, match=sentence) as told, lease("mine", TWO):
+    with pytest.raises(PhonotuneError, match=sentence) as told, hold_gpu("mine", TWO):
         pass
     for process in (first, second):
         assert f"pid {process.pid} on " in str(told.value)
     assert "(training, since " in str(told.value)
 
 
-def test_a_lease_of_a_process_that_was_killed_is_free_at_once(holder) -> None:
+def test_a_gpu_of_a_process_that_was_killed_is_free_at_once(holder) -> None:
     process, taken, _ = holder("a")
     assert taken == "a"
     process.kill()
-    with lease("mine", ONE) as gpu:
+    with hold_gpu("mine", ONE) as gpu:
         assert gpu == ONE[0]
 
 
@@ -86,20 +86,20 @@ def test_a_waiting_job_gets_the_gpu_when_it_is_given_back(
     caplog.set_level(logging.INFO)
     threading.Timer(0.3, talk.send, ["enough"]).start()
     started = monotonic()
-    with lease("mine", ONE):
+    with hold_gpu("mine", ONE):
         assert 0.2 < monotonic() - started < 20
     assert caplog.text.count("mine waits for a GPU; found a held by pid") == 1
 
 
 def test_an_exception_gives_the_gpu_back(folder: Path) -> None:
-    with pytest.raises(RuntimeError), lease("one", ONE):
+    with pytest.raises(RuntimeError), hold_gpu("one", ONE):
         raise RuntimeError
-    with lease("two", ONE):
+    with hold_gpu("two", ONE):
         assert json.loads((folder / "gpu-a.lock").read_text())["job"] == "two"
 
 
-def test_a_lease_within_a_lease_is_the_same_gpu() -> None:
-    with lease("outer", TWO) as outer, lease("inner", TWO) as inner:
+def test_a_call_within_another_is_the_same_gpu() -> None:
+    with hold_gpu("outer", TWO) as outer, hold_gpu("inner", TWO) as inner:
         assert inner is outer
 
 
@@ -110,7 +110,7 @@ def in_threads(count: int, gpus: list[Gpu]) -> tuple[list[str], list[PhonotuneEr
 
     def ask() -> None:
         try:
-            with lease("small", gpus) as gpu:
+            with hold_gpu("small", gpus) as gpu:
                 got.append(gpu.name)
                 asked.wait(timeout=20)
         except PhonotuneError as error:
@@ -147,12 +147,12 @@ def test_a_job_that_wants_a_gpu_of_its_own_never_meets_those_that_share(
     choose(monkeypatch, jobs=2)
     process, *_ = holder("a")
     choose(monkeypatch, jobs=1)
-    with pytest.raises(PhonotuneError, match=f"a held by pid {process.pid}"), lease("own", ONE):
+    with pytest.raises(PhonotuneError, match=f"a held by pid {process.pid}"), hold_gpu("own", ONE):
         pass
     process.kill()
     holder("a")
     choose(monkeypatch, jobs=2)
-    with pytest.raises(PhonotuneError, match="No GPU came free"), lease("small", ONE):
+    with pytest.raises(PhonotuneError, match="No GPU came free"), hold_gpu("small", ONE):
         pass
 
 
@@ -162,7 +162,7 @@ def test_a_folder_that_cannot_be_written_is_told_with_the_setting(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PHONOTUNE_LEASE_DIR", str(tmp_path / "file" / "leases"))
     get_settings.cache_clear()
-    with pytest.raises(InputError, match="PHONOTUNE_LEASE_DIR"), lease("mine", ONE):
+    with pytest.raises(InputError, match="PHONOTUNE_LEASE_DIR"), hold_gpu("mine", ONE):
         pass
 
 
@@ -170,20 +170,20 @@ def test_a_link_planted_in_the_folder_is_not_followed(folder: Path, tmp_path: Pa
     folder.mkdir()
     (tmp_path / "precious").write_text("precious")
     (folder / "gpu-a.lock").symlink_to(tmp_path / "precious")
-    with pytest.raises(InputError, match="PHONOTUNE_LEASE_DIR"), lease("mine", ONE):
+    with pytest.raises(InputError, match="PHONOTUNE_LEASE_DIR"), hold_gpu("mine", ONE):
         pass
     assert (tmp_path / "precious").read_text() == "precious"
 
 
 @pytest.mark.parametrize("device", ["cpu", "auto"])
-def test_nothing_is_leased_on_a_cpu(
+def test_nothing_is_held_on_a_cpu(
     device: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHONOTUNE_DEVICE", device)
     get_settings.cache_clear()
     if device == "auto":
         monkeypatch.setattr(module.torch.cuda, "is_available", lambda: False)
-    with lease("mine") as gpu:
+    with hold_gpu("mine") as gpu:
         assert gpu is None
     assert not folder.exists()
 
@@ -210,11 +210,11 @@ def test_gpus_are_those_of_the_scheduler_and_named_alike_everywhere(
 
 
 @pytest.mark.gpu
-def test_the_leased_gpu_is_the_current_one_of_torch() -> None:
+def test_the_held_gpu_is_the_current_one_of_torch() -> None:
     import torch
 
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     last = find_gpus()[-1:]
-    with lease("mine", last) as gpu:
+    with hold_gpu("mine", last) as gpu:
         assert torch.cuda.current_device() == gpu.index

@@ -52,7 +52,7 @@ def role_job(
 ) -> Callable[[Callable[Concatenate[M, P], Any]], Callable[Concatenate[M, P], Job]]:
     """Make a Maker's method a jobflow job that returns ``schema`` and knows its role.
 
-    A job on a GPU leases one while it runs (:func:`phonotune.models.gpu_lock.lease`), and goes on in a
+    A job on a GPU holds one while it runs (:func:`phonotune.models.gpu_lock.hold_gpu`), and goes on in a
     job like itself after the end of its walltime (:func:`repeat`). A Document that no database would
     keep fails the job before jobflow stores it (:func:`checked`).
 
@@ -75,10 +75,10 @@ def role_job(
         def work(self: M, *args: P.args, **kwargs: P.kwargs) -> Any:
             if role_of(self) not in ON_GPU:
                 return run(self, *args, **kwargs)
-            from phonotune.models.gpu_lock import lease
+            from phonotune.models.gpu_lock import hold_gpu
 
             try:
-                with lease(self.name):
+                with hold_gpu(self.name):
                     return run(self, *args, **kwargs)
             except WalltimeError as error:
                 return repeat(self, error)

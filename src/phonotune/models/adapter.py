@@ -32,23 +32,23 @@ class Adapter:
 
     Attributes
     ----------
-    terms
+    updates
         Which weights change, and in which form.
     tensors
-        Trained tensors of the terms, by name.
+        Trained tensors of the updates, by name.
     energy_shifts
         Shift of the atomic energy (eV) by atomic number, for the elements of the material.
     """
 
-    terms: tuple[WeightUpdate, ...]
+    updates: tuple[WeightUpdate, ...]
     tensors: Tensors
     energy_shifts: Mapping[int, float] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """Return safetensors with the terms in the header; equal adapters give equal bytes."""
+        """Return safetensors with the updates in the header; equal adapters give equal bytes."""
         header = {
             "format": FORMAT,
-            "terms": [term.model_dump(mode="json") for term in self.terms],
+            "terms": [update.model_dump(mode="json") for update in self.updates],
             "energy_shifts": {str(z): shift for z, shift in sorted(self.energy_shifts.items())},
         }
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}
@@ -61,7 +61,7 @@ class Adapter:
         Raises
         ------
         InputError
-            The bytes are no adapter, or its tensors do not fit its terms.
+            The bytes are not an adapter, or its tensors do not fit its updates.
         """
         try:
             (size,) = struct.unpack("<Q", content[:8])
@@ -70,7 +70,7 @@ class Adapter:
             tensors = load(content)
         except (struct.error, ValueError, KeyError, SafetensorError) as error:
             raise InputError(
-                f"These {len(content)} bytes are no phonotune adapter ({error}). Allowed is the "
+                f"These {len(content)} bytes are not a phonotune adapter ({error}). Allowed is the "
                 f"{ADAPTER_FILE} that a fine-tuning wrote; take it from there again."
             ) from error
         if header.get("format") != FORMAT:
@@ -78,22 +78,18 @@ class Adapter:
                 f"The adapter has format {header.get('format')!r}; this version reads {FORMAT!r}. "
                 "Use the phonotune version that wrote it, or train again."
             )
-        terms = tuple(WeightUpdate.model_validate(term) for term in header["terms"])
-        _check_shapes(terms, tensors)
+        updates = tuple(WeightUpdate.model_validate(update) for update in header["terms"])
+        expected = {name: shape for update in updates for name, shape in update.shapes().items()}
+        found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        if wrong := sorted(
+            n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n)
+        ):
+            raise InputError(
+                f"The adapter's tensor {wrong[0]!r} has shape {found.get(wrong[0])}, its header says "
+                f"{expected.get(wrong[0])} ({len(wrong)} tensors differ). Train again; it is damaged."
+            )
         shifts = {int(z): float(shift) for z, shift in header["energy_shifts"].items()}
-        return cls(terms, tensors, shifts)
-
-
-def _check_shapes(terms: tuple[WeightUpdate, ...], tensors: Tensors) -> None:
-    expected = {name: shape for term in terms for name, shape in term.shapes().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if wrong := sorted(
-        n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n)
-    ):
-        raise InputError(
-            f"The adapter's tensor {wrong[0]!r} has shape {found.get(wrong[0])}, its terms say "
-            f"{expected.get(wrong[0])} ({len(wrong)} tensors differ). Train again; it is damaged."
-        )
+        return cls(updates, tensors, shifts)
 
 
 def atomic_energies(model: torch.nn.Module) -> torch.Tensor:
@@ -123,23 +119,23 @@ def merge(model: torch.nn.Module, adapter: Adapter) -> torch.nn.Module:
 def merge_into(model: torch.nn.Module, adapter: Adapter) -> torch.nn.Module:
     """Add the adapter to the weights of a model of one's own, and return it."""
     parameters = dict(model.named_parameters())
-    for term in adapter.terms:
-        found = parameters.get(term.block.parameter)
-        if found is None or int(term.block.positions().max()) >= found.numel():
+    for update in adapter.updates:
+        found = parameters.get(update.block.parameter)
+        if found is None or int(update.block.positions().max()) >= found.numel():
             raise InputError(
-                f"The adapter changes {term.block.key!r}, which this foundation does not have. "
+                f"The adapter changes {update.block.key!r}, which this foundation does not have. "
                 "Load it with the foundation model that it was trained on."
             )
     tensors = {
         k: v.detach().to(next(iter(parameters.values()))) for k, v in adapter.tensors.items()
     }
     with torch.no_grad():
-        for name, weight in EffectiveWeights(model, adapter.terms)(tensors).items():
+        for name, weight in EffectiveWeights(model, adapter.updates)(tensors).items():
             parameters[name].copy_(weight)
         shift_energies(model, adapter.energy_shifts)
     return model
 
 
 def read_adapters(record: ModelRecord) -> list[Adapter]:
-    """Return the adapters of a record, one a member; none for a foundation."""
+    """Return the adapters of a record, one per member; none for a foundation."""
     return [Adapter.from_bytes(join_blobs(parts)) for parts in record.adapters]

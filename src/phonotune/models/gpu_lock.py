@@ -48,21 +48,21 @@ class Gpu:
     name: str
 
 
-_leased: ContextVar[Gpu | None] = ContextVar("leased", default=None)
+_held: ContextVar[Gpu | None] = ContextVar("held", default=None)
 
 
 @contextmanager
-def lease(job: str, gpus: Sequence[Gpu] | None = None) -> Iterator[Gpu | None]:
+def hold_gpu(job: str, gpus: Sequence[Gpu] | None = None) -> Iterator[Gpu | None]:
     """Hold a GPU that no other job has, and make it torch's current one; wait if all are taken.
 
-    With the setting ``jobs_per_gpu`` above 1 so many jobs share a GPU, and the emptiest is taken; a
-    job that wants a GPU of its own never meets them. Without a GPU, or with the setting ``device``
-    on the CPU, nothing is done. Within a lease, another gives the same GPU.
+    With the setting ``jobs_per_gpu`` above 1 that many jobs share a GPU, and the one with fewest jobs
+    is taken; a job that wants a GPU to itself never shares one. Without a GPU, or with the setting ``device``
+    on the CPU, nothing is done. A call within another gives the same GPU.
 
     Parameters
     ----------
     job
-        What is told to those who wait.
+        Name of the job, for those who wait.
     gpus
         To choose from; None takes those that this process may use.
 
@@ -74,7 +74,7 @@ def lease(job: str, gpus: Sequence[Gpu] | None = None) -> Iterator[Gpu | None]:
         The folder ``lease_dir`` cannot be written, or belongs to somebody else.
     """
     settings = get_settings()
-    held = _leased.get()
+    held = _held.get()
     if held is None and gpus is None:
         gpus = find_gpus() if settings.device in ("auto", "cuda") else []
     if held is not None or not gpus:
@@ -82,12 +82,12 @@ def lease(job: str, gpus: Sequence[Gpu] | None = None) -> Iterator[Gpu | None]:
         return
     with ExitStack() as locks:
         gpu = _wait(locks, _folder(settings.lease_dir), gpus, job)
-        token = _leased.set(gpu)
+        token = _held.set(gpu)
         try:
             with torch.cuda.device(gpu.index) if torch.cuda.is_available() else nullcontext():
                 yield gpu
         finally:
-            _leased.reset(token)
+            _held.reset(token)
 
 
 def find_gpus() -> list[Gpu]:
@@ -99,7 +99,7 @@ def find_gpus() -> list[Gpu]:
 
 
 def allowed_gpus(environment: Mapping[str, str], uuids: Sequence[str]) -> list[Gpu]:
-    """Return which of the visible GPUs a scheduler gave this job, named alike in every process.
+    """Return which of the visible GPUs a scheduler gave this job, each named alike in every process.
 
     Slurm may renumber the GPUs of a job from 0 on, so an index alone names nothing: the name is the
     GPU's uuid, else what ``SLURM_STEP_GPUS`` or ``SLURM_JOB_GPUS`` call it, else its entry in
@@ -111,7 +111,7 @@ def allowed_gpus(environment: Mapping[str, str], uuids: Sequence[str]) -> list[G
     environment
         Environment variables.
     uuids
-        One a visible GPU, as torch counts them; empty where it is unknown.
+        One per visible GPU, as torch counts them; empty where it is unknown.
     """
     listed = _entries(environment.get("CUDA_VISIBLE_DEVICES"))
     given = _entries(environment.get("SLURM_STEP_GPUS") or environment.get("SLURM_JOB_GPUS"))
@@ -144,7 +144,7 @@ def _folder(path: Path) -> Path:
         writable = False
     if not writable:
         raise InputError(
-            f"The folder {folder} for the locks of the GPUs cannot be written or is another's. Set "
+            f"The folder {folder} for the locks of the GPUs cannot be written, or belongs to another user. Set "
             "PHONOTUNE_LEASE_DIR to a folder of this node that all its jobs can write."
         )
     return folder
@@ -219,7 +219,7 @@ def _lock(stack: ExitStack, path: Path, job: str | None = None, *, shared: bool 
 
 
 def _holders(folder: Path, gpus: Sequence[Gpu]) -> str:
-    """Say who holds the GPUs, as far as they signed."""
+    """Say who holds the GPUs, as far as the lock files name them."""
     signed = [
         f"{gpu.name} held by {who}"
         for gpu in gpus

@@ -58,7 +58,7 @@ class Block(Part):
 
     @property
     def matrix_shape(self) -> tuple[int, int] | None:
-        """(mul_in, mul_out) if the block is a matrix, or one matrix an element; else None."""
+        """(mul_in, mul_out) if the block is a matrix, or one matrix per element; else None."""
         rest = self.selected_shape[0 if self.element_axis is None else 1 :]
         return (rest[0], rest[1]) if len(rest) == 2 else None
 
@@ -115,7 +115,7 @@ class WeightUpdate(Part):
 
 
 def low_rank(block: Block, rank: int, scale: float = 1.0) -> WeightUpdate:
-    """Return a low-rank term, or a full Δ if that has no more numbers or the block is no matrix."""
+    """Return a low-rank update, or a full Δ if that has no more numbers or the block is not a matrix."""
     if block.matrix_shape is None or rank * sum(block.matrix_shape) >= prod(block.matrix_shape):
         return WeightUpdate(block=block)
     return WeightUpdate(block=block, rank=rank, scale=scale)
@@ -210,13 +210,13 @@ def _symbols(numbers: Iterable[int]) -> str:
 
 
 class EffectiveWeights:
-    """Foundation weights plus the change of the terms; only touched parameters.
+    """Foundation weights plus the changes of the updates; only touched parameters.
 
     Parameters
     ----------
     model
         The foundation; its parameters are taken as constants.
-    terms
+    updates
         What changes.
 
     Notes
@@ -225,24 +225,24 @@ class EffectiveWeights:
     touched parameter stay bit-identical.
     """
 
-    def __init__(self, model: torch.nn.Module, terms: Iterable[WeightUpdate]) -> None:
-        ordered = sorted(terms, key=lambda t: (t.block.parameter, t.block.offset))
+    def __init__(self, model: torch.nn.Module, updates: Iterable[WeightUpdate]) -> None:
+        ordered = sorted(updates, key=lambda u: (u.block.parameter, u.block.offset))
         self._groups = [
             (name, list(group))
             for name, group in groupby(ordered, key=attrgetter("block.parameter"))
         ]
         self._base = {name: model.get_parameter(name).detach() for name, _ in self._groups}
         self._positions = {
-            name: torch.cat([t.block.positions() for t in group]).to(self._base[name].device)
+            name: torch.cat([u.block.positions() for u in group]).to(self._base[name].device)
             for name, group in self._groups
         }
 
     def __call__(self, tensors: Tensors) -> dict[str, torch.Tensor]:
         """Return the effective parameters by name, differentiable in `tensors`."""
         effective = {}
-        for name, terms in self._groups:
+        for name, updates in self._groups:
             base = self._base[name]
-            change = torch.cat([term.change(tensors) for term in terms])
+            change = torch.cat([update.change(tensors) for update in updates])
             flat = base.reshape(-1).index_add(0, self._positions[name], change)
             effective[name] = flat.reshape(base.shape)
         return effective

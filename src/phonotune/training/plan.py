@@ -97,7 +97,7 @@ def plan_terms(
     Parameters
     ----------
     blocks
-        Every block of the material, from ``models.terms.weight_blocks``.
+        Every block of the material, from ``models.weight_updates.weight_blocks``.
     terms, replay_head, origin
         Of the plan.
 

@@ -15,8 +15,7 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.data.importers import import_frames
 from phonotune.data.structures import read_structure
-from phonotune.models.evaluate import ModelEvaluator
-from phonotune.models.load import load_model
+from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.compare import PropertySet, compare
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
 from phonotune.physics.phonon.files import read_phonopy_yaml
@@ -43,7 +42,7 @@ def frames_of(case: str) -> tuple[Frame, ...]:
     if case == "nacl":
         return tuple(import_frames(sorted(NACL.glob("disp-0*/vasprun.xml"))))
     cells = rattled_perovskites(sum(CASES[case]), seed=0)
-    answers = ModelEvaluator(load_model("teacher"))(cells)
+    answers = load_evaluator("teacher")(cells)
     return tuple(
         Frame(c, a.energy, a.forces, a.stress) for c, a in zip(cells, answers, strict=True)
     )
@@ -70,7 +69,7 @@ def offset_corrected(train: Frames, valid: Frames) -> tuple[Frames, Frames]:
     the peers do nothing of the kind.
     """
     elements = sorted({int(z) for f in (*train, *valid) for z in f.structure.atomic_numbers})
-    answers = ModelEvaluator(load_model(FOUNDATION))([f.structure for f in train])
+    answers = load_evaluator(FOUNDATION)([f.structure for f in train])
     residual = [f.energy - a.energy for f, a in zip(train, answers, strict=True)]
     shifts = refit_energies(elements, _counts(train, elements), np.array(residual)).shifts
 
@@ -96,10 +95,9 @@ def unit_cell(case: str) -> Structure:
 def model_phonons(case: str, model: ModelRecord | str, role: str) -> PhononDocument:
     """Return the phonons of a model in the unit cell and supercell of the reference."""
     plan = plan_displacements(unit_cell(case), PhononSettings(supercell_matrix=SUPERCELL))
-    evaluator = ModelEvaluator(load_model(model), "cpu")
-    identity = None if isinstance(model, str) else model.model_id
-    name = model if isinstance(model, str) else FOUNDATION
-    return analyse_forces(plan, evaluator(plan.structures), evaluator.source(role, name, identity))
+    evaluator = load_evaluator(model, "cpu")
+    source = evaluator.source.model_copy(update={"role": role})
+    return analyse_forces(plan, evaluator(plan.structures), source)
 
 
 @cache

@@ -12,10 +12,10 @@ from typing import Final
 
 import numpy as np
 from monty.json import MontyDecoder, MontyEncoder
-from phonotune.models.remember import RememberingEvaluator
 from pymatgen.core import Lattice, Structure
 
 from phonotune.jobs.sample import RattleMaker, TrajectoryMaker, trajectory_pool
+from phonotune.models.answer_cache import AnswerCache
 from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.compare import PropertySet, compare
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
@@ -151,9 +151,9 @@ def labelled(name: str, frames: list[Frame], folder: Path) -> list[Frame]:
     if labeller(name) == TEACHER:
         answers = reference(name)(structures)
     else:
-        folder.mkdir(parents=True, exist_ok=True)
-        with RememberingEvaluator(reference(name), folder / f"labels-{name}") as kept:
-            answers = kept(structures)
+        with AnswerCache(reference(name), work=name, interval=0.0, folder=folder) as cache:
+            cache.keep = True
+            answers = cache.evaluator(structures)
     return [
         Frame(f.structure, a.energy, a.forces, a.stress, f.group, f.origin)
         for f, a in zip(frames, answers, strict=True)
@@ -164,9 +164,8 @@ def phonons(name: str, model: ModelRecord | str, role: str) -> PhononDocument:
     """Return the phonons of a model at the reference's crystal."""
     plan = plan_displacements(crystal(name), phonon_settings(name))
     evaluator = load_evaluator(model, "cpu")
-    identity = None if isinstance(model, str) else model.model_id
-    label = model if isinstance(model, str) else FOUNDATION
-    return analyse_forces(plan, evaluator(plan.structures), evaluator.source(role, label, identity))
+    source = evaluator.source.model_copy(update={"role": role})
+    return analyse_forces(plan, evaluator(plan.structures), source)
 
 
 @cache

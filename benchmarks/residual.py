@@ -161,7 +161,7 @@ def errors(
     """Return the zone errors of the three, THz, and what the fit says of itself."""
     plan = plan_residual(plan_displacements(crystal, settings), list(frames), required=True)
     evaluator = load_evaluator(model, "cpu")
-    source = evaluator.source("tuned", pools.FOUNDATION, None)
+    source = evaluator.source.model_copy(update={"role": "tuned"})
     document = analyse_residual(plan, evaluator(plan.structures), source)
     assert document.residual is not None
     sides = (PropertySet.of([d]) for d in (reference, document))

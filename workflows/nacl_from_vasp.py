@@ -15,8 +15,7 @@ from time import perf_counter
 from phonotune.data.assemble import assemble_given
 from phonotune.data.importers import import_frames
 from phonotune.data.structures import read_structure
-from phonotune.models.evaluate import ModelEvaluator
-from phonotune.models.load import load_model
+from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.compare import PropertySet, compare
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
 from phonotune.physics.phonon.files import read_phonopy_yaml
@@ -44,9 +43,8 @@ def phonons(data: Path, model: ModelRecord | str, role: str) -> PhononDocument:
     """Compute the phonons of a model in the cell of the VASP reference."""
     structure = read_structure(data / "POSCAR-unitcell")
     plan = plan_displacements(structure, PhononSettings(supercell_matrix=SUPERCELL))
-    evaluator = ModelEvaluator(load_model(model))
-    identity = None if isinstance(model, str) else model.model_id
-    source = evaluator.source(role, "mini", identity)
+    evaluator = load_evaluator(model)
+    source = evaluator.source.model_copy(update={"role": role})
     return analyse_forces(plan, evaluator(plan.structures), source)
 
 

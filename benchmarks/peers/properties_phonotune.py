@@ -47,7 +47,7 @@ def main() -> None:
     structure = Structure.from_file(path)
     folder = Path(tempfile.mkdtemp())
     evaluator = load_evaluator(model, "cpu")
-    source = evaluator.source("untuned", model, None)
+    source = evaluator.source
 
     def phonon_job() -> Answer:
         output, stored = run(PhononMaker(settings=PHONON, relax=RELAX), structure, model, folder)

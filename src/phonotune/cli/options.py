@@ -46,8 +46,9 @@ Model = Annotated[
     str,
     typer.Option(
         "--model",
-        metavar="DIR|NAME|FILE",
-        help="Folder written by `finetune`, name of a foundation model, or a MACE model file.",
+        metavar="DIR|NAME|FILE|ase:MODULE:CALLABLE",
+        help="Folder written by `finetune`, name of a foundation model, a MACE model file, or any ASE "
+        "calculator, e.g. ase:ase.calculators.emt:EMT.",
         show_default=False,
     ),
 ]
@@ -128,8 +129,8 @@ FoundationName = Annotated[
     str | None,
     typer.Option(
         "--foundation",
-        metavar="NAME|FILE",
-        help="Foundation model. Default: mace-mp-0b3.",
+        metavar="NAME|FILE|ase:MODULE:CALLABLE",
+        help="Foundation model, or an ASE calculator (no strategy can tune one). Default: mace-mp-0b3.",
         show_default=False,
     ),
 ]

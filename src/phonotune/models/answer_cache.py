@@ -54,6 +54,8 @@ class AnswerCache:
         Seconds of work that a kill may cost; None takes the setting ``checkpoint_seconds``. 0: every
         answer is on disk before it is given. Else nothing is written for work that is shorter, and
         if the file cannot be written the work goes on without it.
+    folder
+        Where the files lie; None takes the setting ``checkpoint_dir``.
     """
 
     def __init__(
@@ -62,10 +64,12 @@ class AnswerCache:
         ended: Callable[[], bool] = lambda: False,
         work: str | None = None,
         interval: float | None = None,
+        folder: Path | None = None,
     ) -> None:
         interval = get_settings().checkpoint_seconds if interval is None else interval
+        folder = folder or get_settings().checkpoint_dir.expanduser()
         models = evaluator.members or (evaluator,)
-        self._models = [CachedEvaluator(model, interval, ended, work) for model in models]
+        self._models = [CachedEvaluator(model, interval, ended, work, folder) for model in models]
         self.evaluator: Evaluator = (
             CommitteeEvaluator(self._models) if evaluator.members else self._models[0]
         )
@@ -100,13 +104,18 @@ class CachedEvaluator:
     members = ()
 
     def __init__(
-        self, evaluator: Evaluator, interval: float, ended: Callable[[], bool], work: str | None
+        self,
+        evaluator: Evaluator,
+        interval: float,
+        ended: Callable[[], bool],
+        work: str | None,
+        folder: Path,
     ) -> None:
         self.reused = 0
         """Answers taken from the file."""
         self.saved = 0
         """Answers of the evaluator that are in the file."""
-        self._evaluator, self._ended, self._work = evaluator, ended, work
+        self._evaluator, self._ended, self._work, self._folder = evaluator, ended, work, folder
         self._interval, self._written = interval, monotonic()
         self._answers: dict[str, Evaluation] = {}
         self._unwritten: list[str] = []
@@ -141,7 +150,7 @@ class CachedEvaluator:
         keys = [structure_hash(structure) for structure in structures]
         if keys and self._path is None:
             name = hash_json(["answers", self.identity, package_versions(), self._work or keys])
-            self._path = get_settings().checkpoint_dir.expanduser() / f"{name[:32]}.sqlite"
+            self._path = self._folder / f"{name[:32]}.sqlite"
             if self._interval == 0.0 or self._path.exists():
                 self._open(self._path)
         new = {k: s for k, s in zip(keys, structures, strict=True) if k not in self._answers}

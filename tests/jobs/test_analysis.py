@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ase.calculators.emt import EMT
 from jobflow import Flow
 from pymatgen.core import Lattice, Structure
 
@@ -16,6 +17,7 @@ from phonotune.jobs.analysis import evaluate_and_analyse
 from phonotune.jobs.compare import CompareMaker
 from phonotune.jobs.elastic import ElasticMaker
 from phonotune.models.adapter import Adapter
+from phonotune.models.ase_engine import AseEvaluator
 from phonotune.models.committee import CommitteeEvaluator
 from phonotune.models.engines import find_foundation
 from phonotune.models.load import load_model
@@ -28,15 +30,15 @@ from phonotune.schemas.base import Source
 from phonotune.schemas.elastic import ElasticDocument
 from phonotune.schemas.training import ModelRecord
 from phonotune.store import ResultStore, open_store
-from tests.physics.conftest import emt
 
 SOURCE = Source(role="lora", evaluator="toy")
 
 
-class Counting:
+class Counting(AseEvaluator):
     """EMT with all answers scaled; counts the structures it was asked for."""
 
     def __init__(self, factor: float) -> None:
+        super().__init__(EMT())
         self.factor = factor
         self.asked = 0
 
@@ -44,7 +46,7 @@ class Counting:
         self.asked += len(structures)
         return [
             Evaluation(self.factor * a.energy, self.factor * a.forces, self.factor * a.stress)
-            for a in emt()(structures)
+            for a in super().__call__(structures)
         ]
 
 
@@ -100,7 +102,7 @@ def test_a_single_model_has_no_error_bar(copper: Structure) -> None:
 def test_a_member_that_gives_no_such_property_is_left_out_and_counted(copper: Structure) -> None:
     members = [Counting(factor) for factor in (0.9, 1.3, float("nan"))]
     plan = plan_strains(copper, ElasticSettings())
-    good = emt()(plan.structures)
+    good = AseEvaluator(EMT())(plan.structures)
 
     def analyse(answers: Sequence[Evaluation]) -> ElasticDocument:
         known = all(np.isfinite(a.energy) for a in answers)

@@ -154,7 +154,7 @@ def test_adapters_survive_their_bytes(tiny_mace):
 
 @pytest.mark.parametrize("content", [b"", b"x" * 100, b"\x80\x04N."])
 def test_bytes_that_are_no_adapter_are_refused(content):
-    with pytest.raises(InputError, match="no phonotune adapter"):
+    with pytest.raises(InputError, match="not a phonotune adapter"):
         Adapter.from_bytes(content)
 
 
@@ -162,7 +162,7 @@ def test_tensors_must_fit_the_terms(tiny_mace):
     adapter = adapter_of(tiny_mace)
     name = next(iter(adapter.tensors))
     broken = Adapter(adapter.updates, {**adapter.tensors, name: torch.zeros(1)}, {})
-    with pytest.raises(InputError, match="its terms say"):
+    with pytest.raises(InputError, match="its header says"):
         Adapter.from_bytes(broken.to_bytes())
 
 

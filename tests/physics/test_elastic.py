@@ -34,7 +34,7 @@ def finite_difference_c44(structure: Structure, evaluator: AseEvaluator, relax: 
         shear[1, 2] = shear[2, 1] = sign * 0.0025
         atoms = to_atoms(structure)
         atoms.set_cell(atoms.cell @ shear, scale_atoms=True)
-        atoms.calc = evaluator.calculator()
+        atoms.calc = evaluator.calculator
         if relax:
             BFGS(atoms, logfile=None).run(fmax=1e-6, steps=200)
         stresses.append(atoms.get_stress(voigt=False)[1, 2])

@@ -47,13 +47,13 @@ class AseEvaluator:
     members = ()
 
     def __init__(self, calculator: BaseCalculator, record: ModelRecord | None = None) -> None:
-        self._calculator, self._record = calculator, record
+        self.calculator, self._record = calculator, record
         self._name = type(calculator).__name__ if record is None else record.label
 
     @property
     def elements(self) -> tuple[str, ...] | None:
         """Chemical symbols that the calculator knows; None if it has no ``elements`` that says so."""
-        return elements_of(self._calculator)
+        return elements_of(self.calculator)
 
     @property
     def source(self) -> Source:
@@ -89,7 +89,7 @@ class AseEvaluator:
             positions=structure.cart_coords,
             pbc=True,
         )
-        atoms.calc = self._calculator
+        atoms.calc = self.calculator
         what = f"{structure.composition.formula}, volume {structure.volume:.1f} Å^3"
         try:
             energy, forces = float(atoms.get_potential_energy()), np.array(atoms.get_forces())

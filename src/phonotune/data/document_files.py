@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import ValidationError
 from pymatgen.core import Structure
 
-from phonotune.errors import InputError
+from phonotune.errors import InputError, invalid_value
+from phonotune.files import write_atomically
 from phonotune.schemas.base import Document, PropertyDocument
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.kinds import kind_of, property_kinds
@@ -43,7 +44,7 @@ def write_document(document: Document, path: Path) -> None:
     spread = getattr(document, "spread", None)
     if spread is not None:
         content["spread"]["data"] = _arrays(spread.data)
-    path.write_text(json.dumps(content, allow_nan=False, ensure_ascii=False), encoding="utf-8")
+    write_atomically(path, json.dumps(content, allow_nan=False, ensure_ascii=False))
 
 
 def read_document(path: Path) -> PropertyDocument:
@@ -65,9 +66,12 @@ def read_document(path: Path) -> PropertyDocument:
         return cast(PropertyDocument, document.model_validate(content))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+    except (ValueError, KeyError, TypeError) as error:
+        what = type(error).__name__
+        if isinstance(error, ValidationError):
+            what = invalid_value(error).rstrip(".")
         raise InputError(
-            f"{path} is not a document of a property written by phonotune ({type(error).__name__}). "
+            f"{path} is not a document of a property written by phonotune ({what}). "
             f"Write it again with `phonotune {'`, `'.join(_commands())}`."
         ) from error
 

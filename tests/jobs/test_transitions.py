@@ -75,7 +75,7 @@ def test_the_tree_is_one_gpu_job_that_gives_one_document(tmp_path) -> None:
     ],
 )
 def test_anything_but_a_model_is_refused(maker: TransitionMaker, found: str) -> None:
-    with pytest.raises(ConfigError, match=rf"found {found}\. Pass a model to make"):
+    with pytest.raises(ConfigError, match=rf"got {found}\. Pass a model to make"):
         TransitionMaker.make.original(maker, CSCL, None)
 
 

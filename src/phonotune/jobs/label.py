@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from jobflow import Job, Maker, OnMissing, Response, job
@@ -71,6 +71,13 @@ class LabelMaker(Maker):
     max_force: float | None = 30.0
     vasp: LabelProtocol = field(default_factory=LabelProtocol)
     monitoring: VaspMonitoring = field(default_factory=VaspMonitoring)
+
+    @classmethod
+    def from_dict(cls, d: dict[str, Any]) -> Self:
+        """Decode a stored Maker; early ones wrote ``custody`` for ``monitoring``."""
+        content = {"monitoring" if key == "custody" else key: value for key, value in d.items()}
+        decoded: Self = super().from_dict(content)
+        return decoded
 
     @role_job("light", LabelledSet)
     def make(self, structures: StructureSet) -> Response[LabelledSet]:

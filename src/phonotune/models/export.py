@@ -35,7 +35,7 @@ def export_model(
 
     Returns
     -------
-    The files, one a member.
+    The files, one per member.
     """
     members = load_members(model, dtype)
     alone = len(members) == 1

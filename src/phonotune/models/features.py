@@ -56,7 +56,7 @@ class FeatureExtractor:
         Returns
         -------
         list of FloatArray
-            One a structure, shape (n_atoms, n_features), without unit; unchanged by rotation,
+            One per structure, shape (n_atoms, n_features), without unit; unchanged by rotation,
             translation and exchange of like atoms.
 
         Raises
@@ -73,12 +73,12 @@ class FeatureExtractor:
 
         The energy is linear in the weights of the last linear map of each readout, E = Σ w_k φ_k; so
         the derivative of the forces with respect to w_k is -∂φ_k/∂x, exactly, whatever the weights
-        are. One backward pass a weight.
+        are. One backward pass per weight.
 
         Returns
         -------
         list of FloatArray
-            One a structure, shape (3 n_atoms, n_weights), 1/Å times eV: the change of each force
+            One per structure, shape (3 n_atoms, n_weights), 1/Å times eV: the change of each force
             component (atom by atom, x y z) for a unit change of a weight.
 
         Raises
@@ -179,7 +179,7 @@ def _split(values: torch.Tensor, batch: Batch) -> list[FloatArray]:
 def pool_features(
     model: torch.nn.Module, needs: str | None, structures: Sequence[Structure], device: str = "auto"
 ) -> list[FloatArray] | None:
-    """Return what a selection method needs of a model (float32), one array a structure, or None.
+    """Return what a selection method needs of a model (float32), one array per structure, or None.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ Batch = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """What a model needs to know of a structure.
+    """What a model needs to know about a structure.
 
     Attributes
     ----------

@@ -55,7 +55,7 @@ def load_foundation(
     Raises
     ------
     FoundationError
-        As :func:`find_foundation`; the file does not have the record's sha256; it is no MACE model.
+        As :func:`find_foundation`; the file does not have the record's sha256; it is not a MACE model.
     """
     if not isinstance(foundation, FoundationRecord):
         foundation = find_foundation(foundation)
@@ -125,13 +125,13 @@ def load_model(model: ModelRecord | str | Path, dtype: str = "float64") -> torch
     if len(members) > 1:
         raise InputError(
             f"{find_model(model).label} is a committee of {len(members)} models, one is wanted. "
-            "Use its members one by one (`phonotune merge` writes one file a member)."
+            "Use its members one by one (`phonotune merge` writes one file per member)."
         )
     return members[0]
 
 
 def load_members(model: ModelRecord | str | Path, dtype: str = "float64") -> list[torch.nn.Module]:
-    """Load every member of a model as :func:`load_model` does; a model that is no committee has one."""
+    """Load every member of a model as :func:`load_model` does; a model that is not a committee has one."""
     record = find_model(model)
     adapters = read_adapters(record)
     if not adapters:

@@ -35,7 +35,7 @@ def model_record(
     strategy, dataset_hash, config
         Of a fine-tuned model; `config` is the resolved configuration.
     adapters
-        What :meth:`phonotune.models.adapter.Adapter.to_bytes` gave, one a member.
+        What :meth:`phonotune.models.adapter.Adapter.to_bytes` gave, one per member.
     """
     identity = {
         "foundation": foundation.sha256,

@@ -30,7 +30,7 @@ Parts = Sequence[torch.Tensor | None]
 def keep_constant(
     module: torch.nn.Module, name: str, value: torch.Tensor, like: torch.Tensor
 ) -> None:
-    """Register a constant that is no part of the model's state."""
+    """Register a constant that is not part of the model's state."""
     dtype = like.dtype if value.is_floating_point() else value.dtype
     module.register_buffer(name, value.to(like.device, dtype).contiguous(), persistent=False)
 

@@ -77,7 +77,9 @@ def mixing_paths(linear: Any, mul: int) -> tuple[Path, ...]:
 def element_paths(product: Any, n_elements: int) -> tuple[Path, ...]:
     """Return the paths of a product with the one-hot elements; a path's rows are (mul, element)."""
     require(isinstance(product, o3.TensorProduct), "an unknown product with the elements")
-    require(product.irreps_in2 == o3.Irreps([(n_elements, (0, 1))]), "elements that are no one-hot")
+    require(
+        product.irreps_in2 == o3.Irreps([(n_elements, (0, 1))]), "elements that are not one-hot"
+    )
     paths = []
     for i in product.instructions:
         require(i.connection_mode == "uvw" and i.has_weight, "an unknown product with the elements")

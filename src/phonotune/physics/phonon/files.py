@@ -214,7 +214,7 @@ def _fit_dataset(phonon: Phonopy, dataset: Any, path: Path) -> dict[str, Any]:
     )
     if not complete:
         raise FramesError(
-            f"{path} holds displacements without forces; collect the forces with phonopy's "
+            f"{path} holds displacements but no forces; collect the forces with phonopy's "
             "`phonopy --sp` first."
         )
     phonon.dataset = dataset

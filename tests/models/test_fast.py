@@ -14,7 +14,7 @@ from pymatgen.core import Lattice, Structure
 from torch.func import functional_call
 
 from phonotune.models.architecture import build_mace
-from phonotune.models.fast import FastMACE, accelerate
+from phonotune.models.fast import FastMACE, accelerate, convolution
 from phonotune.models.fast.graph import Neighbours
 from phonotune.models.graphs import Batch, GraphSpec, build_graph, collate, fresh
 from phonotune.models.shipped import ArchitectureCard
@@ -110,6 +110,17 @@ def test_gradients_of_a_force_loss_are_those_of_plain_mace(
     expected = gradients(model, batch, names)
     assert any(float(g.abs().max()) > 1e-6 for g in expected.values())
     assert_same(gradients(fast, batch, names), expected)
+
+
+def test_many_neighbours_are_summed_in_parts(
+    tiny_mace: torch.nn.Module, structures: list[Structure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast, batch = accelerate(tiny_mace), batched(tiny_mace, structures)
+    names = ["interactions.1.linear.weight", "products.0.linear.weight"]
+    whole = answers(fast, batch), gradients(fast, batch, names)
+    monkeypatch.setattr(convolution, "WIDE", 5)
+    assert_same(answers(fast, batch), whole[0])
+    assert_same(gradients(fast, batch, names), whole[1])
 
 
 def test_some_of_the_weights_can_be_replaced(

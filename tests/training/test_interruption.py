@@ -43,7 +43,7 @@ def test_the_walltime_of_slurm_ends_with_a_margin(monkeypatch):
 
 def test_a_walltime_that_is_no_time_is_refused(monkeypatch):
     monkeypatch.setenv(END_TIME, "soon")
-    with pytest.raises(ConfigError, match=f"{END_TIME}='soon' is no time"), watch(margin=0.0):
+    with pytest.raises(ConfigError, match=f"{END_TIME}='soon' is not a time"), watch(margin=0.0):
         pass
 
 

@@ -1,4 +1,4 @@
-"""How atoms are displaced in a rattled cell: one function a method, and the table of them."""
+"""How atoms are displaced in a rattled cell: one function for each method, and the table of them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def monte_carlo(amplitude: float, modes: Displacer | None = None) -> Displacer:
 
 
 def along_modes(amplitude: float, modes: Displacer | None = None) -> Displacer:
-    """Displacements along phonon modes at a temperature; whoever knows the phonons draws them.
+    """Displacements along phonon modes at a temperature, drawn by the caller, which knows the phonons.
 
     Raises
     ------

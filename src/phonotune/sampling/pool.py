@@ -39,11 +39,11 @@ class Pool:
     fixed
         Frames that are labelled as they are: they count as known, not as candidates.
     descriptors
-        One array a frame, shape (n_atoms, n_features): invariant node features of the model.
+        One array per frame, shape (n_atoms, n_features): invariant node features of the model.
     fixed_descriptors
         The same of ``fixed``.
     features
-        One array a frame, shape (3 n_atoms, n_weights), eV/Å per unit of a weight: derivatives of
+        One array per frame, shape (3 n_atoms, n_weights), eV/Å per unit of a weight: derivatives of
         the forces with respect to the last-layer weights.
     fixed_features
         The same of ``fixed``.

@@ -120,7 +120,7 @@ def prototypes(
     Raises
     ------
     InputError
-        No element, a symbol that is no element, a negative count.
+        No element, a symbol that is not an element, a negative count.
     """
     known, wanted = _checked(elements, "elements"), _checked(holding, "holding")
     if not known and not wanted:

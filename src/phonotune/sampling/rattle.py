@@ -95,7 +95,7 @@ def small_rattles(
     supercell
         The supercell of the relaxed crystal.
     settings
-        One length, Å, a rattle in ``settings.small``; directions are uniform on the sphere.
+        One length, Å, for each rattle in ``settings.small``; directions are uniform on the sphere.
     rng
         Source of every random number.
     mirrored

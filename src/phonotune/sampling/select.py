@@ -1,4 +1,4 @@
-"""Choose the frames that are worth a label, within a budget; every choice tells why."""
+"""Choose the frames that are worth a label, within a budget; every choice says why."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def select(pool: Pool, settings: SelectSettings, rng: np.random.Generator) -> li
     ----------
     pool
         Frames of all relaxations, and those that are labelled as they are. Their order does not
-        matter; a structure that is there twice counts once.
+        matter; a structure that occurs twice counts once.
     settings
         Method and budget.
     rng

@@ -96,9 +96,7 @@ def build_config(strategy: str, options: Mapping[str, Any] | None = None) -> Fin
         raise ConfigError(f"{invalid_value(error)} Change the settings.") from error
 
 
-def parse_overrides(
-    strategy: str, overrides: Sequence[str] = (), beside: Sequence[str] = ()
-) -> FineTuneConfig:
+def parse_overrides(strategy: str, overrides: Sequence[str] = ()) -> FineTuneConfig:
     """Build a configuration from a strategy's name and the ``KEY=VALUE`` texts of a command line.
 
     Parameters
@@ -107,14 +105,12 @@ def parse_overrides(
         Name of the strategy.
     overrides
         For example ``["loss.forces=10", "max_epochs=50"]``; ``none`` switches an option off. A key
-        that begins with a strategy, ``lora.rank=8``, is for that strategy alone.
-    beside
-        Strategies that run beside this one; their own keys are left to them.
+        may begin with the strategy: ``lora.rank=8``.
 
     Raises
     ------
     ConfigError
-        As :func:`build_config`; a key of a strategy that does not run.
+        As :func:`build_config`; a key that begins with another strategy.
     """
     options: dict[str, str | None] = {}
     for override in overrides:
@@ -123,13 +119,10 @@ def parse_overrides(
             raise ConfigError(f"Override {override!r} is not KEY=VALUE, for example max_epochs=50.")
         prefix, _, rest = key.partition(".")
         if prefix in STRATEGIES and prefix != strategy:
-            if prefix not in beside:
-                running = ", ".join(dict.fromkeys((strategy, *beside)))
-                raise ConfigError(
-                    f"{key!r} is for the strategy {prefix!r}, which does not run here ({running} "
-                    "does). Add the strategy or leave the key out."
-                )
-            continue
+            raise ConfigError(
+                f"{key!r} is for the strategy {prefix!r}, but the strategy is {strategy!r}. Choose "
+                f"{prefix!r} or leave the key out."
+            )
         options[rest if prefix == strategy else key] = None if text.lower() == "none" else text
     return build_config(strategy, options)
 

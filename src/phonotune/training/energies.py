@@ -1,7 +1,7 @@
 """Atomic energies: the labels' offset, linear in composition, is fitted before the first step.
 
-Energies of another DFT set-up differ from the foundation's by a constant an element. Left in, the
-network would have to absorb eV an atom.
+Energies of another DFT set-up differ from the foundation's by a constant for each element. Left in,
+the network would have to learn several eV per atom.
 """
 
 from __future__ import annotations
@@ -82,6 +82,6 @@ def refit_energies(
 
 
 def interaction_energies(model: torch.nn.Module, batches: Sequence[LabelledBatch]) -> FloatArray:
-    """Return the foundation's energies without atomic energies, eV, one a frame, in order."""
+    """Return the foundation's energies without atomic energies, eV, one per frame, in order."""
     parts = [predict(model, {}, batch.graph).energy.cpu().double().numpy() for batch in batches]
     return np.concatenate(parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from time import monotonic
 
@@ -11,7 +10,7 @@ from phonotune.models.adapter import Adapter
 from phonotune.models.engines import find_foundation
 from phonotune.models.load import load_foundation
 from phonotune.progress import Progress
-from phonotune.schemas.dataset import DatasetDocument, Frame
+from phonotune.schemas.dataset import DatasetDocument
 from phonotune.schemas.training import FoundationRecord, TrainingDocument
 from phonotune.settings import get_settings
 from phonotune.training.checkpoint import Checkpoint
@@ -64,12 +63,22 @@ def finetune(
     TrainingError
         The start gives no number on the validation frames, or training diverged at once.
     TrainingInterruptedError
-        SIGTERM came first; the same call goes on.
+        SIGTERM came first; the same call continues.
     WalltimeError
-        The end of the walltime came first; the same call goes on.
+        The end of the walltime came first; the same call continues.
     """
     train, valid = dataset.train_frames(), dataset.valid_frames()
-    _check_frames(train, valid)
+    if not train or not valid:
+        raise FramesError(
+            f"The dataset has {len(train)} training and {len(valid)} validation frames; at "
+            "least one of each is needed. Give another split or more frames."
+        )
+    for name, frames in (("training", train), ("validation", valid)):
+        if all(frame.forces is None for frame in frames):
+            raise FramesError(
+                f"None of the {len(frames)} {name} frames has forces; phonons cannot be learned "
+                "from energies alone. Label them with forces (REF_forces in extxyz)."
+            )
     progress, epochs = progress or Progress(), config.root.max_epochs
     progress.start("finding neighbours", epochs * config.root.committee)
     record = foundation if isinstance(foundation, FoundationRecord) else find_foundation(foundation)
@@ -135,7 +144,7 @@ def _train(
     if stop.kind == "interrupted":
         message = (
             f"Training stopped after {len(state.history) - 1} epochs: {stop.reason}. Its checkpoint "
-            f"is {checkpoint.path}; the same call goes on from there."
+            f"is {checkpoint.path}; the same call continues from there."
         )
         if interruption.near_end:
             raise WalltimeError(message, interruption.epochs)
@@ -149,20 +158,6 @@ def _train(
     kept = {name: tensor for name, tensor in state.best.items() if name in names}
     adapter = Adapter(plan.terms, kept, shared.refit.shifts)
     return Member(plan, adapter, state, stop, options.seed)
-
-
-def _check_frames(train: Sequence[Frame], valid: Sequence[Frame]) -> None:
-    if not train or not valid:
-        raise FramesError(
-            f"The dataset has {len(train)} training and {len(valid)} validation frames; at "
-            "least one of each is needed. Give another split or more frames."
-        )
-    for name, frames in (("training", train), ("validation", valid)):
-        if all(frame.forces is None for frame in frames):
-            raise FramesError(
-                f"None of the {len(frames)} {name} frames has forces; phonons cannot be learned "
-                "from energies alone. Label them with forces (REF_forces in extxyz)."
-            )
 
 
 def _tell(progress: Progress, earlier: int, after_epoch: AfterEpoch | None, row: Row) -> None:

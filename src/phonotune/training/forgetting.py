@@ -34,7 +34,7 @@ PROBE_VERSION: Final = 1
 """Counts up when the frames of the probe or the way to label them change: older ones are made anew."""
 
 PROBE_SIZE: Final = 48
-"""Frames of the probe; a foundation with more elements has one frame an element."""
+"""Frames of the probe; a foundation with more elements has one frame per element."""
 
 SHORTEST: Final = 0.4
 """Shortest distance of the hole scan, Å."""
@@ -71,8 +71,8 @@ def probe_frames(
     Returns
     -------
     list of Frame
-        48 frames of 4 to 6 atoms (one an element if those are more); fewer where an element makes
-        no crystal that the foundation holds together.
+        48 frames of 4 to 6 atoms (one per element if those are more); fewer where the foundation
+        holds no crystal of an element together.
 
     Raises
     ------

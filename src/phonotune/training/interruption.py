@@ -87,7 +87,7 @@ def watch(margin: float) -> Iterator[Interruption]:
     Raises
     ------
     ConfigError
-        ``SLURM_JOB_END_TIME`` is set and is no number.
+        ``SLURM_JOB_END_TIME`` is set and is not a number.
     """
     interruption = Interruption(_end(margin))
 
@@ -110,7 +110,7 @@ def walltime() -> Interruption:
     Raises
     ------
     ConfigError
-        ``SLURM_JOB_END_TIME`` is set and is no number.
+        ``SLURM_JOB_END_TIME`` is set and is not a number.
     """
     return Interruption(_end(get_settings().walltime_margin))
 
@@ -123,5 +123,5 @@ def _end(margin: float) -> float | None:
         return float(text) - margin
     except ValueError as error:
         raise ConfigError(
-            f"{END_TIME}={text!r} is no time in seconds since 1970. Unset it, or let Slurm set it."
+            f"{END_TIME}={text!r} is not a time in seconds since 1970. Unset it, or let Slurm set it."
         ) from error

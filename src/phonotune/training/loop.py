@@ -1,4 +1,4 @@
-"""The one training loop: steps, validation, the best epoch; it knows no strategy by name."""
+"""The one training loop: steps, validation, the best epoch; it does not know any strategy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Task:
     model
         The foundation, its parameters constant.
     penalties
-        Parts of the loss beside the frames: replay, second derivatives, L2-SP.
+        Parts of the loss besides the frames: replay, second derivatives, L2-SP.
     stress
         Whether any frame has a stress label; if none has, none is computed.
     anchors

@@ -1,6 +1,6 @@
 """The loss: a list of terms, each with its weight and its mask of labels.
 
-A new term is a new callable of a prediction and its labels; the loop knows none by name.
+A new term is a new callable of a prediction and its labels; the loop does not know them by name.
 """
 
 from __future__ import annotations

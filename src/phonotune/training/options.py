@@ -32,7 +32,7 @@ class LossOptions(Part):
 
 
 class ReplayOptions(Part):
-    """Frames with the foundation's own labels, trained beside the material's."""
+    """Frames with the foundation's own labels, trained along with the material's."""
 
     file: Path | None = Field(default=None, description="labelled extxyz; none: frames are made")
     frames: int = Field(
@@ -50,7 +50,7 @@ class ReplayOptions(Part):
 
 
 class HessianOptions(Part):
-    """Second derivatives: one random column of the force constants a step (PFT, arXiv 2601.07742)."""
+    """Second derivatives: one random column of the force constants per step (PFT, arXiv 2601.07742)."""
 
     file: Path | None = Field(
         default=None, description="phonopy yaml of displacements with forces, or force constants"
@@ -62,7 +62,7 @@ class HessianOptions(Part):
 class Options(Part):
     """How a training runs; frozen, unknown keys are refused, stored with the result.
 
-    A recipe is a named set of defaults; what is given beside it goes before it.
+    A recipe is a named set of defaults; what is given besides it takes precedence.
     """
 
     RECIPES: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -79,7 +79,7 @@ class Options(Part):
         default=2, ge=1, description="frames in a step; the last step may hold fewer"
     )
     batch_atoms: int | None = Field(
-        default=None, ge=1, description="most atoms in a step, beside batch_size"
+        default=None, ge=1, description="most atoms in a step, besides batch_size"
     )
     lr: Dimensionless = Field(gt=0, description="learning rate of AdamW")
     weight_decay: Dimensionless = Field(default=0.0, ge=0, description="decoupled decay, see decay")

@@ -1,4 +1,4 @@
-"""Parts of the loss beside the material's frames: replay, second derivatives, the pull of L2-SP.
+"""Parts of the loss besides the material's frames: replay, second derivatives, the pull of L2-SP.
 
 Each is a callable of the trained tensors and a random generator that returns its weighted loss; a
 new part is a new class here and a line in :func:`find_penalties`.

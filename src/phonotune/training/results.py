@@ -14,11 +14,10 @@ from phonotune.models.committee import as_evaluator
 from phonotune.models.evaluate import ModelEvaluator
 from phonotune.models.graphs import GraphSpec
 from phonotune.models.records import model_record
-from phonotune.ports import Evaluation, Evaluator
+from phonotune.ports import Evaluation
 from phonotune.progress import Progress
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.dataset import DatasetDocument, Frame
-from phonotune.schemas.forgetting import ForgettingProbe
 from phonotune.schemas.training import (
     ErrorMetrics,
     FoundationRecord,
@@ -77,7 +76,22 @@ def training_document(
         valid_before=frame_errors(valid, before),
         valid_after=frame_errors(valid, after),
     )
-    probe, failure = _forgetting(training, tuned, progress)
+    del old, shifted  # a copy of the foundation
+    spec, probe, failure = GraphSpec.of(training.base), None, None
+    try:
+        probe = forgetting(
+            ModelEvaluator(training.base, training.device),
+            tuned,
+            spec.symbols,
+            sorted({symbol for frame in train for symbol in frame.structure.symbol_set}),
+            cutoff=spec.r_max,
+            energy_shifts=training.refit.shifts,
+            foundation_sha256=training.foundation.sha256,
+            device=training.device,
+            progress=progress,
+        )
+    except PhonotuneError as error:  # a model that is good on its material may give NaN far away
+        failure = str(error)
     return TrainingDocument(
         formula=dataset.formula,
         model=model_record(
@@ -111,29 +125,6 @@ def training_document(
             for member in others
         ],
     )
-
-
-def _forgetting(
-    training: Training, tuned: Evaluator, progress: Progress
-) -> tuple[ForgettingProbe | None, str | None]:
-    """Return the probe, or why a model that is good on its material gives none (NaN far away)."""
-    base = training.base
-    frames = training.dataset.train_frames()
-    try:
-        probe = forgetting(
-            ModelEvaluator(base, training.device),
-            tuned,
-            GraphSpec.of(base).symbols,
-            sorted({symbol for frame in frames for symbol in frame.structure.symbol_set}),
-            cutoff=GraphSpec.of(base).r_max,
-            energy_shifts=training.refit.shifts,
-            foundation_sha256=training.foundation.sha256,
-            device=training.device,
-            progress=progress,
-        )
-    except PhonotuneError as error:
-        return None, str(error)
-    return probe, None
 
 
 def frame_errors(frames: Sequence[Frame], answers: Sequence[Evaluation]) -> ErrorMetrics:

@@ -1,4 +1,4 @@
-"""Learning rates and stopping as pure functions of the history: nothing more is to be saved."""
+"""Learning rates and stopping as pure functions of the history, so that nothing else has to be saved."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Stop:
     Attributes
     ----------
     kind
-        ``"done"`` for good; ``"time"``: ``max_seconds`` is over, more time goes on from here;
-        ``"interrupted"`` from outside, the same call goes on; ``"diverged"``: no number any more.
+        ``"done"`` for good; ``"time"``: ``max_seconds`` is over, a call with more time continues;
+        ``"interrupted"`` from outside, the same call continues; ``"diverged"``: the loss exploded or is NaN.
     reason
         The same in words.
     """

@@ -42,7 +42,7 @@ class TrainState:
     best
         Tensors of the epoch with the lowest validation loss.
     history
-        One row an epoch; row 0 is the foundation.
+        One row per epoch; row 0 is the foundation.
     steps
         Optimiser steps done.
     """

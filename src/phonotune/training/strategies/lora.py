@@ -1,7 +1,7 @@
 """Low-rank adaptation of every equivariant path (LoRA, arXiv 2106.09685; ELoRA, ICML 2025).
 
 Each path of each linear layer and tensor product gets its own factors, so irreps never mix and the
-model stays equivariant; the symmetric contraction, whose weights are no linear map, changes in full
+model stays equivariant; the symmetric contraction, whose weights are not a linear map, changes in full
 for the elements of the material.
 """
 

@@ -1,7 +1,7 @@
 """Multihead replay: one backbone, two heads; the foundation's head keeps it from forgetting.
 
 Every weight of the material's elements changes. Replay frames with the foundation's own labels are
-trained beside the material's frames through a second set of readouts; the backbone serves both. The
+trained along with the material's frames through a second set of readouts; the backbone serves both. The
 material's head is kept: it is a plain model with one head (Batatia et al., arXiv 2401.00096v3).
 """
 

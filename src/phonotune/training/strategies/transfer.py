@@ -1,4 +1,4 @@
-"""Plain fine-tuning: every weight of the material's elements goes on from the foundation's.
+"""Plain fine-tuning: every weight of the material's elements starts from the foundation's.
 
 MACE's "naive" fine-tuning; without decay it is the change of all layers, with it the weights
 themselves are drawn to zero, as AdamW does in a training from scratch.
@@ -45,4 +45,4 @@ def plan(model: torch.nn.Module, elements: Iterable[int], options: TransferOptio
     return full_change(model, elements)
 
 
-STRATEGY: Final = Strategy("every weight, as a training goes on", TransferOptions, plan)
+STRATEGY: Final = Strategy("every weight, decayed to zero if at all", TransferOptions, plan)

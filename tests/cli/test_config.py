@@ -70,7 +70,7 @@ def test_a_file_chooses_properties_and_gives_options_by_strategy(tmp_path: Path)
         ("settings: [conductivity]", r"settings = \['conductivity'\] is not allowed"),
         ("strategies: lora", "strategies = 'lora' is not allowed"),
         ("- a\n- b", "a mapping is needed"),
-        ("a: [", "is no YAML"),
+        ("a: [", "is not YAML"),
     ],
 )
 def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:

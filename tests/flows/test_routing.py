@@ -218,7 +218,7 @@ def test_file_names_in_a_profile_count_from_its_folder(tmp_path):
         ("roles: {dft: {resources: {}}}", "roles.dft.worker"),
         ("untagged: gpu", "untagged"),
         ("- a list", "a mapping is needed"),
-        ("roles: [", "is no YAML"),
+        ("roles: [", "is not YAML"),
     ],
 )
 def test_a_wrong_profile_is_one_sentence(tmp_path: Path, text, message):

@@ -35,7 +35,7 @@ class CampaignMaker(Maker):
     maker: PhonotuneMaker = field(default_factory=PhonotuneMaker)
 
     def make(self, structures: Mapping[str, Structure]) -> Flow:
-        """Return one flow of a flow a crystal.
+        """Return one flow that holds one flow per crystal.
 
         Parameters
         ----------

@@ -15,7 +15,7 @@ from phonotune.flows.managers import manager_row
 from phonotune.flows.queues import Queue, QueuedJob, latest, open_queue
 from phonotune.flows.routing import Profile, read_profile
 from phonotune.jobs.base import Role, tag
-from phonotune.jobs.doctor import Finding, State, examine_worker
+from phonotune.jobs.doctor import Finding, examine_worker
 from phonotune.schemas.base import package_versions
 from phonotune.schemas.blob import Blob
 from phonotune.store import describe, remove_outputs
@@ -122,31 +122,23 @@ def judge(report: dict[str, Any], roles: Iterable[Role], start: float, end: floa
         if needs_gpu and str(text).startswith("cpu"):
             state, text = "warn", f"{text}: no GPU, though roles for one are sent here"
         findings.append(Finding(what, state, text))
-    return [*findings, _versions(report["versions"]), _store(report), _clock(report, start, end)]
-
-
-def _versions(theirs: dict[str, str]) -> Finding:
-    ours = package_versions()
+    theirs = report["versions"]
     other = [
         f"{name} {theirs.get(name, 'missing')} (here {version})"
-        for name, version in ours.items()
+        for name, version in package_versions().items()
         if theirs.get(name) != version
     ]
-    text = f"others than here: {', '.join(other)}" if other else "the same as here"
-    return Finding("versions", "warn" if other else "ok", text)
-
-
-def _store(report: dict[str, Any]) -> Finding:
+    versions = f"others than here: {', '.join(other)}" if other else "the same as here"
     same = report["probe"].sha256 == Blob.pack(numbers=list(PROBE)).sha256
-    text = "document and array came back as they were" if same else "the array came back changed"
-    return Finding("store", "ok" if same else "fail", text)
-
-
-def _clock(report: dict[str, Any], start: float, end: float) -> Finding:
+    store = "document and array came back as they were" if same else "the array came back changed"
     off = max(start - report["time"], report["time"] - end, 0.0)
-    state: State = "ok" if off <= SKEW else "warn"
-    text = "agrees with this machine's" if off <= SKEW else f"is off by at least {off:.0f} s"
-    return Finding("clock", state, text)
+    clock = "agrees with this machine's" if off <= SKEW else f"is off by at least {off:.0f} s"
+    return [
+        *findings,
+        Finding("versions", "warn" if other else "ok", versions),
+        Finding("store", "ok" if same else "fail", store),
+        Finding("clock", "ok" if off <= SKEW else "warn", clock),
+    ]
 
 
 def _send(queue: Queue, profile: Profile, roles: Sequence[Role]) -> str:

@@ -2,7 +2,7 @@
 
 The flow is gone through as in a run, but nothing is computed: a job whose results the store holds under its
 old name (:mod:`phonotune.flows.names_before`) gets its new name there, and a light job that was replaced by
-others plans them again, so that these are found, too.
+others plans them again, so that these are found as well.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -246,10 +245,12 @@ def fireworks_files(root: Path, site: Site) -> dict[str, str]:
     files = {"jobflow.yaml": _JOBFLOW.format(mongo=site.mongo), "my_launchpad.yaml": launchpad}
     for worker, roles in Profile().workers().items():
         on_gpu = worker == "gpu"
+        routes = [Profile().route_of(role) for role in roles]
+        categories = sorted({route.category or route.worker for route in routes})
         shift = next(shift for role, shift in _SHIFTS.items() if role in roles)
         files[f"{worker}/my_launchpad.yaml"] = launchpad
         files[f"{worker}/my_fworker.yaml"] = _FWORKER.format(
-            worker=worker, categories=", ".join(_categories(worker))
+            worker=worker, categories=", ".join(categories)
         )
         files[f"{worker}/my_qadapter.yaml"] = _QADAPTER.format(
             folder=root / worker,
@@ -265,12 +266,6 @@ def fireworks_files(root: Path, site: Site) -> dict[str, str]:
             gres="gpu:1" if on_gpu else "null",
         )
     return files
-
-
-def _categories(worker: str) -> Iterable[str]:
-    profile = Profile()
-    routes = [profile.route_of(role) for role in profile.workers()[worker]]
-    return sorted({route.category or route.worker for route in routes})
 
 
 def remote_files(root: Path, site: Site) -> dict[str, str]:

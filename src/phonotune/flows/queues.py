@@ -143,7 +143,7 @@ def jobflow_store(path: Path) -> JobStore:
     Raises
     ------
     StoreError
-        There is no such file, or it holds no ``JOB_STORE``.
+        There is no such file, or it does not contain ``JOB_STORE``.
     """
     import yaml
 

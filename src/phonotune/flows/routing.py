@@ -102,16 +102,17 @@ class Profile(Part):
         return found
 
 
-def read_profile(path: Path | None) -> Profile:
+def read_profile(path: Path | str | None) -> Profile:
     """Read a profile; file names in it count from its own folder. None gives the default.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, is no mapping, or holds an unknown key or role, or a wrong value.
+        The file cannot be read, is not a mapping, or holds an unknown key or role, or a wrong value.
     """
     if path is None:
         return Profile()
+    path = Path(path)
     content = read_mapping(path, "profile", "`phonotune profile init` writes one.")
     for key in content:
         if key not in Profile.model_fields:
@@ -154,7 +155,7 @@ def route(flow: Flow | Job, profile: Profile | Path | str | None = None) -> Flow
     ConfigError
         The profile cannot be used.
     """
-    chosen = profile if isinstance(profile, Profile) else read_profile(_as_path(profile))
+    chosen = profile if isinstance(profile, Profile) else read_profile(profile)
     routed = flow if isinstance(flow, Flow) else Flow([flow], name=flow.name)
     configs: dict[str, dict[str, Any]] = {
         role: chosen.route_of(role).manager_config() for role in ROLES
@@ -211,7 +212,3 @@ class RoleRouter(MSONable):
         if isinstance(router, RoleRouter):
             return router is self
         return role == "dft" or _TAG not in update["update"]
-
-
-def _as_path(profile: Path | str | None) -> Path | None:
-    return None if profile is None else Path(profile)

@@ -32,7 +32,7 @@ Claims = Collection[dict[str, Any]]
 def claimed(claims: Claims, uuids: Iterable[str]) -> Iterator[Callable[[], None]]:
     """Hold jobs while they are looked for and added; yields what renews the claim.
 
-    One document a job, whose key is the job's uuid: the database lets only one of two in.
+    One document per job, whose key is the job's uuid: of two the database accepts only one.
 
     Parameters
     ----------

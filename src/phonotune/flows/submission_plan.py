@@ -76,7 +76,7 @@ def plan(flow: Flow, queue: Queue, store: JobStore) -> Plan:
 
 
 def check_apart(plans: Mapping[str, Plan]) -> None:
-    """Refuse flows of which one is to compute a part of another; the same flow twice is no harm.
+    """Refuse flows of which one is to compute a part of another; the same flow twice does no harm.
 
     Parameters
     ----------

@@ -145,8 +145,11 @@ def submit_all(
     PhonotuneError
         The database or the manager failed after some of the flows had been added.
     """
-    chosen = profile if isinstance(profile, Profile) else read_profile(_path(profile))
-    named = [(stable_flow(_as_flow(order.flow)), order.about) for order in orders]
+    chosen = profile if isinstance(profile, Profile) else read_profile(profile)
+    flows = [
+        o.flow if isinstance(o.flow, Flow) else Flow([o.flow], name=o.flow.name) for o in orders
+    ]
+    named = [(stable_flow(f), order.about) for f, order in zip(flows, orders, strict=True)]
     uuids = [] if force else [job.uuid for flow, _ in named for job, _ in flow.iterflow()]
     with open_queue(manager, chosen) as queue:
         if has_earlier_results(queue.store()):
@@ -159,7 +162,13 @@ def submit_all(
                 renew()
                 parcels.append(_packed(flow, about, queue, chosen, force=force))
             check_apart({f"{n} ({p.flow.name})": p.plan for n, p in enumerate(parcels, start=1)})
-            _forget(queue, parcels)
+            gone = sorted({uuid for parcel in parcels for uuid in parcel.plan.gone})
+            if gone and (refused := queue.remove(gone)):
+                raise ConfigError(
+                    "Flows that were cancelled, or whose results are gone, cannot be taken out of the "
+                    f"queue: {'; '.join(refused)}. Nothing was submitted; try again when the manager no "
+                    "longer holds them."
+                )
             return _add_all(parcels, queue, chosen, renew, tell)
 
 
@@ -180,16 +189,6 @@ def _packed(
     route(load, profile)
     check_sizes(load)
     return _Parcel(flow, about, made, load)
-
-
-def _forget(queue: Queue, parcels: Iterable[_Parcel]) -> None:
-    """Let the manager forget the flows that hold jobs to add: cancelled, or their results are gone."""
-    gone = sorted({uuid for parcel in parcels for uuid in parcel.plan.gone})
-    if gone and (refused := queue.remove(gone)):
-        raise ConfigError(
-            f"Flows that were cancelled, or whose results are gone, cannot be taken out of the queue: "
-            f"{'; '.join(refused)}. Nothing was submitted; try again when the manager has let go of them."
-        )
 
 
 def _add_all(
@@ -255,10 +254,6 @@ def check_sizes(flow: Flow) -> None:
             )
 
 
-def _as_flow(flow: Flow | Job) -> Flow:
-    return flow if isinstance(flow, Flow) else Flow([flow], name=flow.name)
-
-
 def _only(flow: Flow, uuids: Iterable[str]) -> Flow:
     """Return a new flow of these jobs; what needs the others reads the store."""
     wanted = set(uuids)
@@ -278,7 +273,3 @@ def _renamed(flow: Flow) -> Flow:
     )
     assert isinstance(renamed, Flow)
     return renamed
-
-
-def _path(profile: Path | str | None) -> Path | None:
-    return None if profile is None else Path(profile)

@@ -23,7 +23,7 @@ def read_mapping(file: Path, what: str, advice: str) -> dict[Any, Any]:
     Raises
     ------
     ConfigError
-        The file cannot be read, is no YAML, or holds something else.
+        The file cannot be read, is not YAML, or holds something else.
     """
     import yaml
 
@@ -35,7 +35,7 @@ def read_mapping(file: Path, what: str, advice: str) -> dict[Any, Any]:
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"The {what} {file} is no YAML: {' '.join(str(error).split())}."
+            f"The {what} {file} is not YAML: {' '.join(str(error).split())}."
         ) from error
     if content is None:
         return {}

@@ -7,7 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from phonotune.cli import doctor, profile, status, submit
-from phonotune.cli.jf_plugin import COMMANDS, for_this_manager
+from phonotune.cli.jf_plugin import COMMANDS, for_this_manager, setup_jf_plugin
 from phonotune.flows.queues import QueuedJob
 from phonotune.flows.status import Change, summarise
 from phonotune.flows.submit import Submission
@@ -46,7 +46,7 @@ def test_init_again_changes_nothing(run, tmp_path):
 def test_submit_says_what_each_crystal_is_about(run, cif, monkeypatch):
     asked = []
 
-    def remember(orders, manager, chosen, *, force, tell):
+    def remember(orders, manager, chosen, *, force, tell, note):
         asked.append((orders, manager, force))
         return [Submission(manager, ("1", "2"), ("u", "v"), 2) for _ in orders]
 
@@ -139,3 +139,12 @@ def test_the_commands_within_jf_have_no_manager_and_take_jobflow_remote(monkeypa
     result = CliRunner().invoke(app, ["status", "--json"])
     assert json.loads(result.stdout)["stages"][0]["stage"] == "jobflow-remote"
     assert CliRunner().invoke(app, ["status", "--manager", "fireworks"]).exit_code == 2
+
+
+def test_the_help_of_jf_names_the_strategies():
+    from jobflow_remote.cli.jf import app
+
+    setup_jf_plugin()
+    shown = CliRunner().invoke(app, ["phonotune", "submit", "--help"]).output
+    assert "equitrain" in shown
+    assert "{strategies}" not in shown

@@ -205,7 +205,7 @@ def path_ticks(phonon: PhononDocument) -> tuple[list[float], list[str]]:
 
 
 def path_segments(phonon: PhononDocument) -> list[slice]:
-    """Return one slice a continuous piece of path; lines must not be drawn from one to the next."""
+    """Return one slice per continuous piece of path; no line is drawn from one to the next."""
     bounds = phonon.data.arrays()["band_segments"]
     return [slice(int(first), int(last) + 1) for first, last in bounds]
 

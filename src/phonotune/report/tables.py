@@ -60,8 +60,9 @@ def phonon_table(*phonons: PhononDocument) -> Table:
     fields = {shown.path: shown for shown in kind_of(first).columns}
     fields["thermal_300.helmholtz"] = column(first, "thermal_300.helmholtz", "F at 300 K")
     fields["thermal_300.entropy"] = column(first, "thermal_300.entropy", "S at 300 K")
+    matrices = ("; ".join(" ".join(map(str, row)) for row in p.supercell_matrix) for p in phonons)
     rows = (
-        Row("Supercell", "rows of the matrix", tuple(Cell(matrix_text(p)) for p in phonons)),
+        Row("Supercell", "rows of the matrix", tuple(map(Cell, matrices))),
         Row("Displacements", "", tuple(Cell(str(p.n_displacements)) for p in phonons)),
         Row("LO-TO splitting", "", tuple(Cell(yes_no(p.has_nac)) for p in phonons)),
         *(column_row(shown, phonons) for shown in fields.values()),
@@ -81,11 +82,6 @@ def phonon_table(*phonons: PhononDocument) -> Table:
         caption="Imaginary frequencies are negative. F, S and C_v per mole of formula units."
         + bars_note(phonons),
     )
-
-
-def matrix_text(phonon: PhononDocument) -> str:
-    """Return the rows of the supercell matrix: ``2 0 0; 0 2 0; 0 0 2``."""
-    return "; ".join(" ".join(map(str, row)) for row in phonon.supercell_matrix)
 
 
 def residual_table(document: PhononDocument) -> Table:
@@ -238,12 +234,8 @@ def elastic_table(*elastics: ElasticDocument) -> Table:
 
 def _against_first(values: Sequence[float]) -> list[str]:
     """Return the deviation of each value from the first, which has none."""
-    reference = values[0]
-    others = values[1:] if reference else []
-    deviations = [percent(100.0 * (value / reference - 1.0)) for value in others]
-    return (
-        deviations if not values else ["", *deviations, *[""] * (len(values) - 1 - len(deviations))]
-    )
+    reference, *others = values
+    return ["", *(percent(100.0 * (v / reference - 1.0)) if reference else "" for v in others)]
 
 
 def tensor_table(elastic: ElasticDocument) -> Table:

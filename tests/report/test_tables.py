@@ -27,6 +27,7 @@ def test_numbers_have_fixed_decimals_and_zero_has_no_sign(value, decimals: int, 
 
 def test_deviations_carry_their_sign() -> None:
     assert (percent(3.21), percent(-0.5), percent(None)) == ("+3.2 %", "-0.5 %", "")
+    assert percent(-0.04) == "+0.0 %"
 
 
 def cells(table, name: str):

@@ -91,7 +91,7 @@ def measured(value: float | None, bar: float | None, decimals: int) -> str:
 
 def percent(value: float | None) -> str:
     """Return a signed deviation such as ``+3.2 %``, or nothing for None."""
-    return "" if value is None else f"{value:+.1f} %"
+    return "" if value is None else f"{round(value, 1) + 0.0:+.1f} %"
 
 
 def yes_no(value: bool) -> str:

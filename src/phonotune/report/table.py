@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor, log10
 from typing import TYPE_CHECKING
 
@@ -59,6 +59,15 @@ class Table:
     def compares_sources(self) -> bool:
         """Whether the columns are Sources, not quantities."""
         return self.corner == "Quantity"
+
+    def turned(self) -> Table:
+        """Return one row per Source and one column per quantity, without notes: narrower in a terminal."""
+        rows = [
+            Row(" · ".join(head), "", tuple(replace(row.cells[i], note="") for row in self.rows))
+            for i, head in enumerate(self.heads)
+        ]
+        heads = tuple((row.name.replace(" ", "\n"), row.unit) for row in self.rows)
+        return replace(self, heads=heads, rows=tuple(rows), corner="", caption="")
 
 
 def source_label(source: Source) -> str:

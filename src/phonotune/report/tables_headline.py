@@ -54,16 +54,16 @@ def deviations_of(material: MaterialReport, source: Source) -> Deviations:
 
 
 def comparison_table(comparison: ComparisonDocument) -> Table:
-    """Return the headline numbers of a comparison: reference and models side by side."""
+    """Return the few numbers of a comparison that come first: one row per model, for the terminal."""
     material = MaterialReport(formula=comparison.formula, comparison=comparison)
-    return headline_table(material)
+    return headline_table(material, brief=True).turned()
 
 
-def headline_table(material: MaterialReport) -> Table:
+def headline_table(material: MaterialReport, *, brief: bool = False) -> Table:
     """Return reference, untuned and tuned side by side; a row that nobody has is left out.
 
     The errors of each kind's brief comparison come first, then its headline numbers, each with its
-    deviation from the reference.
+    deviation from the reference. ``brief`` leaves all but the brief columns of the kinds out.
     """
     sources = material.sources
     numbers = [properties_of(material, source) for source in sources]
@@ -81,12 +81,13 @@ def headline_table(material: MaterialReport) -> Table:
     ]
     force_error = Column("metrics.valid_after.forces_mae", "force MAE, validation", 2)
     forces = _error_row(force_error, [_force_mae(material, s) for s in sources], "meV/Å")
-    rows += [forces, _imaginary_row(deviations)]
+    if not brief:
+        rows += [forces, _imaginary_row(deviations)]
     rows += [
         _value_row(material, kind, shown, numbers, bars)
         for kind in compared_kinds().values()
         for shown in kind.columns
-        if shown.brief or shown.field
+        if shown.brief or (shown.field and not brief)
     ]
     return Table(
         heads=tuple((s.role, s.evaluator) for s in sources),

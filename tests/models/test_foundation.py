@@ -9,7 +9,7 @@ from mace.calculators import foundations_models
 
 from phonotune.errors import FoundationError
 from phonotune.models import foundation as module
-from phonotune.models import load
+from phonotune.models import foundation_weights
 from phonotune.models.engines import find_foundation
 from phonotune.models.foundation import cached_name, foundation_names, trust_file
 from phonotune.models.graphs import GraphSpec
@@ -20,9 +20,9 @@ from phonotune.schemas.training import FoundationRecord
 
 @pytest.fixture(autouse=True)
 def _forget_loaded_models():
-    load._load.cache_clear()
+    foundation_weights.load_weights.cache_clear()
     yield
-    load._load.cache_clear()
+    foundation_weights.load_weights.cache_clear()
 
 
 @pytest.fixture

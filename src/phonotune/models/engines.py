@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from phonotune.errors import ConfigError
-from phonotune.models import ase_engine, foundation
-from phonotune.ports import Evaluator
-from phonotune.schemas.training import FoundationRecord, ModelRecord
+from phonotune.models import ase_engine, elements, foundation
+from phonotune.schemas.training import FoundationRecord
 
 
 @dataclass(frozen=True)
@@ -23,28 +22,30 @@ class Engine:
         Returns the record of a name, without loading the model.
     elements
         Chemical symbols that a model knows; None if it does not say.
-    load
-        Makes the evaluator of a record, on a device and in a precision, both of which it may ignore.
+    evaluator
+        Dotted path, ``module:name``, of what makes the evaluator of a record, on a device and in a precision,
+        both of which it may ignore; it is imported when a model is loaded.
     trainable
         Whether strategies can tune its models, and selection methods use their features.
     """
 
     find: Callable[[str], FoundationRecord]
     elements: Callable[[FoundationRecord], tuple[str, ...] | None]
-    load: Callable[[ModelRecord, str, str], Evaluator]
+    evaluator: str
     trainable: bool = False
 
 
-def _load_mace(record: ModelRecord, device: str, dtype: str) -> Evaluator:
-    from phonotune.models.load import load_mace
-
-    return load_mace(record, device, dtype)
-
-
 ENGINES: Final = {
-    "mace": Engine(foundation.find_mace, foundation.mace_elements, _load_mace, trainable=True),
+    "mace": Engine(
+        foundation.find_mace,
+        elements.mace_elements,
+        "phonotune.models.load:load_mace",
+        trainable=True,
+    ),
     "ase": Engine(
-        ase_engine.find_calculator, ase_engine.calculator_elements, ase_engine.evaluate_with_ase
+        ase_engine.find_calculator,
+        ase_engine.calculator_elements,
+        "phonotune.models.ase_engine:evaluate_with_ase",
     ),
 }
 """By name; ``name:...`` names a model of that engine, and what has no such prefix is a MACE model."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from phonotune.models.engines import ENGINES
 from phonotune.models.records import find_model
 from phonotune.ports import Evaluator
+from phonotune.schemas.kinds import load
 from phonotune.schemas.training import ModelRecord
 
 
@@ -32,4 +34,7 @@ def load_evaluator(
         Nothing of that name is known, or it must not be loaded.
     """
     record = find_model(model)
-    return ENGINES[record.foundation.engine].load(record, device, dtype)
+    make: Callable[[ModelRecord, str, str], Evaluator] = load(
+        ENGINES[record.foundation.engine].evaluator
+    )
+    return make(record, device, dtype)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import http.client
-import json
 import os
 import sys
 from functools import lru_cache
@@ -17,14 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from ase.data import chemical_symbols
-
 from phonotune.errors import FoundationError, unknown_name
-from phonotune.files import write_atomically
-from phonotune.models.shipped import SHIPPED, load_card, shipped_sha256
+from phonotune.models.shipped import SHIPPED, shipped_sha256
 from phonotune.models.trust import sha256_of, trust, trusted_files
 from phonotune.schemas.training import FoundationRecord
-from phonotune.settings import get_settings
 
 ALIASES: Final = {
     "mace-mp-0": "medium",
@@ -112,31 +107,6 @@ def find_mace(name_or_path: str | Path) -> FoundationRecord:
         f"{unknown_name('foundation model', name, foundation_names())} "
         "The path of a trusted .model file will do as well."
     )
-
-
-def mace_elements(record: FoundationRecord) -> tuple[str, ...]:
-    """Return the chemical symbols that a foundation model knows.
-
-    Those of a ``.model`` file are noted in ``cache_dir`` by its sha256: a machine loads it once for that.
-
-    Raises
-    ------
-    FoundationError
-        The file cannot be had or read.
-    """
-    if record.name in SHIPPED:
-        return tuple(chemical_symbols[z] for z in load_card(record.name).elements)
-    note = get_settings().cache_dir.expanduser() / "elements" / f"{record.sha256}.json"
-    with contextlib.suppress(OSError, ValueError):
-        return tuple(json.loads(note.read_bytes()))
-    from phonotune.models.load import read_elements
-
-    elements = read_elements(record)
-    with contextlib.suppress(
-        OSError
-    ):  # a folder that cannot be written: the next call loads it again
-        write_atomically(note, json.dumps(elements))
-    return elements
 
 
 def foundation_file(name: str, sha256: str) -> Path:

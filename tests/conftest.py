@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -57,6 +58,9 @@ def _own_folders(
     monkeypatch.delenv("PHONOTUNE_STORE", raising=False)
     monkeypatch.delenv("JOBFLOW_CONFIG_FILE", raising=False)
     get_settings.cache_clear()
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("phonotune"):  # jobflow-remote's set-up of logging disables all others
+            logger.disabled = False
     yield
     get_settings.cache_clear()
 

@@ -42,6 +42,7 @@ def test_atomate2_phonons_by_a_tuned_model_are_ours(tuned: str, crystal, run: An
     )
 
 
+@pytest.mark.slow
 def test_atomate2_elastic_constants_by_a_tuned_model_are_ours(
     tuned: str, crystal, run: Any
 ) -> None:

@@ -39,6 +39,7 @@ def crystal() -> Structure:
     return Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.02), ["Al"], [[0, 0, 0]])
 
 
+@pytest.mark.slow
 def test_phonons_start_from_what_vasp_relaxed(vasp: None, crystal: Structure, run: Any) -> None:
     quick = {"run_vasp_kwargs": {"custodian_kwargs": {"polling_time_step": 0.05}}}
     relax = DoubleRelaxMaker(RelaxMaker(**quick), RelaxMaker(**quick)).make(crystal)
@@ -92,6 +93,7 @@ def bulk_modulus_of_emt() -> float:
     return -np.diff(pressures)[0] / np.diff(volumes)[0] * np.mean(volumes)
 
 
+@pytest.mark.slow
 def test_the_quasi_harmonic_flow_of_atomate2_takes_it(crystal: Structure, run: Any) -> None:
     relax = ForceFieldRelaxMaker(force_field_name=BY_EMT, relax_kwargs={"fmax": 1e-4})
     maker = ForceFieldQhaMaker(

@@ -219,6 +219,7 @@ def test_other_potcars_than_those_of_the_finished_frames_are_refused(
     assert cli(*words)["already"] == 6
 
 
+@pytest.mark.slow
 def test_a_killed_label_goes_on_and_labels_no_frame_twice(frames: Path, tmp_path: Path) -> None:
     (tmp_path / "slowly.py").write_text(SLOW)
     log, output = tmp_path / "log", tmp_path / "labelled.extxyz"

@@ -21,6 +21,7 @@ from jobflow import Flow, Maker
 from pydantic import BaseModel
 from pymatgen.core import Lattice, Structure
 
+import phonotune.flows
 import phonotune.jobs
 from phonotune.flows.identity import stable_flow
 from phonotune.flows.pipeline import PhonotuneMaker
@@ -140,8 +141,9 @@ def _short(content: Any) -> Any:
 
 def _classes() -> set[type]:
     """All Makers of the package, the settings of their fields, and the classes of labellers' makers."""
-    for module in pkgutil.walk_packages(phonotune.jobs.__path__, "phonotune.jobs."):
-        importlib.import_module(module.name)
+    for room in (phonotune.jobs, phonotune.flows):
+        for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
+            importlib.import_module(module.name)
     found: set[type] = set()
     makers = [kind for kind in _subclasses(Maker) if kind.__module__.startswith("phonotune.")]
     for kind in makers:

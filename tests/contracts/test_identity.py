@@ -11,6 +11,7 @@ from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any
 
+import monty.json
 import pytest
 from jobflow import Flow
 from pydantic import create_model
@@ -44,6 +45,9 @@ def in_own_process(change: Callable[[], None]) -> dict[str, list[str]]:
             os.close(reading)
             content._defaults.cache_clear()
             content._versions.cache_clear()
+            for known in vars(monty.json).values():  # classes and versions that monty remembers
+                if hasattr(known, "cache_clear"):
+                    known.cache_clear()
             change()
             with os.fdopen(writing, "w") as pipe:
                 json.dump(golden.ids(), pipe)

@@ -65,6 +65,7 @@ def ids(store):
     return {(row["uuid"], row["index"]) for row in store.docs_store.query({}, ["uuid", "index"])}
 
 
+@pytest.mark.slow
 def test_a_run_after_it_computes_nothing(content, tmp_path):
     store = filled(open_store(tmp_path / "store"), content)
     before = len(ids(store))
@@ -98,6 +99,7 @@ def test_a_dry_run_changes_nothing_and_says_the_same(store):
     assert tried == migrate(flow(), store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["update", "remove_docs"])
 @pytest.mark.parametrize("number", [1, 30])
 def test_what_was_killed_half_way_is_ended_by_the_next_call(store, monkeypatch, step, number):

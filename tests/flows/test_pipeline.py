@@ -40,12 +40,14 @@ def finished(tmp_path_factory):
     return store, first, second
 
 
+@pytest.mark.slow
 def test_every_job_of_the_dag_finishes(finished):
     _, first, _ = finished
     assert first.failed == []
     assert first.reused == 0
 
 
+@pytest.mark.slow
 def test_a_second_run_computes_nothing_again(finished):
     _, first, second = finished
     assert second.failed == []
@@ -53,6 +55,7 @@ def test_a_second_run_computes_nothing_again(finished):
     assert second.reused == first.finished - second.finished
 
 
+@pytest.mark.slow
 def test_the_comparison_holds_reference_untuned_and_every_strategy(finished):
     store, *_ = finished
     (comparison,) = ResultStore(store).query(kind="comparison")
@@ -67,6 +70,7 @@ def test_the_comparison_holds_reference_untuned_and_every_strategy(finished):
     assert len({rows[model].source.model_id for model in models}) == 3
 
 
+@pytest.mark.slow
 def test_residual_force_constants_bring_every_model_nearer_to_the_reference(finished):
     store, *_ = finished
     (comparison,) = ResultStore(store).query(kind="comparison")
@@ -75,6 +79,7 @@ def test_residual_force_constants_bring_every_model_nearer_to_the_reference(fini
         assert errors[f"{model} + ΔΦ"] < errors[model]
 
 
+@pytest.mark.slow
 def test_no_model_is_worse_on_validation_than_the_foundation(finished):
     store, *_ = finished
     trainings = ResultStore(store).query(kind="training")
@@ -84,11 +89,13 @@ def test_no_model_is_worse_on_validation_than_the_foundation(finished):
         assert losses[training.best_epoch] == losses.min() <= losses[0]
 
 
+@pytest.mark.slow
 def test_at_most_twelve_documents_a_model_beside_the_labels(finished):
     store, *_ = finished
     assert len(ResultStore(store).query()) <= 12 * 3
 
 
+@pytest.mark.slow
 def test_stored_documents_are_small(finished):
     store, *_ = finished
     for row in store.query({}, load=False):
@@ -119,6 +126,7 @@ def test_a_selection_by_the_model_gets_the_foundation_and_a_worker_for_it(alumin
     assert job.function_args[1].foundation.name == "mini"
 
 
+@pytest.mark.slow
 def test_small_rattles_train_beside_the_relaxations(finished):
     store, *_ = finished
     (selected,) = [d for d in ResultStore(store).query(kind="structures") if d.scores]

@@ -122,7 +122,7 @@ def test_sigterm_ends_the_job_for_good(
     def terminate(self, row):
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(finetune._Watch, "__call__", terminate)
+    monkeypatch.setattr(finetune._KeptEpochs, "__call__", terminate)
     with pytest.raises(TrainingInterruptedError, match="SIGTERM received") as stopped:
         run(dataset)
     assert not isinstance(stopped.value, WalltimeError)

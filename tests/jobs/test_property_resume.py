@@ -5,6 +5,7 @@ from __future__ import annotations
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import pytest
 from pymatgen.core import Lattice, Structure
 from warm import CONTEXT, WarmProcess
 
@@ -54,6 +55,7 @@ def finish(process: WarmProcess, talk: Connection) -> tuple[int, str]:
     return count, told
 
 
+@pytest.mark.slow
 def test_phonons_whose_worker_was_killed_evaluate_nothing_twice(tmp_path: Path) -> None:
     count, expected = finish(*start(tmp_path / "whole"))
     assert count >= 4

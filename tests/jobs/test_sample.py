@@ -151,6 +151,7 @@ def test_every_method_spends_the_budget(trajectories, method: str) -> None:
     assert method in selected.recipe
 
 
+@pytest.mark.slow
 def test_scores_travel_in_the_document(trajectories) -> None:
     maker = SelectMaker(settings=SelectSettings(method="doptimal", budget=10))
     selected = run(maker, trajectories, "mini")

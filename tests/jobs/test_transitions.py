@@ -171,7 +171,7 @@ def test_without_the_label_of_the_root_energies_have_nothing_to_count_from(
     assert (found[0].label.reason, found[0].label.largest_force) == ("died", None)
     assert found[1].label.energy_per_atom is None
     assert "no label of the root" in found[1].label.reason
-    with pytest.raises(InputError, match="2 phases got labels of 1"):
+    with pytest.raises(InputError, match="A tree of 2 phases got 1 labels"):
         with_labels(grown, "emt", "0", answers[:1])
 
 

@@ -141,6 +141,7 @@ def test_two_small_jobs_take_two_gpus_before_they_share_one(
     assert in_threads(2, TWO)[0] == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_a_job_that_wants_a_gpu_of_its_own_never_meets_those_that_share(
     holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,7 @@ MODEL_CRYSTALS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODEL_CRYSTALS)
 def test_a_model_finds_the_minima_that_ase_finds(name, rattled):
     """The start of BaTiO3 is a polar phase: around the unstable cubic one there are several minima."""

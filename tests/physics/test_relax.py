@@ -68,6 +68,7 @@ def relaxed(crystals):
     return relax_batch(evaluator, crystals, RelaxSettings(fmax=FMAX)), evaluator
 
 
+@pytest.mark.slow
 def test_cells_reach_the_minimum_that_ase_finds(metals, relaxed):
     for atoms, relaxation in zip(metals, relaxed[0], strict=True):
         reference = atoms.copy()

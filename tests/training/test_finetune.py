@@ -239,6 +239,7 @@ def test_a_committee_has_other_seeds_and_frames_and_answers_with_its_mean(datase
     assert checkpoints() == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("foundation")
 def test_members_without_bootstrap_differ_by_their_seeds_alone(dataset):
     committee = tune(dataset, "committee=2", "bootstrap=false")
@@ -247,6 +248,7 @@ def test_members_without_bootstrap_differ_by_their_seeds_alone(dataset):
         assert parts == single.model.adapters[0]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("foundation", "every_epoch")
 def test_an_interrupted_committee_does_not_train_its_finished_members_again(dataset):
     class KilledError(Exception):

@@ -56,9 +56,9 @@ endif
 test: dev lint
 	$(PYTEST) --dist worksteal -m '$(DAILY)' $(COVER) $(PYTEST_ARGS)
 
-# The tests of a cluster share one Slurm, so they stay on one of the two processes (loadgroup).
+# The tests of a cluster share one Slurm, so a file stays on one of the two processes.
 test-slow: dev
-	$(PYTEST) --dist loadgroup -m 'not ($(DAILY))' $(JUDGED) $(PYTEST_ARGS)
+	$(PYTEST) --dist loadfile -m 'not ($(DAILY))' $(JUDGED) $(PYTEST_ARGS)
 
 test-all:
 	$(MAKE) test COVERAGE=1

@@ -24,7 +24,6 @@ from phonotune.store import BLOB_STORE, ResultStore
 
 pytestmark = [
     pytest.mark.slurm,
-    pytest.mark.xdist_group("cluster"),
     pytest.mark.filterwarnings("ignore:POTCAR data with symbol:UserWarning"),
     pytest.mark.filterwarnings("ignore:No POTCAR file with matching TITEL:UserWarning"),
     pytest.mark.filterwarnings("ignore:Float overflow:UserWarning"),
@@ -36,7 +35,7 @@ PARTITIONS = {
 }
 SAME = 1e-5
 """Relative: a training of two epochs in float32, whose sums another process may order otherwise."""
-SECONDS = 480
+SECONDS = 900
 
 
 @contextlib.contextmanager

@@ -170,9 +170,9 @@ def test_compare_takes_a_phonopy_file_as_reference(phonons: dict[str, Path], cli
 
 def test_comparison_as_a_table_names_everyone(phonons: dict[str, Path], cli: Any) -> None:
     result = cli.plain("compare", phonons["teacher"], phonons["tuned"])
-    for text in ("untuned · teacher", "lora · mini", "Frequency MAE", "THz"):
+    for text in ("untuned · teacher", "lora · mini", "Frequency", "MAE", "THz"):
         assert text in result.stdout
-    assert "bulk modulus" not in result.stdout.lower()
+    assert "modulus" not in result.stdout.lower()
 
 
 def test_elastic_writes_a_symmetric_tensor(bench: Bench, cli: Any, tmp_path: Path) -> None:

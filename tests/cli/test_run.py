@@ -98,7 +98,8 @@ def test_a_run_for_people_names_the_stand_in_and_the_page(options: list[object],
     for text in (
         "reference · teacher",
         "untuned · mini",
-        "Bulk modulus",
+        "Bulk",
+        "modulus",
         "not for science",
         "report.html",
     ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,10 +11,41 @@ from phonotune.errors import ConfigError, invalid_value, unknown_name
 from phonotune.flows.yaml_file import read_mapping
 
 if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
     from phonotune.flows.pipeline import PhonotuneMaker
 
 _NOT_IN_A_FILE: Final = frozenset({"name", "label_maker"})
 _ADVICE: Final = "Write one like `foundation: mini`."
+
+
+def read_task(
+    structures: Sequence[Path],
+    config: Path | None,
+    foundation: str | None,
+    labeller: str | None,
+    strategies: Sequence[str] | None,
+    properties: Sequence[str] | None,
+) -> tuple[dict[str, Structure], PhonotuneMaker]:
+    """Read the crystals of a command, by the paths they came from, and build its Maker.
+
+    Raises
+    ------
+    StructureError
+        A file holds no usable structure.
+    ConfigError
+        As :func:`build_maker`.
+    """
+    from phonotune.data.structures import read_structure
+
+    crystals = {str(path): read_structure(path) for path in structures}
+    options = {
+        "foundation": foundation,
+        "labeller": labeller,
+        "strategies": strategies,
+        "properties": properties,
+    }
+    return crystals, build_maker(config, options)
 
 
 def build_maker(file: Path | None, options: Mapping[str, Any]) -> PhonotuneMaker:

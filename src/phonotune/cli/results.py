@@ -16,8 +16,6 @@ from phonotune.errors import ConfigError, StoreError
 from phonotune.schemas.kinds import KINDS
 
 if TYPE_CHECKING:
-    from rich.console import Group
-
     from phonotune.store import Entry, ResultStore, Wanted
 
 COLUMNS: Final = ("id", "formula", "kind", "by", "result", "material")
@@ -125,12 +123,8 @@ def results(
             out.note("No result matches.")
             return
         payload = {"results": [entry_summary(entry) for entry in entries]}
-        out.finish(payload, _table(entries))
-
-
-def _table(entries: list[Entry]) -> Group:
-    rows = [(entry.uuid[:SHOWN_DIGITS], *result_row(entry.document)) for entry in entries]
-    return new_table(None, COLUMNS, rows, numbers=False)
+        rows = [(entry.uuid[:SHOWN_DIGITS], *result_row(entry.document)) for entry in entries]
+        out.finish(payload, new_table(None, COLUMNS, rows, numbers=False))
 
 
 def entry_summary(entry: Entry) -> dict[str, Any]:

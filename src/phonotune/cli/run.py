@@ -44,15 +44,8 @@ def run(
     """
     with session(as_json=json, debug=debug) as out:
         check_output_folder(out_dir)
-        from phonotune.cli.config import build_maker
+        from phonotune.cli.config import read_task
         from phonotune.cli.pipeline import run_pipeline
-        from phonotune.data.structures import read_structure
 
-        crystals = {str(path): read_structure(path) for path in structures}
-        options = {
-            "foundation": foundation,
-            "labeller": labeller,
-            "strategies": strategy,
-            "properties": properties,
-        }
-        run_pipeline(build_maker(config, options), crystals, store, out_dir, out)
+        crystals, maker = read_task(structures, config, foundation, labeller, strategy, properties)
+        run_pipeline(maker, crystals, store, out_dir, out)

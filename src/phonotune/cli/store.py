@@ -40,32 +40,24 @@ def migrate(
 ) -> None:
     """Find results again that an earlier version of phonotune computed.
 
-    Since 0.1.1 an upgrade renames no job; stores of 0.1.0 hold names that named the versions of all
-    packages. Give structures and options of the `run` or `submit` whose results these are: what they
-    computed gets the names of this version, and the same `run` or `submit` goes on from there. Nothing is
-    computed. Killed at any moment, no result is lost; the same command ends what was begun.
+    Names of jobs used to hold the versions of all packages; now an upgrade renames none. Give the
+    structures and options of the `run` or `submit` whose results these are: what it computed gets the
+    names of this version, and the same `run` or `submit` continues from there. Nothing is computed. A
+    kill at any moment loses no result; the same command then finishes the renaming.
 
     Example: phonotune store migrate BaTiO3.cif --labeller vasp --store results
     """
     with session(as_json=json, debug=debug) as out:
         from dataclasses import asdict, replace
 
-        from phonotune.cli.config import build_maker
+        from phonotune.cli.config import read_task
         from phonotune.cli.tables import new_table
-        from phonotune.data.structures import read_structure
         from phonotune.flows.migrate import Migration
         from phonotune.flows.migrate import migrate as migrate_flow
         from phonotune.flows.run import check_foundation
         from phonotune.store import open_store
 
-        crystals = {str(path): read_structure(path) for path in structures}
-        options = {
-            "foundation": foundation,
-            "labeller": labeller,
-            "strategies": strategy,
-            "properties": properties,
-        }
-        maker = build_maker(config, options)
+        crystals, maker = read_task(structures, config, foundation, labeller, strategy, properties)
         maker = replace(maker, foundation=check_foundation(maker.foundation, crystals))
         flows = {name: maker.make(crystal) for name, crystal in crystals.items()}
         opened = open_store(store)

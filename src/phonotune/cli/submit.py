@@ -54,22 +54,14 @@ def submit(
     Example: phonotune submit BaTiO3.cif --manager jobflow-remote --profile site/profile.yaml
     """
     with session(as_json=json, debug=debug) as out:
-        from phonotune.cli.config import build_maker
-        from phonotune.data.structures import read_structure
+        from phonotune.cli.config import read_task
         from phonotune.flows import submit as flows
         from phonotune.flows.campaign import about
         from phonotune.flows.routing import read_profile
         from phonotune.flows.run import check_foundation
         from phonotune.schemas.labellers import labeller_warning
 
-        crystals = {str(path): read_structure(path) for path in structures}
-        options = {
-            "foundation": foundation,
-            "labeller": labeller,
-            "strategies": strategy,
-            "properties": properties,
-        }
-        maker = build_maker(config, options)
+        crystals, maker = read_task(structures, config, foundation, labeller, strategy, properties)
         chosen = read_profile(profile)
         maker = replace(maker, foundation=check_foundation(maker.foundation, crystals))
         tags = {} if campaign is None else {"campaign": campaign}

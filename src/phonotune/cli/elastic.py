@@ -43,9 +43,9 @@ def elastic(
         maker = ElasticMaker(relax=relaxation(relax))
         with (
             out.progress("elastic constants") as progress,
-            resumed_evaluator(record) as (evaluator, source),
+            resumed_evaluator(record) as evaluator,
         ):
-            document = maker.compute(crystal, evaluator, source, progress)
+            document = maker.compute(crystal, evaluator, progress)
             files = write_elastic(document, output)
         out.finish(
             {"output": str(output), "files": files, "elastic": summary_of(document)},

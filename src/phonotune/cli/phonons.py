@@ -108,9 +108,9 @@ def phonons(
         frames = None if labels is None else list(import_frames([labels]))
         with (
             out.progress("phonons") as progress,
-            resumed_evaluator(record) as (evaluator, source),
+            resumed_evaluator(record) as evaluator,
         ):
-            document = maker.compute(crystal, evaluator, source, progress, frames=frames)
+            document = maker.compute(crystal, evaluator, progress, frames=frames)
             files = write_phonons(document, output, projected)
         tables = [phonon_table(document)]
         if document.residual is not None:

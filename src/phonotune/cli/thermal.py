@@ -113,11 +113,11 @@ def thermal(
         found = None
         with (
             out.progress("thermal properties") as progress,
-            resumed_evaluator(record) as (evaluator, source),
+            resumed_evaluator(record) as evaluator,
         ):
             if conductivity:
-                found = transport.compute(crystal, evaluator, source, progress)
-            document = expansion.compute(crystal, evaluator, source, progress)
+                found = transport.compute(crystal, evaluator, progress)
+            document = expansion.compute(crystal, evaluator, progress)
             files = write_quasi_harmonic(document, output)
             files += [] if found is None else write_conductivity(found, output)
         content = {"quasi_harmonic": summary_of(document)}

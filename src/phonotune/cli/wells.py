@@ -94,12 +94,12 @@ def double_well(
         settings, first = PhononSettings(supercell_matrix=matrix), relaxation(relax)
         with (
             out.progress("double well") as progress,
-            resumed_evaluator(record) as (evaluator, source),
+            resumed_evaluator(record) as evaluator,
         ):
             maker = PhononMaker(settings=settings, relax=first)
-            phonons = maker.compute(crystal, evaluator, source, progress)
+            phonons = maker.compute(crystal, evaluator, progress)
             well = DoubleWellMaker(settings=asked, relax=first)  # asks the same relaxation again
-            document = well.compute(crystal, evaluator, source, progress, phonons=phonons)
+            document = well.compute(crystal, evaluator, progress, phonons=phonons)
             files = write_well(document, output)
         out.finish(
             {"output": str(output), "files": files, "well": summary_of(document)},

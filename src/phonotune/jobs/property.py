@@ -107,8 +107,8 @@ class PropertyMaker(Maker, ABC, Generic[D]):
                 f"{'neither' if model is None else 'both'}. Set one of them."
             )
         if model is not None:
-            with resumed_evaluator(model) as (evaluator, source):
-                return self.compute(structure, evaluator, source, job_progress(logger), **inputs)
+            with resumed_evaluator(model) as evaluator:
+                return self.compute(structure, evaluator, job_progress(logger), **inputs)
         assert self.labeller is not None
         if self.relax is not None:
             raise ConfigError(
@@ -127,7 +127,6 @@ class PropertyMaker(Maker, ABC, Generic[D]):
         self,
         structure: Structure,
         evaluator: Evaluator,
-        source: Source,
         progress: Progress | None = None,
         **inputs: Any,
     ) -> D:
@@ -140,8 +139,8 @@ class PropertyMaker(Maker, ABC, Generic[D]):
         ----------
         structure
             The unit cell.
-        evaluator, source
-            A model, or a committee, and who it is.
+        evaluator
+            A model, or a committee; its ``source`` names it in the Document.
         progress
             Told what is evaluated.
         **inputs
@@ -156,22 +155,22 @@ class PropertyMaker(Maker, ABC, Generic[D]):
         if self.relax is not None:
             (relaxation,) = relax_batch(evaluator, [structure], self.relax, progress)
             crystal = relaxation.require_converged()
-        document = self._from_plan(self.plan(crystal, **inputs), evaluator, source, progress)
+        document = self._from_plan(self.plan(crystal, **inputs), evaluator, progress)
         if self.relax is None:
             return document
         return document.model_copy(
             update={"material_id": structure_hash(structure), "relaxed": True}
         )
 
-    def _from_plan(
-        self, plan: Plan, evaluator: Evaluator, source: Source, progress: Progress | None
-    ) -> D:
+    def _from_plan(self, plan: Plan, evaluator: Evaluator, progress: Progress | None) -> D:
         """Evaluate a plan and analyse the answers."""
         if progress is not None:
             atoms = max(map(len, plan.structures))
             progress.start(f"{len(plan.structures)} {self.planned} of up to {atoms} atoms")
         return evaluate_and_analyse(
-            evaluator, plan.structures, lambda answers: self.analyse(plan, answers, source)
+            evaluator,
+            plan.structures,
+            lambda answers: self.analyse(plan, answers, evaluator.source),
         )
 
 
@@ -212,8 +211,8 @@ def model_evaluator(model: Model) -> Evaluator:
 
 
 @contextmanager
-def resumed_evaluator(model: Model) -> Iterator[tuple[Evaluator, Source]]:
-    """Load a model and say who it is; a job that is killed finds its answers again.
+def resumed_evaluator(model: Model) -> Iterator[Evaluator]:
+    """Load a model; a job that is killed finds its answers again.
 
     Near the end of a Slurm job's walltime the evaluator raises
     :class:`phonotune.errors.WalltimeError`, and the job goes on in the next.
@@ -223,4 +222,4 @@ def resumed_evaluator(model: Model) -> Iterator[tuple[Evaluator, Source]]:
 
     time = walltime()
     with AnswerCache(model_evaluator(model), lambda: time.near_end) as cache:
-        yield cache.evaluator, cache.evaluator.source
+        yield cache.evaluator

@@ -53,7 +53,6 @@ class QuasiHarmonicMaker(PropertyMaker[QuasiHarmonicDocument]):
         self,
         structure: Structure,
         evaluator: Evaluator,
-        source: Source,
         progress: Progress | None = None,
         **inputs: Any,
     ) -> QuasiHarmonicDocument:
@@ -70,7 +69,7 @@ class QuasiHarmonicMaker(PropertyMaker[QuasiHarmonicDocument]):
                 "settings.centre='relaxed' and leave relax out."
             )
         plan = plan_volumes(structure, self.settings, relax_by(evaluator), self.born)
-        return self._from_plan(plan, evaluator, source, progress)
+        return self._from_plan(plan, evaluator, progress)
 
     def plan(self, structure: Structure, **inputs: Any) -> QuasiHarmonicPlan:
         """Return the cells and displaced supercells at each volume, ions scaled."""

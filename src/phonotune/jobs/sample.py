@@ -73,7 +73,7 @@ class RattleMaker(Maker):
         if self.needs_model and model is not None:
             settings = self.phonon.model_copy(update={"supercell_matrix": matrix})
             plan = plan_displacements(cell, settings)
-            with resumed_evaluator(model) as (evaluator, _):
+            with resumed_evaluator(model) as evaluator:
                 answers = evaluator(plan.structures)
             modes = ThermalDisplacements(
                 plan, answers, self.settings.temperature, self.settings.mode_floor
@@ -140,7 +140,7 @@ class TrajectoryMaker(Maker):
         candidates = structures.candidates()
         moving = [c for c in candidates if not c.fixed]
         still = [c for c in candidates if c.fixed]
-        with resumed_evaluator(model) as (evaluator, source):
+        with resumed_evaluator(model) as evaluator:
             cells = [c.structure for c in moving]
             relaxations = relax_batch(evaluator, cells, self.settings, job_progress(logger))
             answers = evaluator([c.structure for c in still])
@@ -149,7 +149,7 @@ class TrajectoryMaker(Maker):
         frames += [c.frame(a) for c, a in zip(still, answers, strict=True)]
         first, *more = pack_frame_blobs(frames)
         return TrajectoryDocument(
-            model_id=source.model_id or source.evaluator,
+            model_id=evaluator.source.model_id or evaluator.source.evaluator,
             relaxations=[
                 RelaxationSummary(
                     group=group,

@@ -19,6 +19,7 @@ from phonotune.report.bundle import bundle_documents
 from phonotune.report.html import render_report
 from phonotune.schemas.base import Document, PropertyDocument, Source
 from phonotune.schemas.blob import Blob
+from phonotune.schemas.columns import ABSENT, load, unit_at, value_at
 from phonotune.schemas.dataset import (
     Candidate,
     RelaxationSummary,
@@ -26,17 +27,7 @@ from phonotune.schemas.dataset import (
     TrajectoryDocument,
     pack_frames,
 )
-from phonotune.schemas.kinds import (
-    ABSENT,
-    KINDS,
-    Kind,
-    find_kind,
-    kind_of,
-    load,
-    property_kinds,
-    unit_at,
-    value_at,
-)
+from phonotune.schemas.kinds import KINDS, Kind, find_kind, kind_of, property_kinds
 from phonotune.store import ResultStore, Wanted, load_archive, open_store, save_archive
 from tests.cli.conftest import Cli
 from tests.report.conftest import (

@@ -14,7 +14,8 @@ from phonotune.jobs.property import PropertyMaker
 from phonotune.ports import Answers
 from phonotune.schemas.base import Part, PropertyDocument, Source, structure_hash
 from phonotune.schemas.blob import Blob
-from phonotune.schemas.kinds import Column, Comparison, Kind
+from phonotune.schemas.columns import Column
+from phonotune.schemas.kinds import Comparison, Kind
 from phonotune.units import Dimensionless, GPa
 
 EV_PER_CUBIC_ANGSTROM = 160.21766

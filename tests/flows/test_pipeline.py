@@ -13,7 +13,8 @@ from phonotune.flows.pipeline import PhonotuneMaker
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
 from phonotune.sampling.settings import RattleSettings, SelectSettings
-from phonotune.schemas.kinds import load, property_kinds
+from phonotune.schemas.columns import load
+from phonotune.schemas.kinds import property_kinds
 from phonotune.store import ResultStore, open_store
 
 MAKER = PhonotuneMaker(

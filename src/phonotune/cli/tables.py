@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from phonotune.report.table import number, source_label
-from phonotune.schemas.kinds import ABSENT, kind_of
+from phonotune.schemas.columns import ABSENT
+from phonotune.schemas.kinds import kind_of
 
 if TYPE_CHECKING:
     from phonotune.report.table import Cell

@@ -1,8 +1,8 @@
-"""The names that phonotune 0.1.0 gave to jobs: how a store made before 0.1.1 is found again.
+"""The names that jobs had before an upgrade renamed none of them: how stores of that time are found again.
 
 Those names hashed the whole JSON of a job, versions of packages, modules and defaults included. They are
 made again here of a job as it is now: with the versions that the results of a store record, and with the
-modules and fields of 0.1.0 (``names_0_1_0.json``). :func:`phonotune.flows.migrate.migrate` looks for them.
+modules and fields of that time (``names_0_1_0.json``). :func:`phonotune.flows.migrate.migrate` looks for them.
 """
 
 from __future__ import annotations

@@ -29,8 +29,9 @@ from phonotune.physics.residual.matching import ResidualSettings
 from phonotune.physics.wells.double_well import WellSettings
 from phonotune.sampling.displace import check_packages
 from phonotune.sampling.settings import RattleSettings, SelectSettings
+from phonotune.schemas.columns import load
 from phonotune.schemas.dataset import DatasetDocument
-from phonotune.schemas.kinds import Kind, find_kind, load, property_kinds
+from phonotune.schemas.kinds import Kind, find_kind, property_kinds
 from phonotune.schemas.phonon import BornCharges
 from phonotune.schemas.training import ModelRecord
 from phonotune.training.config import build_config

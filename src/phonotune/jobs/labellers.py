@@ -11,7 +11,7 @@ from jobflow import Maker
 
 from phonotune.errors import ConfigError, require_package
 from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
-from phonotune.schemas.kinds import load
+from phonotune.schemas.columns import load
 from phonotune.schemas.labellers import labeller_row
 
 RELAX_FMAX: Final[float] = 1e-4

@@ -8,7 +8,7 @@ from pathlib import Path
 from phonotune.models.engines import ENGINES
 from phonotune.models.records import find_model
 from phonotune.ports import Evaluator
-from phonotune.schemas.kinds import load
+from phonotune.schemas.columns import load
 from phonotune.schemas.training import ModelRecord
 
 

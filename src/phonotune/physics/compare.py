@@ -12,13 +12,14 @@ from phonotune.errors import InputError
 from phonotune.physics.deviations import percent
 from phonotune.physics.phonon.residual import corrected, plain_fit, residual_variant
 from phonotune.schemas.base import PropertyDocument, Source
+from phonotune.schemas.columns import load
 from phonotune.schemas.comparison import (
     ComparisonDocument,
     ComparisonRow,
     Deviations,
     Properties,
 )
-from phonotune.schemas.kinds import Kind, compared_kinds, load
+from phonotune.schemas.kinds import Kind, compared_kinds
 from phonotune.schemas.phonon import PhononDocument
 
 _CHOICE_ONLY: Final[frozenset[str]] = frozenset({"min_length", "max_atoms"})

@@ -22,7 +22,8 @@ from phonotune.report.tables import (
     well_table,
 )
 from phonotune.schemas.base import PropertyDocument
-from phonotune.schemas.kinds import load, property_kinds
+from phonotune.schemas.columns import load
+from phonotune.schemas.kinds import property_kinds
 from phonotune.schemas.wells import WellDocument
 
 

@@ -8,8 +8,6 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path as Outline
 from matplotlib.ticker import MaxNLocator
 
 from phonotune.errors import InputError
@@ -22,6 +20,7 @@ from phonotune.report.style import (
     NARROW,
     TEXT,
     Look,
+    add_dots,
     dress,
     legend_above,
     looks,
@@ -142,18 +141,4 @@ def _dots(axes: Axes, x: FloatArray, y: FloatArray, weights: FloatArray, look: L
     classes = np.rint(share * (_DOT_SIZES - 1)).astype(int)
     for size, chosen in ((s, points[classes == k]) for k, s in enumerate(sizes)):
         if len(chosen):
-            tick = 1e-4 * (float(np.ptp(chosen)) or 1.0)
-            ends = np.stack([chosen, chosen + np.array([tick, 0.0])], axis=1).reshape(-1, 2)
-            outline = Outline(ends, np.tile([Outline.MOVETO, Outline.LINETO], len(chosen)))
-            outline.should_simplify = False
-            axes.add_patch(
-                PathPatch(
-                    outline,
-                    fill=False,
-                    edgecolor=look.color,
-                    linewidth=size,
-                    capstyle="round",
-                    alpha=0.6,
-                    zorder=look.zorder,
-                )
-            )
+            add_dots(axes, chosen, look, size, alpha=0.6)

@@ -8,8 +8,6 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path as Outline
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from phonotune.ports import FloatArray
@@ -19,6 +17,7 @@ from phonotune.report.style import (
     NARROW,
     UNTUNED,
     Look,
+    add_dots,
     dress,
     legend_above,
     looks,
@@ -130,22 +129,7 @@ def _dots(axes: Axes, x: FloatArray, y: FloatArray, look: Look, label: str) -> N
     """Draw points as one path of round-capped strokes: small in SVG, exact in position."""
     stride = max(1, int(np.ceil(len(x) / MAX_PARITY_POINTS)))
     points = np.stack([x[::stride], y[::stride]], axis=1)
-    tick = 1e-4 * (float(np.ptp(points)) or 1.0)
-    vertices = np.stack([points, points + np.array([tick, 0.0])], axis=1).reshape(-1, 2)
-    codes = np.tile([Outline.MOVETO, Outline.LINETO], len(points))
-    outline = Outline(vertices, codes)
-    outline.should_simplify = False
-    axes.add_patch(
-        PathPatch(
-            outline,
-            fill=False,
-            edgecolor=look.color,
-            linewidth=2.6,
-            capstyle="round",
-            alpha=0.55,
-            zorder=look.zorder,
-        )
-    )
+    add_dots(axes, points, look, 2.6, alpha=0.55)
     mae = 1000.0 * float(np.abs(x - y).mean())
     axes.plot(
         [],

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from math import floor, log10
 from typing import TYPE_CHECKING
 
-from phonotune.schemas.kinds import ABSENT, KINDS, Column, value_at
+from phonotune.schemas.columns import ABSENT, Column, value_at
+from phonotune.schemas.kinds import KINDS
 
 if TYPE_CHECKING:
     from phonotune.schemas.base import PropertyDocument, Source

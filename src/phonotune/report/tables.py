@@ -23,9 +23,10 @@ from phonotune.report.table import (
     yes_no,
 )
 from phonotune.schemas.base import PropertyDocument
+from phonotune.schemas.columns import ABSENT
 from phonotune.schemas.elastic import ElasticDocument
 from phonotune.schemas.forgetting import ForgettingProbe
-from phonotune.schemas.kinds import ABSENT, Kind, kind_of
+from phonotune.schemas.kinds import Kind, kind_of
 from phonotune.schemas.phonon import PhononDocument
 from phonotune.schemas.training import ErrorMetrics, TrainingDocument
 from phonotune.schemas.wells import WellDocument

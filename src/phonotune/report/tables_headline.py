@@ -19,8 +19,9 @@ from phonotune.report.table import (
 )
 from phonotune.report.tables_transitions import plain_space_group
 from phonotune.schemas.base import Source
+from phonotune.schemas.columns import ABSENT, Column, value_at
 from phonotune.schemas.comparison import ComparisonDocument, ComparisonRow, Deviations, Properties
-from phonotune.schemas.kinds import ABSENT, Column, Kind, compared_kinds, value_at
+from phonotune.schemas.kinds import Kind, compared_kinds
 from phonotune.schemas.transition import TransitionDocument
 
 

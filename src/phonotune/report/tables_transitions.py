@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from phonotune.report.table import Cell, Row, Table, column, number
 from phonotune.report.tables import q_text
-from phonotune.schemas.kinds import ABSENT
+from phonotune.schemas.columns import ABSENT
 from phonotune.schemas.transition import PhaseBranch, PhaseNode, TransitionDocument
 
 

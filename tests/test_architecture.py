@@ -10,7 +10,7 @@ BEGIN, END = "<!-- imports: begin -->", "<!-- imports: end -->"
 ORDER = (
     *("cli", "flows", "jobs", "store", "report", "training", "models", "data"),
     *("sampling", "physics", "schemas", "ports", "settings", "errors"),
-    *("units", "progress", "part", "files", "chunks"),
+    *("units", "progress", "part", "files", "chunks", "dotted"),
 )
 
 

@@ -13,13 +13,14 @@ from jobflow import Flow, job, run_locally
 
 import phonotune.schemas
 from phonotune.data.document_files import read_document, summary_of, write_property
+from phonotune.dotted import load
 from phonotune.errors import ConfigError
 from phonotune.jobs.compare import CompareMaker
 from phonotune.report.bundle import bundle_documents
 from phonotune.report.html import render_report
 from phonotune.schemas.base import Document, PropertyDocument, Source
 from phonotune.schemas.blob import Blob
-from phonotune.schemas.columns import ABSENT, load, unit_at, value_at
+from phonotune.schemas.columns import ABSENT, unit_at, value_at
 from phonotune.schemas.dataset import (
     Candidate,
     RelaxationSummary,

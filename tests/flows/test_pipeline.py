@@ -7,13 +7,13 @@ import pytest
 from jobflow import Flow, Job
 from monty.json import MontyDecoder, MontyEncoder
 
+from phonotune.dotted import load
 from phonotune.errors import ConfigError
 from phonotune.flows.local import run_flow
 from phonotune.flows.pipeline import PhonotuneMaker
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
 from phonotune.sampling.settings import RattleSettings, SelectSettings
-from phonotune.schemas.columns import load
 from phonotune.schemas.kinds import property_kinds
 from phonotune.store import ResultStore, open_store
 

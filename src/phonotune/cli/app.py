@@ -34,7 +34,7 @@ from phonotune.cli import (
 )
 from phonotune.cli.console import USAGE_ERROR, print_error
 from phonotune.cli.options import StrategyCommand, SupercellCommand, flowing
-from phonotune.schemas.columns import load
+from phonotune.dotted import load
 from phonotune.schemas.kinds import property_kinds
 
 PIPELINE, CLUSTER, PIECES, RESULTS, SETUP = (

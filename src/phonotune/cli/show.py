@@ -44,7 +44,7 @@ def show(
 
 def entry_tables(entry: Entry) -> list[Group]:
     """Return the table of a result's kind, where it has one, and that of all its fields."""
-    from phonotune.schemas.columns import load
+    from phonotune.dotted import load
     from phonotune.schemas.kinds import kind_of
     from phonotune.store.documents import units_of
 

@@ -81,12 +81,6 @@ def manager_row(name: str) -> ManagerRow:
     return MANAGERS[name]
 
 
-def imported(path: str) -> Any:
-    """Return what a dotted path of a row, ``module:name``, says."""
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
-
-
 def need(module: str, manager: str) -> Any:
     """Import a module of a manager, which is an optional dependency.
 

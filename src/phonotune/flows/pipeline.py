@@ -11,6 +11,7 @@ from jobflow import Flow, Job, Maker
 from pydantic import ValidationError
 from pymatgen.core import Structure
 
+from phonotune.dotted import load
 from phonotune.errors import ConfigError, invalid_value, require_package, unknown_name
 from phonotune.jobs.base import tag
 from phonotune.jobs.compare import CompareMaker
@@ -29,7 +30,6 @@ from phonotune.physics.residual.matching import ResidualSettings
 from phonotune.physics.wells.double_well import WellSettings
 from phonotune.sampling.displace import check_packages
 from phonotune.sampling.settings import RattleSettings, SelectSettings
-from phonotune.schemas.columns import load
 from phonotune.schemas.dataset import DatasetDocument
 from phonotune.schemas.kinds import Kind, find_kind, property_kinds
 from phonotune.schemas.phonon import BornCharges

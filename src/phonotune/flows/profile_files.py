@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from phonotune.dotted import load
 from phonotune.errors import ConfigError, InputError
-from phonotune.flows.managers import imported, manager_row
+from phonotune.flows.managers import manager_row
 from phonotune.flows.routing import Profile
 
 PROFILE: Final = "profile.yaml"
@@ -220,7 +221,7 @@ def write_profile(manager: str, folder: Path, site: Site | None = None) -> list[
             "Choose another with -o."
         )
     chosen = site or Site()
-    files: dict[str, str] = imported(row.files)(root, chosen)
+    files: dict[str, str] = load(row.files)(root, chosen)
     there = [name for name in files if (root / name).exists()]
     if there:
         raise InputError(

@@ -11,8 +11,9 @@ from typing import Any, ClassVar, Final, Literal, Self, get_args
 import pymongo
 from jobflow import Flow, JobStore
 
+from phonotune.dotted import load
 from phonotune.errors import StoreError
-from phonotune.flows.managers import imported, manager_row
+from phonotune.flows.managers import manager_row
 from phonotune.flows.routing import Profile
 from phonotune.flows.submission_lock import Claims
 
@@ -133,7 +134,7 @@ def open_queue(manager: str, profile: Profile) -> Queue:
     StoreError
         Its database does not answer within 5 s.
     """
-    queue: Queue = imported(manager_row(manager).queue)(profile)
+    queue: Queue = load(manager_row(manager).queue)(profile)
     return queue
 
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from jobflow import Maker
 
+from phonotune.dotted import load
 from phonotune.errors import ConfigError, require_package
 from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
-from phonotune.schemas.columns import load
 from phonotune.schemas.labellers import labeller_row
 
 RELAX_FMAX: Final[float] = 1e-4

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from phonotune.dotted import load
 from phonotune.models.engines import ENGINES
 from phonotune.models.records import find_model
 from phonotune.ports import Evaluator
-from phonotune.schemas.columns import load
 from phonotune.schemas.training import ModelRecord
 
 

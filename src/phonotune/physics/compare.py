@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from phonotune.dotted import load
 from phonotune.errors import InputError
 from phonotune.physics.deviations import percent
 from phonotune.physics.phonon.residual import corrected, plain_fit, residual_variant
 from phonotune.schemas.base import PropertyDocument, Source
-from phonotune.schemas.columns import load
 from phonotune.schemas.comparison import (
     ComparisonDocument,
     ComparisonRow,

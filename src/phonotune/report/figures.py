@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from phonotune.dotted import load
 from phonotune.report.bundle import MaterialReport
 from phonotune.report.drawing import Section, draw
 from phonotune.report.plots_comparison import plot_branches, plot_frequencies
@@ -22,7 +23,6 @@ from phonotune.report.tables import (
     well_table,
 )
 from phonotune.schemas.base import PropertyDocument
-from phonotune.schemas.columns import load
 from phonotune.schemas.kinds import property_kinds
 from phonotune.schemas.wells import WellDocument
 

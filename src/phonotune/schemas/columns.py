@@ -6,19 +6,13 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Final
 
+from phonotune.dotted import load
 from phonotune.units import unit_of
 
 ABSENT: Final = "–"
 """What stands in a table where there is no number."""
-
-
-def load(path: str) -> Any:
-    """Import what a dotted path ``module:name`` names."""
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
 
 
 @dataclass(frozen=True)

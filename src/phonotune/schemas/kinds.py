@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
+from phonotune.dotted import load
 from phonotune.errors import unknown_name
-from phonotune.schemas.columns import Column, load
+from phonotune.schemas.columns import Column
 
 if TYPE_CHECKING:
     from phonotune.schemas.base import Document

@@ -74,6 +74,8 @@ def import_labels(
             labels = write_frames(output, map(tally.counted, importer))
         for refusal in importer.refused:
             out.note(f"Refused: {refusal}")
+        for note in importer.notes.values():
+            out.note(f"Note: {note}")
         statistics = tally.result()
         for warning in statistics.warnings:
             out.note(f"Note: {warning}")
@@ -87,6 +89,7 @@ def import_labels(
                 "labels": labels,
                 "protocols": statistics.protocols,
                 "refused": refused,
+                "notes": [vars(note) for note in importer.notes.values()],
                 "warnings": statistics.warnings,
             },
             f"{output}: {frames} frames, {counts}",

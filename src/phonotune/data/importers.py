@@ -12,6 +12,7 @@ from typing import Final
 from phonotune.data.checks import check_frame
 from phonotune.data.extxyz import frame_of, header_keys, iter_images
 from phonotune.data.extxyz_text import REF_KEYS, LabelKeys
+from phonotune.data.notes import Notes
 from phonotune.data.protocols import ProtocolGuard
 from phonotune.data.vasp import IonicStep, read_outcar, read_vasprun
 from phonotune.data.vasp_settings import protocol_of, settings_text
@@ -55,6 +56,7 @@ class Importer:
     file is a group; see :func:`~phonotune.data.extxyz.read_frames` and
     :func:`~phonotune.physics.phonon.frames.read_displacement_frames` for the others. A file, or a
     frame of one, that cannot be used is listed in ``refused`` with the reason, and the others are read.
+    ``notes`` says, once per kind, what was left behind or changed in the frames that were taken.
 
     Parameters
     ----------
@@ -91,6 +93,7 @@ class Importer:
     ) -> None:
         self.files = _files(paths)
         self.refused: list[Refusal] = []
+        self.notes = Notes()
         self._keys = keys
         self._protocol = protocol
         self.progress = progress or Progress()

@@ -1,14 +1,31 @@
-"""Files that several processes write: replaced as a whole or not at all, and locked."""
+"""Files: replaced as a whole or not at all, locked between processes, read and written compressed."""
 
 from __future__ import annotations
 
+import bz2
+import codecs
 import fcntl
+import gzip
+import lzma
 import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, Final, cast
 from uuid import uuid4
+
+COMPRESSED: Final = (".gz", ".bz2", ".xz")
+"""Endings of the names of files that are written compressed."""
+
+_OPENERS: Final[dict[bytes, Callable[..., Any]]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+    b"]\x00\x00": lzma.open,
+}
+_TAR: Final = slice(257, 262)
 
 
 @contextmanager
@@ -39,6 +56,76 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """Replace a file by `content` (text as UTF-8) as :func:`replacing` does; raises OSError."""
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def compressing(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    """Compress what is written to an open file if its name ends in one of :data:`COMPRESSED`.
+
+    Equal content gives equal bytes: no time and no name is written.
+    """
+    suffix = Path(name).suffix.lower()
+    if suffix not in COMPRESSED:
+        yield file
+        return
+    if suffix == ".gz":
+        packed: Any = gzip.GzipFile("", "wb", fileobj=file, mtime=0)
+    else:
+        packed = (bz2.open if suffix == ".bz2" else lzma.open)(file, "wb")
+    with packed:
+        yield packed
+
+
+def text_lines(path: Path, refused: type[Exception]) -> Iterator[str]:
+    """Yield the lines of a text file, plain or compressed, without their ends.
+
+    The content decides how it is compressed (gz, bz2, xz), not the name. Text is UTF-8, with or without
+    a byte order mark; a line that is not is taken for Latin-1, and a file that says so for UTF-16.
+
+    Parameters
+    ----------
+    path
+        The file.
+    refused
+        Class of the error that tells the user what is wrong with the file.
+
+    Raises
+    ------
+    Exception
+        Of the class `refused`: the file is not there, an archive, cut off or damaged; also after the lines
+        before the damage.
+    """
+    try:
+        with path.open("rb") as plain:
+            magic = plain.read(6)
+        opener = next((open_ for key, open_ in _OPENERS.items() if magic.startswith(key)), open)
+        with opener(path, "rb") as stream:
+            start = stream.peek(512)
+            if start[_TAR] == b"ustar" or start.startswith(b"PK\x03\x04"):
+                raise refused(f"{path} is an archive of files; unpack it and give the files in it.")
+            if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                for text in TextIOWrapper(cast(BinaryIO, stream), encoding="utf-16"):
+                    yield text.rstrip("\r\n")
+                return
+            for number, line in enumerate(stream):
+                content = line.rstrip(b"\r\n").removeprefix(b"" if number else codecs.BOM_UTF8)
+                try:
+                    yield content.decode()
+                except UnicodeDecodeError:
+                    yield content.decode("latin-1")
+    except (EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError, gzip.BadGzipFile) as error:
+        raise refused(
+            f"{path} is cut off or damaged ({error}). Copy it, or compress it, again."
+        ) from error
+    except FileNotFoundError as error:
+        raise refused(f"{path} does not exist. Check the path.") from error
+    except OSError as error:
+        raise refused(f"{path} cannot be read ({error.strerror or error}).") from error
+
+
+def read_text(path: Path, refused: type[Exception]) -> str:
+    """Return the text of a file with plain line ends; parameters and errors as :func:`text_lines`."""
+    return "\n".join(text_lines(path, refused))
 
 
 def try_lock(file: IO[Any], *, shared: bool = False) -> bool:

@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from pymatgen.core import Structure
 
-from phonotune.data.extxyz import (
-    LabelKeys,
-    frame_of,
-    header_keys,
-    iter_images,
-    read_frames,
-    write_frames,
-)
+from phonotune.data.extxyz import LabelKeys, frame_of, read_frames, write_frames
+from phonotune.data.extxyz_reader import header_keys, iter_images
 from phonotune.data.identity import frame_key
 from phonotune.data.importers import import_frames
 from phonotune.errors import FramesError

@@ -19,7 +19,7 @@ from phonotune.cli.options import (
     ForcesKey,
     OutputFolder,
     StressKey,
-    check_output_file,
+    check_frames_output,
     check_output_folder,
     flowing,
     given_keys,
@@ -200,7 +200,7 @@ def export(
     --stress-key stress -o ase.extxyz
     """
     with session(as_json=json, debug=debug) as out:
-        check_output_file(output)
+        check_frames_output(output)
         from phonotune.data.extxyz import write_frames
         from phonotune.data.extxyz_text import LabelKeys
 

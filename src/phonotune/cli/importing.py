@@ -15,7 +15,7 @@ from phonotune.cli.options import (
     EnergyKey,
     ForcesKey,
     StressKey,
-    check_output_file,
+    check_frames_output,
     given_keys,
 )
 
@@ -61,7 +61,7 @@ def import_labels(
     mine.extxyz
     """
     with session(as_json=json, debug=debug) as out:
-        check_output_file(output)
+        check_frames_output(output)
         from phonotune.data.extxyz import write_frames
         from phonotune.data.importers import Importer
         from phonotune.data.statistics import Tally

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from phonotune.cli.console import session
-from phonotune.cli.options import AsJson, Debug, check_output_file
+from phonotune.cli.options import AsJson, Debug, check_frames_output
 from phonotune.errors import ConfigError
 from phonotune.schemas.labellers import labeller_warning, labellers_in_words
 
@@ -53,7 +53,7 @@ def label(
     Example: phonotune label frames.extxyz --labeller teacher -o labelled.extxyz
     """
     with session(as_json=json, debug=debug) as out:
-        check_output_file(output)
+        check_frames_output(output)
         from dataclasses import asdict
 
         from phonotune.cli.config import build_maker
@@ -62,7 +62,7 @@ def label(
         from phonotune.flows.run import check_labeller
         from phonotune.jobs.label import LabelMaker
 
-        if output.exists() and output.samefile(frames):
+        if output.exists() and frames.exists() and output.samefile(frames):
             raise ConfigError(f"{output} holds the frames to label; choose another file for -o.")
         asked = read_frames(frames, need=())
         chosen = build_maker(config, {"labeller": labeller})

@@ -263,6 +263,15 @@ def check_output_file(path: Path) -> None:
     _check_writable(path)
 
 
+def check_frames_output(path: Path) -> None:
+    """Raise InputError, before any work, where frames cannot be written to a file, or not compressed so."""
+    check_output_file(path)
+    if path.suffix.lower() in (".z", ".zst", ".lzma", ".lz4", ".zip", ".7z", ".tar", ".tgz"):
+        raise InputError(
+            f"{path} cannot be written: frames are written plain, or compressed as .gz, .bz2 or .xz."
+        )
+
+
 def _check_writable(path: Path) -> None:
     there = path.absolute()
     while not there.exists():

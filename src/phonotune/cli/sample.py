@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from phonotune.cli.console import Session, session
-from phonotune.cli.options import AsJson, Debug, StructureFile, check_output_file
+from phonotune.cli.options import AsJson, Debug, StructureFile, check_frames_output
 from phonotune.errors import ConfigError, invalid_value
 from phonotune.progress import told_to
 
@@ -73,7 +73,7 @@ def sample(
     Example: phonotune sample BaTiO3.cif --foundation mini -o frames.extxyz
     """
     with session(as_json=json, debug=debug) as out:
-        check_output_file(output)
+        check_frames_output(output)
         from pydantic import ValidationError
 
         from phonotune.cli.config import build_maker

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from ase.io import iread as ase_iread
-from ase.io.extxyz import XYZError, key_val_str_to_dict
 from ase.stress import voigt_6_to_full_3x3_stress
-from monty.io import zopen
 from pymatgen.core import Lattice, Structure
 
 from phonotune.data.checks import check_frame
+from phonotune.data.extxyz_reader import header_keys, iter_images
 from phonotune.data.extxyz_text import MAGMOMS, REF_KEYS, LabelKeys, format_frame
 from phonotune.errors import FramesError
-from phonotune.files import replacing
+from phonotune.files import compressing, replacing
 from phonotune.schemas.dataset import Frame
 
 if TYPE_CHECKING:
@@ -30,9 +28,6 @@ if TYPE_CHECKING:
     from phonotune.ports import FloatArray
 
 Label = Literal["energy", "forces", "stress"]
-
-
-_UNREADABLE: Final = (XYZError, ValueError, KeyError, IndexError, TypeError, AttributeError)
 
 
 def read_frames(path: str | Path, need: Sequence[Label] = ("forces",)) -> list[Frame]:
@@ -44,7 +39,7 @@ def read_frames(path: str | Path, need: Sequence[Label] = ("forces",)) -> list[F
     Parameters
     ----------
     path
-        An extxyz file with the keys ``REF_*``.
+        An extxyz file with the keys ``REF_*``, plain or compressed (gz, bz2, xz).
     need
         Labels that at least one frame of the file must have; ``()`` for frames yet to be labelled.
 
@@ -92,26 +87,6 @@ def iter_labelled(path: Path, need: Sequence[Label] = ("forces",)) -> Iterator[F
         )
     yield first
     yield from frames
-
-
-def iter_images(path: Path) -> Iterator[Atoms]:
-    """Read the frames of an extxyz file as ASE sees them, one by one; FramesError if there are none."""
-    if path.is_dir():
-        raise FramesError(f"{path} is a folder; an extxyz file is needed.")
-    if not path.is_file():
-        raise FramesError(f"{path} does not exist; an extxyz file is needed. Check the path.")
-    found = False
-    try:
-        for atoms in ase_iread(path, index=":", format="extxyz"):
-            found = True
-            yield atoms
-    except _UNREADABLE as error:
-        raise FramesError(
-            f"{path} cannot be read as extxyz ({error}). Frames of VASP or phonopy are turned into "
-            "extxyz by `phonotune import`."
-        ) from error
-    if not found:
-        raise FramesError(f"{path} holds no frame; at least one is needed.")
 
 
 def iter_frames(path: Path, name: str, keys: LabelKeys = REF_KEYS) -> Iterator[Frame]:
@@ -173,27 +148,6 @@ def frame_of(atoms: Atoms, name: str, number: int, keys: LabelKeys) -> Frame:
     return frame
 
 
-def header_keys(path: Path) -> set[str]:
-    """Return the names of everything in the headers of an extxyz file, without reading its atoms.
-
-    Raises
-    ------
-    FramesError
-        It is not an extxyz file.
-    """
-    found: set[str] = set()
-    try:
-        with zopen(path, mode="rt", encoding="utf-8") as file:
-            for count in filter(str.strip, file):
-                info = key_val_str_to_dict(next(file))
-                found.update(str(info.pop("Properties", "")).split(":")[::3], info)
-                for _ in range(int(count)):
-                    next(file)
-    except (*_UNREADABLE, OSError, StopIteration) as error:
-        raise FramesError(f"{path} cannot be read as extxyz ({type(error).__name__}).") from error
-    return found - {"species", "pos", "Lattice", "pbc"}
-
-
 def structure_of(atoms: Atoms, where: str) -> Structure:
     """Return the periodic structure of an ASE image; FramesError if it is not periodic in 3D."""
     if not atoms.pbc.all() or atoms.cell.rank < 3:
@@ -219,7 +173,8 @@ def write_frames(
     Parameters
     ----------
     path
-        The file to write; missing folders are made, an existing file is replaced.
+        The file to write, compressed if its name ends in .gz, .bz2 or .xz; missing folders are made, an
+        existing file is replaced.
     frames
         Frames, labelled or not; a missing label is left out.
     keys
@@ -239,7 +194,7 @@ def write_frames(
     path = Path(path)
     written = dict.fromkeys(("frames", "energy", "forces", "stress"), 0)
     try:
-        with replacing(path) as file:
+        with replacing(path) as plain, compressing(plain, path.name) as file:
             for number, frame in enumerate(frames, start=1):
                 check_frame(frame, f"Frame {number} for {path.name}")
                 file.write(format_frame(frame, keys).encode())

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from phonotune.data.checks import check_frame
-from phonotune.data.extxyz import frame_of, header_keys, iter_images
+from phonotune.data.extxyz import frame_of
+from phonotune.data.extxyz_reader import header_keys, iter_blocks
 from phonotune.data.extxyz_text import REF_KEYS, LabelKeys
 from phonotune.data.notes import Notes
 from phonotune.data.protocols import ProtocolGuard
@@ -140,11 +141,11 @@ class Importer:
             yield from self._vasp_frames(read_vasprun(path), name)
         elif ".extxyz" in lower or ".xyz" in lower:
             keys = _keys_for(header_keys(path), self._keys)
-            for number, atoms in enumerate(iter_images(path), start=1):
+            for block in iter_blocks(path):
                 try:
-                    frame = frame_of(atoms, name, number, keys)
+                    frame = frame_of(block.image(), name, block.number, keys)
                 except FramesError as error:
-                    self.refused.append(Refusal(f"{name}, frame {number}", str(error)))
+                    self.refused.append(Refusal(f"{name}, frame {block.number}", str(error)))
                 else:
                     yield frame
         elif ".yaml" in lower or ".yml" in lower:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+import zlib
+from lzma import LZMAError
 from pathlib import Path
 
 from ase.io import read as ase_read
@@ -10,8 +13,10 @@ from ase.io.formats import UnknownFileTypeError
 from pymatgen.core import Element, Structure
 from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 
-from phonotune.data.extxyz import iter_images, structure_of
+from phonotune.data.extxyz import structure_of
+from phonotune.data.extxyz_reader import iter_images
 from phonotune.errors import FramesError, StructureError
+from phonotune.files import read_text
 from phonotune.physics.supercell import check_structure
 
 _FORMATS = "POSCAR, CONTCAR, cif, vasprun.xml, extxyz, pymatgen json and what ASE reads"
@@ -60,24 +65,28 @@ def _parse(path: Path) -> Structure:
     try:
         if any(suffix in (".extxyz", ".xyz") for suffix in path.suffixes):
             images = list(iter_images(path))
-            if len(images) == 1:
-                return structure_of(images[0], str(path))
-            raise StructureError(
-                f"{path} holds {len(images)} frames; one structure is needed. Give a file with one."
+            _require_one(path, len(images), "frames")
+            return structure_of(images[0], str(path))
+        if any(suffix.lower() in (".cif", ".mcif") for suffix in path.suffixes):
+            blocks = re.split(
+                r"^data_", read_text(path, StructureError), flags=re.IGNORECASE | re.MULTILINE
             )
+            _require_one(path, sum("_atom_site_" in block for block in blocks))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", BadPoscarWarning)
             try:
                 return Structure.from_file(path)
+            except BadPoscarWarning:
+                return _from_vasp4_poscar(path)
             except ValueError as error:  # pymatgen goes by the name of the file, ASE by its content
                 if "nrecognized" not in str(error):
                     raise
-            return structure_of(ase_read(path), str(path))
+            images = ase_read(path, index=":")
+            _require_one(path, len(images))
+            return structure_of(images[0], str(path))
     except FramesError as error:
         raise StructureError(str(error)) from error
-    except BadPoscarWarning:
-        return _from_vasp4_poscar(path)
     except _PARSE_ERRORS as error:
         detail = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise StructureError(
@@ -85,11 +94,18 @@ def _parse(path: Path) -> Structure:
         ) from error
 
 
+def _require_one(path: Path, count: int, what: str = "structures") -> None:
+    if count > 1:
+        raise StructureError(f"{path} holds {count} {what}; one is needed. Give a file with one.")
+
+
 _PARSE_ERRORS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
+    EOFError,
     LookupError,
+    LZMAError,
     NotImplementedError,
     OSError,
     SyntaxError,
@@ -97,6 +113,7 @@ _PARSE_ERRORS = (
     TypeError,
     UnknownFileTypeError,
     ValueError,
+    zlib.error,
 )
 """What third-party parsers raise on a file of another kind."""
 
@@ -106,7 +123,7 @@ def _from_vasp4_poscar(path: Path) -> Structure:
 
     pymatgen alone would call them H, He, Li, ...
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path, StructureError).splitlines()
     names = lines[0].split()
     if len(names) != len(lines[5].split()) or not all(map(Element.is_valid_symbol, names)):
         raise StructureError(

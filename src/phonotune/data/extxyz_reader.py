@@ -1,0 +1,183 @@
+"""Frames of an extxyz file as ASE sees them, in the dialects that other programs write.
+
+Beyond what ASE reads: compressed files, any encoding, ``lattice`` and ``properties`` in lower case (NEP),
+numbers in Fortran's notation (``1.0D-03``), six numbers of stress, blank lines between frames.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from ase.io.extxyz import XYZError, key_val_str_to_dict, read_xyz
+
+from phonotune.errors import FramesError
+from phonotune.files import text_lines
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+_UNREADABLE: Final = (
+    *(XYZError, ValueError, ArithmeticError, AssertionError),
+    *(LookupError, TypeError, AttributeError),
+)
+_COUNT: Final = re.compile(r"\s*\d{1,12}\s*")
+_SPECIAL: Final = re.compile(
+    r""" ("(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' | \{[^}]*\} | \[[^]]*\])
+    | (?<!\S) (Lattice|stress|virial) (?=\s*=) """,
+    re.VERBOSE,
+)
+"""A quoted value, or a key for which ASE takes nothing but nine numbers."""
+_FORTRAN: Final = re.compile(r"(?<!\S)([-+]?(?:\d+\.?\d*|\.\d+))[dD]([-+]?\d+)(?!\S)")
+
+
+@dataclass(frozen=True)
+class Block:
+    """The lines of one frame.
+
+    Attributes
+    ----------
+    where
+        File and number of the frame, for messages.
+    number
+        Of the frame, counted from 1.
+    lines
+        Number of atoms, header, atoms; after them lines ``VEC`` of a cell if there are any.
+    """
+
+    where: str
+    number: int
+    lines: tuple[str, ...]
+
+    def header(self) -> dict[str, Any]:
+        """Return what the header states, by name; FramesError if it cannot be read."""
+        try:
+            return _parse_header(self.lines[1])
+        except _UNREADABLE as error:
+            raise self._unreadable(error) from error
+
+    def image(self) -> Atoms:
+        """Return the frame as ASE sees it; FramesError if it cannot be read."""
+        text = "\n".join(self.lines) + "\n"
+        try:
+            try:
+                return _read(text)
+            except ValueError:
+                count, header, *atoms = self.lines
+                again = (_FORTRAN.sub(r"\1e\2", line) for line in atoms)
+                return _read("\n".join([count, header, *again]) + "\n")
+        except _UNREADABLE as error:
+            raise self._unreadable(error) from error
+
+    def extra_columns(self) -> int:
+        """Return how many columns of the first atom ``Properties`` does not name."""
+        named = str(self.header().get("Properties", "species:S:1:pos:R:3")).split(":")[2::3]
+        return len(self.lines[2].split()) - sum(map(int, named)) if len(self.lines) > 2 else 0
+
+    def _unreadable(self, error: Exception) -> FramesError:
+        kind = "" if isinstance(error, XYZError | ValueError) else f"{type(error).__name__}: "
+        why = f"{kind}{error}".removeprefix("ase.io.extxyz: ").rstrip(".")
+        return FramesError(f"{self.where} cannot be read as extxyz ({why}).")
+
+
+def iter_blocks(path: Path) -> Iterator[Block]:
+    """Yield the frames of an extxyz file as lines, one by one; memory does not grow with the file.
+
+    Raises
+    ------
+    FramesError
+        No file, or none with frames; a number of atoms that is none; a file that is cut off or damaged, after
+        the whole frames before the damage.
+    """
+    if path.is_dir():
+        raise FramesError(f"{path} is a folder; an extxyz file is needed.")
+    if not path.is_file():
+        raise FramesError(f"{path} does not exist; an extxyz file is needed. Check the path.")
+    lines = text_lines(path, FramesError)
+    number = 0
+    line = next(lines, None)
+    while line is not None:
+        if not line.strip():
+            line = next(lines, None)
+            continue
+        number += 1
+        where = f"{path}, frame {number}"
+        if not _COUNT.fullmatch(line):
+            raise FramesError(
+                f"{where} cannot be read as extxyz (it begins with {line.strip()[:40]!r}, not with a number "
+                "of atoms). Frames of VASP or phonopy are turned into extxyz by `phonotune import`."
+            )
+        count = int(line)
+        body = list(islice(lines, 1 + count))
+        if len(body) < 1 + count:
+            raise FramesError(
+                f"{where} cannot be read as extxyz (the file ends after {max(len(body) - 1, 0)} of "
+                f"{count} atoms)."
+            )
+        line = next(lines, None)
+        while line is not None and line.lstrip().startswith("VEC"):
+            body.append(line)
+            line = next(lines, None)
+        yield Block(where, number, (str(count), *body))
+    if not number:
+        raise FramesError(f"{path} holds no frame; at least one is needed.")
+
+
+def iter_images(path: Path) -> Iterator[Atoms]:
+    """Read the frames of an extxyz file as ASE sees them, one by one; FramesError as :func:`iter_blocks`."""
+    for block in iter_blocks(path):
+        yield block.image()
+
+
+def header_keys(path: Path) -> set[str]:
+    """Return the names of everything in the headers of an extxyz file, without reading its atoms.
+
+    Raises
+    ------
+    FramesError
+        No header can be read.
+    """
+    found: set[str] = set()
+    try:
+        for block in iter_blocks(path):
+            info = block.header()
+            found.update(str(info.pop("Properties", "")).split(":")[::3], info)
+    except FramesError:
+        if not found:
+            raise
+    return found - {"species", "pos", "Lattice", "pbc", ""}
+
+
+def _read(text: str) -> Atoms:
+    image: Atoms = next(read_xyz(StringIO(text), 0, properties_parser=_parse_header))
+    return image
+
+
+def _parse_header(line: str) -> dict[str, Any]:
+    """Parse a header with ASE's grammar, but for the keys that it wants nine numbers of."""
+    hidden = key_val_str_to_dict(_SPECIAL.sub(lambda m: m[1] or f"_{m[2]}", line))
+    info: dict[str, Any] = {}
+    for key, value in hidden.items():
+        name = key[1:] if key in ("_Lattice", "_stress", "_virial") else key
+        name = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}.get(
+            name.lower(), name
+        )
+        words = value.split() if isinstance(value, str) else []
+        if words and all(map(_FORTRAN.fullmatch, words)):
+            numbers = [float(_FORTRAN.sub(r"\1e\2", word)) for word in words]
+            value = np.array(numbers) if len(words) > 1 else numbers[0]
+        if name in ("stress", "virial") and not np.issubdtype(np.asarray(value).dtype, np.number):
+            raise ValueError(f"{name} is {value!r}; numbers are needed")
+        info[name] = value
+    if "Lattice" in info:
+        if np.shape(info["Lattice"]) not in ((9,), (3, 3)):
+            raise ValueError(f"Lattice is {info['Lattice']!r}; nine numbers are needed")
+        rows = np.asarray(info["Lattice"], dtype=float).reshape(3, 3)
+        info["Lattice"] = rows.T  # ASE takes the columns
+    return info

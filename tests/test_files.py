@@ -1,12 +1,26 @@
-"""A file is replaced as a whole or not at all; a lock is free when its holder is gone."""
+"""A file is replaced as a whole or not at all; a lock ends with its holder; text is read in any packing."""
 
+import bz2
+import gzip
+import lzma
+import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from phonotune.files import replacing, try_lock, unlock, write_atomically
+from phonotune.errors import InputError
+from phonotune.files import (
+    compressing,
+    read_text,
+    replacing,
+    text_lines,
+    try_lock,
+    unlock,
+    write_atomically,
+)
 
 HOLD = """
 import sys, time
@@ -81,3 +95,66 @@ def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
         holder.kill()
         holder.wait()
         assert try_lock(file)
+
+
+@pytest.mark.parametrize(("suffix", "opener"), [(".gz", gzip), (".bz2", bz2), (".xz", lzma)])
+def test_what_is_written_under_a_name_of_compressed_files_is_compressed(
+    tmp_path: Path, suffix: str, opener: Any
+) -> None:
+    path = tmp_path / f"a.txt{suffix}"
+    with replacing(path) as plain, compressing(plain, path.name) as file:
+        file.write("one\nÅ\n".encode())
+    assert opener.open(path, "rt", encoding="utf-8").read() == "one\nÅ\n"
+    assert list(text_lines(path, InputError)) == ["one", "Å"]
+    again = tmp_path / f"b.txt{suffix}"
+    with replacing(again) as plain, compressing(plain, again.name) as file:
+        file.write("one\nÅ\n".encode())
+    assert again.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "eins\nzwölf".encode(),
+        b"\xef\xbb\xbf" + "eins\r\nzwölf\r\n".encode(),
+        "eins\nzwölf\n".encode("latin-1"),
+        "eins\r\nzwölf\r\n".encode("utf-16"),
+        gzip.compress("eins\nzwölf\n".encode("latin-1")),
+    ],
+)
+def test_text_of_any_encoding_is_read(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.txt").write_bytes(content)
+    assert read_text(tmp_path / "a.txt", InputError) == "eins\nzwölf"
+
+
+TEXT = random.Random(1).randbytes(3000).hex().encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(TEXT)[:-100], "is cut off or damaged"),
+        (bz2.compress(TEXT)[:-100], "is cut off or damaged"),
+        (lzma.compress(TEXT)[:-100], "is cut off or damaged"),
+        (gzip.compress(TEXT)[:100] + b"junk" + gzip.compress(TEXT)[104:], "is cut off or damaged"),
+        (bz2.compress(TEXT)[:100] + b"junk" + bz2.compress(TEXT)[104:], "cannot be read"),
+        (lzma.compress(TEXT)[:100] + b"junk" + lzma.compress(TEXT)[104:], "is cut off or damaged"),
+        (b"\xff\xfea", "is cut off or damaged"),
+        (b"PK\x03\x04" + TEXT, "unpack it"),
+        (gzip.compress(b"a.txt".ljust(257, b"\0") + b"ustar" + TEXT), "unpack it"),
+        (None, "does not exist"),
+    ],
+)
+def test_a_file_that_is_no_text_is_refused_in_a_sentence(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    path = tmp_path / "a.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"{path} .*{message}"):
+        read_text(path, InputError)
+
+
+def test_a_folder_in_place_of_a_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        read_text(tmp_path, InputError)

@@ -104,8 +104,9 @@ def text_lines(path: Path, refused: type[Exception]) -> Iterator[str]:
             if start[_TAR] == b"ustar" or start.startswith(b"PK\x03\x04"):
                 raise refused(f"{path} is an archive of files; unpack it and give the files in it.")
             if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                for text in TextIOWrapper(cast(BinaryIO, stream), encoding="utf-16"):
-                    yield text.rstrip("\r\n")
+                with TextIOWrapper(cast(BinaryIO, stream), encoding="utf-16") as texts:
+                    for text in texts:
+                        yield text.rstrip("\r\n")
                 return
             for number, line in enumerate(stream):
                 content = line.rstrip(b"\r\n").removeprefix(b"" if number else codecs.BOM_UTF8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -274,3 +275,32 @@ def test_vasp_that_is_not_here_stops_run_before_it_starts(
     options = ["--foundation", "mini", "--store", store, "--out", output]
     assert "'vasp' cannot run here" in cli.error("run", path, *options)
     assert not store.exists()
+
+
+@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(FRAME.encode())[:-20]])
+def test_a_damaged_file_of_frames_is_refused_in_a_sentence(
+    cli: Any, tmp_path: Path, frames: Path, output: Path, content: bytes
+) -> None:
+    bad = tmp_path / "bad.extxyz.gz"
+    bad.write_bytes(content)
+    assert "bad.extxyz.gz" in finetune(cli, bad, frames, output)
+    assert "bad.extxyz.gz" in finetune(cli, frames, bad, output)
+    assert "bad.extxyz.gz" in cli.error("phonons", bad, "--model", "mini", "-o", output)
+    assert "bad.extxyz.gz" in cli.error("dataset", "info", bad)
+    assert "bad.extxyz.gz" in cli.error("label", bad, "--labeller", "teacher", "-o", output)
+    assert "bad.extxyz.gz" in cli.error("import", bad, "-o", output)
+
+
+def test_a_way_to_compress_frames_that_is_not_known_is_refused(
+    cli: Any, tmp_path: Path, frames: Path
+) -> None:
+    path = tmp_path / "out.extxyz.zst"
+    assert ".gz, .bz2 or .xz" in cli.error("import", frames, "-o", path)
+    assert not path.exists()
+
+
+def test_missing_frames_to_label_are_named(cli: Any, tmp_path: Path) -> None:
+    path = tmp_path / "out.extxyz"
+    path.write_text("")
+    message = cli.error("label", tmp_path / "none.extxyz", "--labeller", "teacher", "-o", path)
+    assert "none.extxyz does not exist" in message

@@ -283,3 +283,14 @@ def test_a_header_tells_the_keys_without_reading_atoms(
     (tmp_path / "bad").write_text("three\n")
     with pytest.raises(FramesError, match="cannot be read as extxyz"):
         header_keys(tmp_path / "bad")
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
+def test_frames_are_written_compressed_where_the_name_says_so(
+    tmp_path: Path, make_frame: MakeFrame, suffix: str
+) -> None:
+    frames, path = [make_frame(), make_frame()], tmp_path / f"f.extxyz{suffix}"
+    write_frames(path, frames)
+    assert not path.read_bytes().startswith(b"8\n")
+    assert [frame.energy for frame in read_frames(path)] == [frame.energy for frame in frames]
+    assert len(ase.io.read(path, ":")) == 2

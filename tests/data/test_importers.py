@@ -278,3 +278,47 @@ def test_ten_real_vasp_runs_give_the_frames_that_phonopy_kept(real_data_dir: Pat
         np.testing.assert_allclose(run.forces - drift, phonopy.forces, atol=1e-6)
         apart = run.structure.frac_coords - phonopy.structure.frac_coords
         np.testing.assert_allclose(apart - np.rint(apart), 0, atol=1e-7)
+
+
+def test_runs_behind_links_are_found_once_and_cycles_end(
+    tmp_path: Path, write_vasprun: Write, vasp_steps: list[Any]
+) -> None:
+    write_vasprun(tmp_path / "scratch" / "r2" / "vasprun.xml", vasp_steps[1:])
+    write_vasprun(tmp_path / "runs" / "r1" / "vasprun.xml", vasp_steps[:1])
+    (tmp_path / "runs" / "r2").symlink_to("../scratch/r2")
+    (tmp_path / "runs" / "a-copy").symlink_to("../scratch/r2")
+    (tmp_path / "runs" / "latest").symlink_to("r1")
+    (tmp_path / "runs" / "r1" / "up").symlink_to("..")
+    (tmp_path / "runs" / "gone").symlink_to("../scratch/r3")
+    importer = Importer([tmp_path / "runs"])
+    assert [frame.origin for frame in importer] == ["a-copy/vasprun.xml", "r1/vasprun.xml"]
+    (note,) = importer.notes.values()
+    assert str(note) == f"A link leads nowhere ({tmp_path}/runs/gone)."
+
+
+def test_a_folder_of_nothing_but_links_is_imported(
+    tmp_path: Path, write_vasprun: Write, vasp_steps: list[Any]
+) -> None:
+    run = write_vasprun(tmp_path / "scratch" / "r2" / "vasprun.xml", vasp_steps[:1])
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "r2").symlink_to(run.parent)
+    (tmp_path / "only" / "vasprun.xml").symlink_to(run)
+    assert len(import_frames([tmp_path / "only"])) == 2
+
+
+@pytest.mark.parametrize("damage", ["cut off", "no gzip at all", "not text"])
+def test_a_damaged_file_is_refused_and_the_good_ones_are_kept(
+    tmp_path: Path, make_frame: MakeFrame, damage: str
+) -> None:
+    good, bad = tmp_path / "good.extxyz", tmp_path / "bad.extxyz.gz"
+    write_frames(good, [make_frame()])
+    write_frames(bad, [make_frame() for _ in range(50)])
+    content = {"cut off": bad.read_bytes()[:-500], "no gzip at all": b"hello"}
+    bad.write_bytes(content.get(damage, bytes(range(256))))
+    importer = Importer([good, bad])
+    frames = list(importer)
+    whole = 40 < len(frames) < 51 if damage == "cut off" else len(frames) == 1
+    assert whole, len(frames)
+    (refusal,) = importer.refused
+    said = "is cut off or damaged" if damage == "cut off" else "cannot be read as extxyz"
+    assert said in refusal.reason

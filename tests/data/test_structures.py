@@ -1,5 +1,10 @@
+import bz2
+import gzip
 import json
+import lzma
+import re
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -78,6 +83,63 @@ def test_the_title_of_an_old_poscar_names_its_elements(tmp_path: Path) -> None:
         "Na Cl\n1\n4 0 0\n0 4 0\n0 0 4\n1 1\nDirect\n0 0 0\n0.5 0.5 0.5\n"
     )
     assert [site.specie.symbol for site in read_structure(tmp_path / "POSCAR")] == ["Na", "Cl"]
+
+
+OLD_POSCAR = "{title}\n1\n4 0 0\n0 4 0\n0 0 4\n1 1\nDirect\n0 0 0\n0.5 0.5 0.5\n"
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip), (".bz2", bz2), (".xz", lzma)])
+def test_an_old_poscar_is_read_compressed_as_well(tmp_path: Path, suffix: str, pack: Any) -> None:
+    (tmp_path / f"POSCAR{suffix}").write_bytes(
+        pack.compress(OLD_POSCAR.format(title="Na Cl").encode())
+    )
+    found = read_structure(tmp_path / f"POSCAR{suffix}")
+    assert [site.specie.symbol for site in found] == ["Na", "Cl"]
+
+
+def test_an_old_poscar_of_another_encoding_does_not_name_its_elements(tmp_path: Path) -> None:
+    (tmp_path / "POSCAR").write_bytes(OLD_POSCAR.format(title="Kochsalz für uns").encode("latin-1"))
+    with pytest.raises(StructureError, match="does not name its elements"):
+        read_structure(tmp_path / "POSCAR")
+
+
+@pytest.mark.parametrize("name", ["POSCAR", "a.cif", "a.extxyz", "a.json"])
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip), (".bz2", bz2), (".xz", lzma)])
+def test_a_compressed_file_that_is_cut_off_is_refused(
+    tmp_path: Path, rocksalt: Structure, name: str, suffix: str, pack: Any
+) -> None:
+    plain = tmp_path / name
+    if name == "a.extxyz":
+        ase.io.write(plain, rocksalt.to_ase_atoms())
+    else:
+        rocksalt.to(str(plain), fmt="poscar" if name == "POSCAR" else "")
+    path = tmp_path / f"{name}{suffix}"
+    path.write_bytes(pack.compress(plain.read_bytes()))
+    assert read_structure(path).composition == rocksalt.composition
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(StructureError, match=name):
+        read_structure(path)
+
+
+@pytest.mark.parametrize("title", ["data_a", "DATA_a", "data_b"])
+def test_a_cif_of_two_structures_is_refused(
+    tmp_path: Path, rocksalt: Structure, title: str
+) -> None:
+    path = tmp_path / "two.cif"
+    rocksalt.to(str(path))
+    (name,) = re.findall("^data_.*", path.read_text(), re.MULTILINE)
+    one = path.read_text().replace(name, "data_a")
+    path.write_text(one + "\n" + one.replace("data_a", title))
+    with pytest.raises(StructureError, match="holds 2 structures; one is needed"):
+        read_structure(path)
+    path.write_text("data_global\n_journal_year 2020\n\n" + one)
+    assert read_structure(path).composition == rocksalt.composition
+
+
+def test_several_structures_of_a_format_only_ase_knows_are_refused(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "two.traj", [bulk("Cu"), bulk("Cu")])
+    with pytest.raises(StructureError, match="holds 2 structures"):
+        read_structure(tmp_path / "two.traj")
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:

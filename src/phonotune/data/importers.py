@@ -63,7 +63,8 @@ class Importer:
     ----------
     paths
         vasprun.xml, OUTCAR, extxyz, phonopy yaml, plain or compressed, and folders: in each folder
-        below that holds runs of VASP its vasprun.xml, or else its OUTCAR.
+        below that holds runs of VASP its vasprun.xml, or else its OUTCAR. Links to folders are followed,
+        each folder once.
     keys
         Names of the labels in extxyz files. By default, label by label, the ``REF_`` name, else
         ASE's own (``free_energy`` before ``energy``, ``forces``, ``stress``). A mapping from
@@ -92,9 +93,9 @@ class Importer:
         allow_mixed: bool = False,
         progress: Progress | None = None,
     ) -> None:
-        self.files = _files(paths)
         self.refused: list[Refusal] = []
         self.notes = Notes()
+        self.files = _files(paths, self.notes)
         self._keys = keys
         self._protocol = protocol
         self.progress = progress or Progress()
@@ -178,7 +179,7 @@ class Importer:
             self.refused.append(Refusal(origin, reason))
 
 
-def _files(paths: Iterable[str | Path]) -> list[Path]:
+def _files(paths: Iterable[str | Path], notes: Notes) -> list[Path]:
     """Return the files; in place of a folder, those of the VASP runs in it and below."""
     files: list[Path] = []
     for path in map(Path, paths):
@@ -188,7 +189,10 @@ def _files(paths: Iterable[str | Path]) -> list[Path]:
         if not path.is_dir():
             raise FramesError(f"{path} does not exist; give {_KINDS}.")
         before = len(files)
-        for place, _, names in sorted(os.walk(path)):
+        for place, names in sorted(_folders(path)):
+            for broken in sorted(name for name in names if not Path(place, name).exists()):
+                notes.add("A link leads nowhere", str(Path(place, broken)))
+                names.remove(broken)
             runs = [n for n in names if _VASPRUN.fullmatch(n)] or filter(_OUTCAR.fullmatch, names)
             files += [Path(place, name) for name in sorted(runs)]
         if len(files) == before:
@@ -198,6 +202,19 @@ def _files(paths: Iterable[str | Path]) -> list[Path]:
     if not files:
         raise FramesError(f"Nothing to import; give at least one {_KINDS}.")
     return list(dict.fromkeys(files))
+
+
+def _folders(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield a folder and all below with the names of their files; links are followed, none twice."""
+    seen = set()
+    for place, folders, names in os.walk(path, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort(key=lambda name: (Path(place, name).is_symlink(), name))
+        yield place, names
 
 
 def _keys_for(found: set[str], given: LabelKeys | Mapping[str, str] | None) -> LabelKeys:

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from phonopy.file_IO import write_FORCE_SETS
 from pymatgen.core import Structure
 
 from phonotune.data.document_files import write_property
 from phonotune.physics.committee_spread import with_spread
 from phonotune.physics.elastic import ElasticSettings, analyse_stresses, plan_strains
+from phonotune.physics.phonon.document import phonopy_of
 from phonotune.schemas.base import Source
 from phonotune.schemas.elastic import ElasticDocument
 from phonotune.schemas.phonon import PhononDocument
@@ -41,6 +43,39 @@ def folders(phonons_of: Make, aluminium: Structure, tmp_path: Path) -> tuple[Pat
     stiffness = [elastic_of(aluminium, "lora", scale) for scale in (1.1, 1.05, 1.15)]
     write_property(with_spread(stiffness[0], stiffness[1:]), model)
     return reference, model
+
+
+@pytest.fixture
+def phonons(phonons_of: Make, tmp_path: Path) -> tuple[Path, Path, Path]:
+    """The phonons of a reference, the same as phonopy_disp.yaml and FORCE_SETS, and those of a model."""
+    ours, theirs, model = (tmp_path / name for name in ("ours", "theirs", "model"))
+    for folder in (ours, theirs, model):
+        folder.mkdir()
+    reference = phonons_of("reference")
+    write_property(reference, ours)
+    write_property(phonons_of("lora", 1.1), model)
+    phonon = phonopy_of(reference)
+    kept = {"force_sets": False, "force_constants": False, "displacements": True}
+    phonon.save(theirs / "phonopy_disp.yaml", settings=kept)
+    write_FORCE_SETS(phonon.dataset, theirs / "FORCE_SETS")
+    return ours, theirs, model
+
+
+def test_a_folder_of_phonopy_is_a_reference(
+    phonons: tuple[Path, Path, Path], cli: Any, tmp_path: Path
+) -> None:
+    ours, theirs, model = phonons
+    (row,) = cli("compare", ours, model)["rows"]
+    for path in (theirs, theirs / "phonopy_disp.yaml", theirs / "FORCE_SETS"):
+        (same,) = cli("compare", path, model)["rows"]
+        expected = row["deviations"]["frequency_mae"]
+        assert same["deviations"]["frequency_mae"] == pytest.approx(expected, abs=1e-4)
+    (theirs / "BORN").write_text("default\n1 0 0 0 1 0 0 0 1\n0 0 0 0 0 0 0 0 0\n")
+    said = " ".join(cli.plain("compare", theirs, model).stderr.split())
+    assert f"Reference: {theirs / 'phonopy_disp.yaml'}, {theirs / 'FORCE_SETS'}" in said
+    assert "BORN are left out, since the phonons of emt have none" in said
+    (tmp_path / "empty").mkdir()
+    assert "holds none of phonons.json" in cli.error("compare", tmp_path / "empty", model)
 
 
 def test_the_file_holds_every_deviation_and_the_error_bars(

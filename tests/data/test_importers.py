@@ -322,3 +322,60 @@ def test_a_damaged_file_is_refused_and_the_good_ones_are_kept(
     (refusal,) = importer.refused
     said = "is cut off or damaged" if damage == "cut off" else "cannot be read as extxyz"
     assert said in refusal.reason
+
+
+@pytest.fixture
+def phonopy_folder(tmp_path: Path) -> Path:
+    """One displacement of a phonopy calculation, its force in FORCE_SETS."""
+    folder = tmp_path / "phonopy"
+    folder.mkdir()
+    (folder / "phonopy_disp.yaml").write_text(
+        "phonopy: {version: 2.7.0}\n"
+        "supercell_matrix: [[1, 0, 0], [0, 1, 0], [0, 0, 1]]\n"
+        "unit_cell: &cell\n"
+        "  lattice: [[4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 4.0]]\n"
+        "  points:\n"
+        "  - {symbol: Cs, coordinates: [0.0, 0.0, 0.0]}\n"
+        "  - {symbol: Cl, coordinates: [0.5, 0.5, 0.5]}\n"
+        "supercell: *cell\n"
+        "displacements:\n- {atom: 2, displacement: [0.0, 0.0, 0.01]}\n"
+    )
+    (folder / "FORCE_SETS").write_text("2\n1\n\n2\n0 0 0.01\n0 0 0.1\n0 0 -0.1\n")
+    return folder
+
+
+def test_a_folder_of_phonopy_gives_its_forces(phonopy_folder: Path) -> None:
+    for path in (phonopy_folder, phonopy_folder / "FORCE_SETS", phonopy_folder.parent):
+        (frame,) = Importer([path])
+        assert frame.energy is None
+        np.testing.assert_array_equal(frame.forces, [[0, 0, 0.1], [0, 0, -0.1]])
+
+
+def test_runs_of_vasp_count_before_the_files_of_phonopy_beside_them(
+    phonopy_folder: Path, write_vasprun: Write, vasp_steps: list[Any]
+) -> None:
+    write_vasprun(phonopy_folder / "disp-001" / "vasprun.xml", vasp_steps[:1])
+    importer = Importer([phonopy_folder])
+    (frame,) = importer
+    assert frame.energy is not None
+    (note,) = importer.notes.values()
+    assert "phonopy's files left aside" in note.what
+    assert str(phonopy_folder / "phonopy_disp.yaml") in note.what
+    importer = Importer([phonopy_folder, phonopy_folder / "phonopy_disp.yaml"], allow_mixed=True)
+    assert len(list(importer)) == 2
+
+
+def test_forces_of_a_model_in_a_folder_below_are_not_imported(phonopy_folder: Path) -> None:
+    (phonopy_folder / "phonons.json").write_text("{}")
+    with pytest.raises(FramesError, match="without phonopy's files"):
+        Importer([phonopy_folder])
+
+
+def test_force_constants_alone_name_the_command_that_takes_them(phonopy_folder: Path) -> None:
+    (phonopy_folder / "FORCE_SETS").unlink()
+    with (phonopy_folder / "FORCE_CONSTANTS").open("w") as file:
+        file.write("2 2\n")
+        for first in (1, 2):
+            file.writelines(f"{first} {n}\n1 0 0\n0 1 0\n0 0 1\n" for n in (1, 2))
+    with pytest.raises(FramesError, match="reference for `phonotune compare`"):
+        list(Importer([phonopy_folder]))

@@ -9,9 +9,10 @@ import phonopy
 import pytest
 
 from phonotune.physics.compare import PropertySet, compare
+from phonotune.physics.phonon.born import read_born
 from phonotune.physics.phonon.cells import to_structure
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
-from phonotune.physics.phonon.files import read_born, read_phonopy_yaml
+from phonotune.physics.phonon.files import read_force_constants, read_phonopy
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
@@ -19,6 +20,22 @@ from phonotune.schemas.base import Source
 pytestmark = pytest.mark.real_data
 
 VASP = Source(role="reference", evaluator="vasp")
+
+
+@pytest.mark.parametrize(("folder", "centring"), [("mgo-vasp", "F"), ("catio3-vasp", "P")])
+def test_a_folder_gives_the_force_constants_that_phonopy_finds(
+    folder: str, centring: str, real_data_dir: Path
+) -> None:
+    theirs = phonopy.load(
+        real_data_dir / folder / "phonopy_disp.yaml",
+        force_sets_filename=real_data_dir / folder / "FORCE_SETS",
+        is_nac=False,
+        primitive_matrix=centring,
+        is_compact_fc=False,
+    )
+    supercell, constants = read_force_constants(real_data_dir / folder)
+    assert len(supercell) == len(theirs.supercell)
+    np.testing.assert_allclose(constants, theirs.force_constants, atol=2e-3)
 
 
 @pytest.mark.parametrize(("folder", "centring"), [("mgo-vasp", "F"), ("catio3-vasp", "P")])
@@ -32,7 +49,7 @@ def test_forces_of_vasp_give_the_phonons_that_phonopy_finds(
         primitive_matrix=centring,
     )
     theirs.save(tmp_path / "params.yaml")
-    document = read_phonopy_yaml(tmp_path / "params.yaml", PhononSettings(mesh_density=20.0), VASP)
+    document = read_phonopy(tmp_path / "params.yaml", PhononSettings(mesh_density=20.0), VASP)
     mesh = theirs.run_mesh(list(document.mesh), is_gamma_center=True)
     np.testing.assert_allclose(
         np.sort(mesh.frequencies.ravel()),
@@ -69,7 +86,7 @@ def test_two_independent_datasets_of_nacl_agree(real_data_dir: Path) -> None:
     sets = [
         PropertySet.of(
             [
-                read_phonopy_yaml(
+                read_phonopy(
                     folder / f"phonopy_params_NaCl-{kind}.yaml.xz", settings, VASP, with_nac=False
                 )
             ]
@@ -82,7 +99,7 @@ def test_two_independent_datasets_of_nacl_agree(real_data_dir: Path) -> None:
 
 def test_born_charges_of_nacl_split_its_optical_modes_at_gamma(real_data_dir: Path) -> None:
     folder = real_data_dir / "nacl-vasp"
-    document = read_phonopy_yaml(
+    document = read_phonopy(
         folder / "phonopy_params_NaCl-fd.yaml.xz", PhononSettings(mesh_density=20.0), VASP
     )
     born = read_born(folder / "BORN", document.unitcell)

@@ -11,9 +11,10 @@ import pytest
 from phonopy.file_IO import parse_BORN
 
 from phonotune.models.evaluators import load_evaluator
+from phonotune.physics.phonon.born import read_born
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
 from phonotune.physics.phonon.document import analyse_force_constants, phonopy_of
-from phonotune.physics.phonon.files import read_born, read_phonopy_yaml, write_phonopy_files
+from phonotune.physics.phonon.files import read_phonopy, write_phonopy_files
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.schemas.base import Source
 from phonotune.schemas.phonon import PhononDocument
@@ -40,7 +41,7 @@ def nacl(real_data_dir: Path) -> Path:
 @pytest.fixture(scope="module")
 def vasp_phonons(nacl: Path, tmp_path_factory) -> PhononDocument:
     """NaCl by VASP's forces, without the charges that the file holds."""
-    return read_phonopy_yaml(nacl / "phonopy_params_NaCl-fd.yaml.xz", SETTINGS, VASP, False)
+    return read_phonopy(nacl / "phonopy_params_NaCl-fd.yaml.xz", SETTINGS, VASP, False)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ def test_calcium_titanate_has_the_imaginary_modes_that_phonopy_finds(
     )
     theirs.symmetrize_force_constants(level=3)
     theirs.save(tmp_path / "params.yaml")
-    assert_same_verdict(read_phonopy_yaml(tmp_path / "params.yaml", SETTINGS, VASP), theirs)
+    assert_same_verdict(read_phonopy(tmp_path / "params.yaml", SETTINGS, VASP), theirs)
 
 
 def test_strontium_titanate_has_the_imaginary_modes_that_phonopy_finds(
@@ -123,7 +124,7 @@ def test_strontium_titanate_has_the_imaginary_modes_that_phonopy_finds(
     (tmp_path / "params.yaml").write_bytes(lzma.decompress(path.read_bytes()))
     theirs = phonopy.load(tmp_path / "params.yaml", log_level=0)
     theirs.symmetrize_force_constants(level=3)
-    document = read_phonopy_yaml(path, SETTINGS, VASP)
+    document = read_phonopy(path, SETTINGS, VASP)
     assert document.has_nac
     assert_same_verdict(document, theirs)
     assert not document.is_stable

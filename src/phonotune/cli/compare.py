@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from phonotune.cli.console import session
+from phonotune.cli.console import Session, session
 from phonotune.cli.options import AsJson, Debug, check_output_file, check_output_folder
 from phonotune.cli.tables import render
 from phonotune.errors import InputError
@@ -24,7 +24,8 @@ def compare(
         Path,
         typer.Argument(
             metavar="REFERENCE_DIR",
-            help="Folder of the reference, or a phonopy yaml[.xz] with forces.",
+            help="Folder of the reference, written by phonotune or with a phonopy calculation, or a "
+            "phonopy yaml[.xz].",
             show_default=False,
         ),
     ],
@@ -71,7 +72,7 @@ def compare(
         from phonotune.report.tables_headline import comparison_table, deviation_table
 
         models = [read_properties(folder) for folder in folders]
-        against = _reference(reference, models)
+        against = _reference(reference, models, out)
         drawn = [] if plots is None else _drawn_phonons(against, models)
         document = compare_properties(against, models)
         content = summary_of(document)
@@ -112,14 +113,19 @@ def _write_plots(
     return list(figures)
 
 
-def _reference(path: Path, models: list[PropertySet]) -> PropertySet:
-    """Read the reference; a phonopy yaml gets mesh and NAC of the first model's phonons."""
-    from phonotune.data.document_files import read_properties
+def _reference(path: Path, models: list[PropertySet], out: Session) -> PropertySet:
+    """Read the reference; a calculation of phonopy gets mesh and NAC of the first model's phonons."""
+    from phonotune.data.document_files import holds_properties, read_properties
+    from phonotune.physics.phonon.calculation import holds_calculation, read_calculation
 
-    if path.is_dir() or not path.exists():
+    if (
+        not path.exists()
+        or holds_properties(path)
+        or not (path.is_file() or holds_calculation(path))
+    ):
         return read_properties(path)
     from phonotune.physics.compare import PropertySet
-    from phonotune.physics.phonon.files import read_phonopy_yaml
+    from phonotune.physics.phonon.files import document_of_calculation
     from phonotune.physics.phonon.settings import PhononSettings
     from phonotune.schemas.base import Source
 
@@ -129,7 +135,16 @@ def _reference(path: Path, models: list[PropertySet]) -> PropertySet:
             f"{path} gives phonons, and none of the folders holds phonons.json. Write it with "
             "`phonotune phonons`."
         )
-    source = Source(role="reference", evaluator=path.name)
+    found = read_calculation(path)
+    out.note(f"Reference: {', '.join(str(file) for file in found.files)}")
+    for note in found.notes:
+        out.note(f"Note: {note}")
+    if found.has_born and not phonons.has_nac:
+        out.note(
+            f"Note: the Born charges of {found.born_file or found.files[0]} are left out, since the phonons of "
+            f"{phonons.source.evaluator} have none; compute them with `phonotune phonons --born`."
+        )
+    source = Source(role="reference", evaluator=path.name or path.resolve().name)
     settings = PhononSettings.model_validate(phonons.settings)
-    document = read_phonopy_yaml(path, settings, source, with_nac=phonons.has_nac)
+    document = document_of_calculation(found, settings, source, with_nac=phonons.has_nac)
     return PropertySet.of([document])

@@ -93,7 +93,7 @@ def phonons(
         from phonotune.data.importers import import_frames
         from phonotune.jobs.phonon import PhononMaker
         from phonotune.jobs.property import resumed_evaluator
-        from phonotune.physics.phonon.files import read_born
+        from phonotune.physics.phonon.born import read_born
         from phonotune.physics.phonon.settings import PhononSettings
         from phonotune.report.files import write_phonons
         from phonotune.report.tables import phonon_table, residual_table

@@ -89,8 +89,8 @@ def thermal(
         from phonotune.jobs.quasi_harmonic import QuasiHarmonicMaker
         from phonotune.physics.expansion.equation_of_state import EquationOfState
         from phonotune.physics.expansion.quasi_harmonic import QuasiHarmonicSettings
+        from phonotune.physics.phonon.born import read_born
         from phonotune.physics.phonon.conductivity import ConductivitySettings
-        from phonotune.physics.phonon.files import read_born
         from phonotune.physics.phonon.settings import PhononSettings
         from phonotune.report.files import write_conductivity, write_quasi_harmonic
         from phonotune.report.tables_thermal import conductivity_table, expansion_table

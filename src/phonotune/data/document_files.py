@@ -76,6 +76,11 @@ def read_document(path: Path) -> PropertyDocument:
         ) from error
 
 
+def holds_properties(folder: Path) -> bool:
+    """Return whether a folder holds the file of a property that is compared."""
+    return any((folder / name).is_file() for name in _compared_files())
+
+
 def read_properties(folder: Path) -> PropertySet:
     """Read what the commands of the properties that are compared wrote into one folder.
 
@@ -86,7 +91,7 @@ def read_properties(folder: Path) -> PropertySet:
     """
     from phonotune.physics.compare import PropertySet
 
-    names = [kind.file for kind in property_kinds().values() if kind.comparison is not None]
+    names = _compared_files()
     found = [read_document(folder / name) for name in names if (folder / name).is_file()]
     if not found:
         what = "holds none of" if folder.is_dir() else "is not a folder with"
@@ -120,6 +125,10 @@ def find_documents(folder: Path) -> list[PropertyDocument]:
             f"{_commands()[0]} ... -o DIR`."
         )
     return [read_document(path) for path in paths]
+
+
+def _compared_files() -> list[str]:
+    return [kind.file for kind in property_kinds().values() if kind.comparison is not None]
 
 
 def _commands() -> list[str]:

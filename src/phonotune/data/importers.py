@@ -18,13 +18,18 @@ from phonotune.data.protocols import ProtocolGuard
 from phonotune.data.vasp import IonicStep, read_outcar, read_vasprun
 from phonotune.data.vasp_settings import protocol_of, settings_text
 from phonotune.errors import FramesError
-from phonotune.physics.phonon.frames import read_displacement_frames
+from phonotune.physics.phonon.calculation import (
+    PHONOPY_FILES,
+    find_calculations,
+    read_calculation,
+)
+from phonotune.physics.phonon.frames import displacement_frames
 from phonotune.progress import Progress
 from phonotune.schemas.dataset import Frame
 
 _KINDS: Final = (
-    "vasprun.xml[.gz], OUTCAR[.gz], a folder of VASP runs, extxyz, "
-    "or a phonopy yaml[.xz] with forces"
+    "vasprun.xml[.gz], OUTCAR[.gz], extxyz, a phonopy yaml[.xz] or FORCE_SETS, or a folder of VASP runs "
+    "or of a phonopy calculation"
 )
 _VASPRUN: Final = re.compile(r"vasprun.*\.xml.*", re.IGNORECASE)
 _OUTCAR: Final = re.compile(r"outcar.*", re.IGNORECASE)
@@ -55,7 +60,7 @@ class Importer:
     Every converged ionic step is a frame (a static run has one step). Energies of VASP are free
     energies, the ones that forces derive from; stresses come in eV/Å^3 and ASE's sign. Each VASP
     file is a group; see :func:`~phonotune.data.extxyz.read_frames` and
-    :func:`~phonotune.physics.phonon.frames.read_displacement_frames` for the others. A file, or a
+    :func:`~phonotune.physics.phonon.frames.displacement_frames` for the others. A file, or a
     frame of one, that cannot be used is listed in ``refused`` with the reason, and the others are read.
     ``notes`` says, once per kind, what was left behind or changed in the frames that were taken.
 
@@ -63,8 +68,8 @@ class Importer:
     ----------
     paths
         vasprun.xml, OUTCAR, extxyz, phonopy yaml, plain or compressed, and folders: in each folder
-        below that holds runs of VASP its vasprun.xml, or else its OUTCAR. Links to folders are followed,
-        each folder once.
+        below that holds runs of VASP its vasprun.xml, or else its OUTCAR; where no folder does, phonopy's
+        yaml with the FORCE_SETS beside it. Links to folders are followed, each folder once.
     keys
         Names of the labels in extxyz files. By default, label by label, the ``REF_`` name, else
         ASE's own (``free_energy`` before ``energy``, ``forces``, ``stress``). A mapping from
@@ -149,8 +154,11 @@ class Importer:
                     self.refused.append(Refusal(f"{name}, frame {block.number}", str(error)))
                 else:
                     yield frame
-        elif ".yaml" in lower or ".yml" in lower:
-            yield from read_displacement_frames(path, name)
+        elif ".yaml" in lower or ".yml" in lower or path.name in PHONOPY_FILES:
+            calculation = read_calculation(path)
+            for note in calculation.notes:
+                self.notes.add(note, name)
+            yield from displacement_frames(calculation, name)
         else:
             raise FramesError(f"unknown kind of file; allowed: {_KINDS}")
 
@@ -180,7 +188,7 @@ class Importer:
 
 
 def _files(paths: Iterable[str | Path], notes: Notes) -> list[Path]:
-    """Return the files; in place of a folder, those of the VASP runs in it and below."""
+    """Return the files; in place of a folder, those of the VASP runs in it and below, or else phonopy's."""
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_file():
@@ -188,16 +196,28 @@ def _files(paths: Iterable[str | Path], notes: Notes) -> list[Path]:
             continue
         if not path.is_dir():
             raise FramesError(f"{path} does not exist; give {_KINDS}.")
-        before = len(files)
-        for place, names in sorted(_folders(path)):
+        before, folders = len(files), sorted(_folders(path))
+        for place, names in folders:
             for broken in sorted(name for name in names if not Path(place, name).exists()):
                 notes.add("A link leads nowhere", str(Path(place, broken)))
                 names.remove(broken)
             runs = [n for n in names if _VASPRUN.fullmatch(n)] or filter(_OUTCAR.fullmatch, names)
             files += [Path(place, name) for name in sorted(runs)]
+        phonopy = find_calculations(Path(place) for place, _ in folders)
+        if len(files) == before:
+            files += phonopy
+        elif phonopy:
+            shown = ", ".join(str(file) for file in phonopy[:3])
+            more = f" and {len(phonopy) - 3} more" if len(phonopy) > 3 else ""
+            notes.add(
+                "phonopy's files left aside, since the folder holds runs of VASP, which have energies and "
+                f"stresses, too. To import their forces instead, name them: {shown}{more}",
+                str(path),
+            )
         if len(files) == before:
             raise FramesError(
-                f"{path} is a folder without vasprun.xml or OUTCAR in it or below; give {_KINDS}."
+                f"{path} is a folder without vasprun.xml or OUTCAR in it or below, and without phonopy's "
+                f"files; give {_KINDS}."
             )
     if not files:
         raise FramesError(f"Nothing to import; give at least one {_KINDS}.")

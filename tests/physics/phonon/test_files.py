@@ -9,9 +9,10 @@ from phonopy.file_IO import read_force_constants_hdf5
 from pymatgen.core import Structure
 
 from phonotune.errors import FramesError, InputError
+from phonotune.physics.phonon.born import read_born
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
 from phonotune.physics.phonon.document import phonopy_of
-from phonotune.physics.phonon.files import read_born, read_phonopy_yaml, write_phonopy_files
+from phonotune.physics.phonon.files import read_phonopy, write_phonopy_files
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.schemas.base import Source
 from phonotune.schemas.phonon import BornCharges, PhononDocument
@@ -49,14 +50,14 @@ def test_a_written_yaml_is_read_back(
     polar: PhononDocument, tmp_path: Path, small_settings: PhononSettings, source: Source
 ) -> None:
     params, _ = write_phonopy_files(polar, tmp_path)
-    again = read_phonopy_yaml(params, small_settings, source)
+    again = read_phonopy(params, small_settings, source)
     assert again.supercell_matrix == polar.supercell_matrix
     assert again.n_displacements == polar.n_displacements
     assert again.has_nac
     np.testing.assert_allclose(
         again.data.arrays()["mesh_frequencies"], polar.data.arrays()["mesh_frequencies"], atol=1e-4
     )
-    plain = read_phonopy_yaml(params, small_settings, source, with_nac=False)
+    plain = read_phonopy(params, small_settings, source, with_nac=False)
     assert not plain.has_nac
 
 
@@ -75,7 +76,7 @@ def test_random_displacements_are_fitted_by_symfc(
     ]
     phonon.forces = np.array([a.forces for a in engine(cells)])
     phonon.save(tmp_path / "random.yaml", settings={"force_constants": False})
-    document = read_phonopy_yaml(tmp_path / "random.yaml", small_settings, source)
+    document = read_phonopy(tmp_path / "random.yaml", small_settings, source)
     assert document.n_displacements == 2
     np.testing.assert_allclose(
         document.data.arrays()["mesh_frequencies"],
@@ -91,9 +92,9 @@ def test_what_is_no_phonopy_yaml_is_refused(
     for name, text in (("a.yaml", "hello"), ("b.yaml", "x: 1"), ("c.yaml", "a: [1")):
         (tmp_path / name).write_text(text)
         with pytest.raises(InputError, match=rf"{name} .*phonopy yaml"):
-            read_phonopy_yaml(tmp_path / name, small_settings, source)
+            read_phonopy(tmp_path / name, small_settings, source)
     with pytest.raises(InputError, match="does not exist"):
-        read_phonopy_yaml(tmp_path / "none.yaml", small_settings, source)
+        read_phonopy(tmp_path / "none.yaml", small_settings, source)
 
 
 def test_a_yaml_without_forces_is_refused(
@@ -102,7 +103,7 @@ def test_a_yaml_without_forces_is_refused(
     phonon = phonopy_of(polar)
     phonon.save(tmp_path / "disp.yaml", settings={"force_sets": False, "force_constants": False})
     with pytest.raises(FramesError, match="no forces"):
-        read_phonopy_yaml(tmp_path / "disp.yaml", small_settings, source)
+        read_phonopy(tmp_path / "disp.yaml", small_settings, source)
 
 
 def test_a_born_file_gives_one_tensor_an_atom(tmp_path: Path, rocksalt: Structure) -> None:

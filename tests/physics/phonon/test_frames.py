@@ -64,11 +64,19 @@ def test_symmetry_reduced_displacements_are_one_group_without_energy(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("a: [1", "cannot be read as phonopy's yaml"),
-        ("a: 1\n", "no displaced supercell|cannot be read"),
+        ("a: [1", "cannot be read as a phonopy yaml"),
+        ("a: 1\n", "no unit cell and supercell matrix"),
         (PHONOPY_HEAD, "no displaced supercell"),
         (PHONOPY_HEAD + SINGLE.partition("  forces")[0], "without forces"),
-        (PHONOPY_HEAD.replace("version:", "calculator: qe\n  version:") + SINGLE, "Å and eV/Å are"),
+        (
+            PHONOPY_HEAD.replace("version:", "calculator: dft1\n  version:") + SINGLE,
+            "Unknown calc.*dft1",
+        ),
+        (
+            PHONOPY_HEAD + SINGLE.replace("atom: 2", "atom: 3"),
+            "not those of a supercell of 2 atoms",
+        ),
+        (PHONOPY_HEAD + SINGLE.replace(" 0.1]", " .nan]"), "infinite or not a number"),
     ],
 )
 def test_phonopy_files_without_usable_frames_are_refused(
@@ -77,3 +85,15 @@ def test_phonopy_files_without_usable_frames_are_refused(
     (tmp_path / "p.yaml").write_text(text)
     with pytest.raises(FramesError, match=reason):
         read_displacement_frames(tmp_path / "p.yaml", "p.yaml")
+
+
+def test_frames_of_another_calculator_come_in_angstrom_and_ev(tmp_path: Path) -> None:
+    bohr, rydberg = 0.529177, 13.605699
+    path = tmp_path / "p.yaml"
+    path.write_text(PHONOPY_HEAD.replace("version:", "calculator: qe\n  version:") + SINGLE)
+    (frame,) = read_displacement_frames(path, path.name)
+    np.testing.assert_allclose(frame.structure.lattice.abc, 4 * bohr, rtol=1e-6)
+    np.testing.assert_allclose(
+        frame.structure.cart_coords[1], bohr * np.array([2, 2, 2.01]), rtol=1e-6
+    )
+    np.testing.assert_allclose(frame.forces[0], [0, 0, 0.1 * rydberg / bohr], rtol=1e-6)

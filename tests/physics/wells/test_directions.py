@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pymatgen.core import Lattice, Structure
 
 from phonotune.physics.little_group import little_group, translation_phases
-from phonotune.physics.phonon.files import read_phonopy_yaml
+from phonotune.physics.phonon.files import read_phonopy
 from phonotune.physics.phonon.modes import Mode, ModeSpace, displacement_pattern, mode_space
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.supercell import commensurate_matrix, formula_units, make_supercell
@@ -210,7 +210,7 @@ def test_labels_name_magnitudes_signs_and_phases(components: list[complex], labe
 def test_strontium_titanate_tilts_by_the_phases_of_its_r_mode(real_data_dir: Path) -> None:
     source = Source(role="reference", evaluator="vasp")
     file = real_data_dir / "srtio3-vasp" / "phonopy_SrTiO3.yaml.xz"
-    phonons = read_phonopy_yaml(file, PhononSettings(mesh_density=20.0), source)
+    phonons = read_phonopy(file, PhononSettings(mesh_density=20.0), source)
     tilts = mode_directions(phonons, np.array([0.5, 0.5, 0.5]), None, 0.01)
     assert tilts[0].frequency < -1
     assert groups_by_direction(tilts) == {"a00": "I4/mcm", "aa0": "Imma", "aaa": "R-3c"}

@@ -6,14 +6,12 @@ from typing import Any, Final
 
 import numpy as np
 from phonopy import Phonopy
-from phonopy.interface.phonopy_yaml import PhonopyYaml, PhonopyYamlData
-from phonopy.physical_units import get_calculator_physical_units
 from phonopy.structure.atoms import PhonopyAtoms
 from phonopy.structure.cells import guess_primitive_matrix
 from phonopy.structure.symmetry import Symmetry
 from pymatgen.core import Lattice, Structure
 
-from phonotune.errors import FramesError, InputError
+from phonotune.errors import InputError
 from phonotune.physics.phonon.symmetry import QuickPhonopy
 from phonotune.ports import FloatArray
 from phonotune.schemas.base import Matrix3, Vector3
@@ -206,20 +204,4 @@ def check_born(born: BornCharges | None, primitive: PhonopyAtoms, symprec: float
             f"dielectric tensor is off by {100 * skewed:.0f} %; at most {ASYMMETRY} e and "
             f"{100 * ASYMMETRY:.0f} % are allowed. Give those of this cell, in its order of atoms "
             "and its orientation."
-        )
-
-
-def require_angstrom_and_ev(content: PhonopyYaml | PhonopyYamlData, name: str) -> None:
-    """Refuse a phonopy yaml whose lengths are not in Å or whose forces are not in eV/Å.
-
-    Raises
-    ------
-    FramesError
-        The units differ; the file is named.
-    """
-    units = content.physical_units or get_calculator_physical_units(content.calculator)
-    if (units.distance_to_A, units.force_to_eVperA) != (1.0, 1.0):
-        raise FramesError(
-            f"{name} is in {units.length_unit} and {units.force_unit}; Å and eV/Å are needed. "
-            "Import the calculations themselves, as extxyz."
         )

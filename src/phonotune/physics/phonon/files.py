@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import lzma
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from phonopy import Phonopy
-from phonopy.file_IO import parse_BORN, write_force_constants_to_hdf5
+from phonopy.file_IO import write_force_constants_to_hdf5
 from phonopy.harmonic.force_constants import compact_fc_to_full_fc
-from phonopy.interface.phonopy_yaml import PhonopyYaml
 from pymatgen.core import Structure
 
 from phonotune.errors import FramesError, InputError
+from phonotune.physics.phonon.calculation import PhonopyCalculation, read_calculation
 from phonotune.physics.phonon.cells import (
     Rows3,
     build_phonopy,
-    check_born,
-    float_rows,
-    primitive_cell,
     primitive_rows,
-    require_angstrom_and_ev,
     resolve_primitive,
-    to_phonopy,
     to_structure,
 )
 from phonotune.physics.phonon.document import analyse_force_constants, phonopy_of
 from phonotune.physics.phonon.settings import PhononSettings
-from phonotune.physics.supercell import as_matrix
 from phonotune.ports import FloatArray
 from phonotune.schemas.base import Matrix3, Source
 from phonotune.schemas.phonon import BornCharges, PhononDocument
@@ -59,53 +51,66 @@ def write_phonopy_files(document: PhononDocument, directory: Path) -> tuple[Path
     return params, constants
 
 
-def read_phonopy_yaml(
+def read_phonopy(
     path: Path, settings: PhononSettings, source: Source, with_nac: bool = True
 ) -> PhononDocument:
-    """Read a phonopy yaml with forces as a PhononDocument, e.g. a DFT reference.
-
-    One-atom displacements are fitted by phonopy, displacements of all atoms by symfc.
+    """Read a phonon calculation of phonopy as a PhononDocument, e.g. a DFT reference.
 
     Parameters
     ----------
     path
-        ``phonopy_params.yaml`` or the like, also ``.xz``.
-    settings
-        Mesh and thresholds; the supercell is the file's, and so are the primitive vectors where it
-        holds Born charges.
-    source
-        Who computed the forces.
-    with_nac
-        False leaves the file's Born charges out.
+        A phonopy yaml or the folder of a calculation (:func:`read_calculation`).
+    settings, source, with_nac
+        As :func:`document_of_calculation`.
 
     Raises
     ------
     InputError
-        The file is missing or is not a phonopy yaml.
-    FramesError
-        It holds no displacements with forces.
+        As both.
     """
-    content = _read(path)
-    structure = to_structure(content.unitcell)
-    matrix = as_matrix(np.asarray(content.supercell_matrix).T)
-    nac = content.nac_params if with_nac else None
-    primitive = resolve_primitive(structure, settings.primitive_matrix, settings.symprec)
-    if nac is not None and content.primitive_matrix is not None:
-        primitive = float_rows(np.asarray(content.primitive_matrix).T)
-    phonon = build_phonopy(structure, matrix, primitive, settings.symprec)
-    displaced = _fit_dataset(phonon, content.dataset, path)
-    born = None if nac is None else _born(nac)
-    return analyse_force_constants(phonon, structure, settings, source, born, displaced)
+    return document_of_calculation(read_calculation(path), settings, source, with_nac)
+
+
+def document_of_calculation(
+    found: PhonopyCalculation, settings: PhononSettings, source: Source, with_nac: bool = True
+) -> PhononDocument:
+    """Return the phonons of what phonopy's files hold.
+
+    One-atom displacements are fitted by phonopy, displacements of all atoms by symfc; force constants without
+    forces are taken as they stand.
+
+    Parameters
+    ----------
+    found
+        What was read.
+    settings
+        Mesh, thresholds, primitive matrix; the supercell is the file's.
+    source
+        Who computed the forces.
+    with_nac
+        False leaves the Born charges out.
+
+    Raises
+    ------
+    FramesError
+        There are neither forces nor force constants.
+    InputError
+        Cells or Born charges do not fit.
+    """
+    primitive = resolve_primitive(found.structure, settings.primitive_matrix, settings.symprec)
+    born = found.born(primitive, settings.symprec) if with_nac else None
+    phonon, displaced = _with_force_constants(found, primitive, settings.symprec)
+    return analyse_force_constants(phonon, found.structure, settings, source, born, displaced)
 
 
 def read_force_constants(path: Path, symprec: float = 1e-5) -> tuple[Structure, FloatArray]:
-    """Read the second derivatives of a supercell from a phonopy yaml.
+    """Read the second derivatives of a supercell from phonopy's files.
 
     Parameters
     ----------
     path
-        A yaml with force constants, or with displacements and forces, which are then expanded by
-        symmetry (one-atom displacements) or fitted by symfc.
+        A phonopy yaml or the folder of a calculation. Displacements with forces are expanded by symmetry
+        (one-atom displacements) or fitted by symfc; force constants without forces are taken as they stand.
     symprec
         Tolerance of the symmetry search, Å.
 
@@ -116,21 +121,14 @@ def read_force_constants(path: Path, symprec: float = 1e-5) -> tuple[Structure, 
     Raises
     ------
     InputError
-        The file is missing or is not a phonopy yaml.
+        The file is missing or is not phonopy's.
     FramesError
         It holds neither force constants nor forces.
     """
-    content = _read(path)
-    structure = to_structure(content.unitcell)
-    matrix = as_matrix(np.asarray(content.supercell_matrix).T)
-    phonon = build_phonopy(structure, matrix, primitive_rows(structure, symprec), symprec)
-    if content.force_constants is not None:
-        phonon.force_constants = content.force_constants
-    else:
-        _fit_dataset(phonon, content.dataset, path)
-    constants = np.array(phonon.force_constants)
-    if constants.shape[0] != constants.shape[1]:
-        constants = compact_fc_to_full_fc(phonon.primitive, constants)
+    found = read_calculation(path)
+    primitive = primitive_rows(found.structure, symprec)
+    phonon, _ = _with_force_constants(found, primitive, symprec)
+    constants = compact_fc_to_full_fc(phonon.primitive, np.array(phonon.force_constants))
     return to_structure(phonon.supercell), constants
 
 
@@ -183,101 +181,46 @@ def document_of_constants(
     return analyse_force_constants(phonon, structure, settings, source, born)
 
 
-def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; give a phonopy yaml with forces.")
-    content = PhonopyYaml()
-    try:
-        if path.suffix == ".xz":
-            with lzma.open(path, "rt") as stream:
-                content.read(stream)
-        else:
-            content.read(str(path))
-    except (ValueError, TypeError, KeyError, yaml.YAMLError, lzma.LZMAError) as error:
-        raise InputError(
-            f"{path} cannot be read as a phonopy yaml ({error}); give phonopy_params.yaml or "
-            "phonopy_disp.yaml with forces."
-        ) from error
-    if content.unitcell is None or content.supercell_matrix is None:
-        raise InputError(
-            f"{path} holds no unit cell and supercell matrix; it is not a phonopy yaml."
-        )
-    require_angstrom_and_ev(content, str(path))
-    return content
-
-
-def _fit_dataset(phonon: Phonopy, dataset: Any, path: Path) -> dict[str, Any]:
-    """Fit force constants in place; return the arrays that the document keeps of the dataset."""
-    one_atom = dataset is not None and "first_atoms" in dataset
-    complete = dataset is not None and (
-        all("forces" in d for d in dataset["first_atoms"]) if one_atom else "forces" in dataset
-    )
-    if not complete:
+def _with_force_constants(
+    found: PhonopyCalculation, primitive: Rows3, symprec: float
+) -> tuple[Phonopy, dict[str, Any]]:
+    """Return a Phonopy object with force constants, and the arrays that a document keeps of the forces."""
+    phonon = build_phonopy(found.structure, found.matrix, primitive, symprec)
+    offsets = phonon.supercell.scaled_positions - found.supercell.frac_coords
+    lengths = np.linalg.norm((offsets - np.rint(offsets)) @ phonon.supercell.cell, axis=1)
+    if lengths.max() > 1e-3 or list(phonon.supercell.numbers) != list(
+        found.supercell.atomic_numbers
+    ):
         raise FramesError(
-            f"{path} holds displacements but no forces; collect the forces with phonopy's "
-            "`phonopy --sp` first."
+            f"The supercell of {found.files[0]} is not the unit cell repeated in phonopy's order of atoms; "
+            "make it with phonopy's default order (not SNF)."
         )
+    dataset, constants = found.dataset, found.force_constants
+    if dataset is None and constants is None:
+        planned = (
+            f"{found.n_planned} displacements without forces" if found.n_planned else "no forces"
+        )
+        raise FramesError(
+            f"{found.files[0]} holds {planned}, and there are no forces or force constants beside it "
+            "(FORCE_SETS, FORCE_CONSTANTS, force_constants.hdf5). Let phonopy collect them first."
+        )
+    if dataset is None:
+        phonon.force_constants = np.array(constants)[phonon.primitive.p2s_map]
+        return phonon, {}
+    one_atom = "first_atoms" in dataset
     phonon.dataset = dataset
     phonon.produce_force_constants(
         calculate_full_force_constants=False, fc_calculator=None if one_atom else "symfc"
     )
     phonon.symmetrize_force_constants(level=3)
     if not one_atom:
-        return {
+        return phonon, {
             "random_displacements": np.array(dataset["displacements"]),
             "random_forces": np.array(dataset["forces"]),
         }
-    return {
-        "displacement_sites": np.array([d["number"] for d in dataset["first_atoms"]]),
-        "displacement_vectors": np.array([d["displacement"] for d in dataset["first_atoms"]]),
-        "displacement_forces": np.array([d["forces"] for d in dataset["first_atoms"]]),
+    rows = dataset["first_atoms"]
+    return phonon, {
+        "displacement_sites": np.array([d["number"] for d in rows]),
+        "displacement_vectors": np.array([d["displacement"] for d in rows]),
+        "displacement_forces": np.array([d["forces"] for d in rows]),
     }
-
-
-def read_born(
-    path: Path,
-    structure: Structure,
-    symprec: float = 1e-5,
-    primitive_matrix: Rows3 | None = None,
-) -> BornCharges:
-    """Read phonopy's BORN file for the primitive cell of a structure.
-
-    Parameters
-    ----------
-    path
-        BORN: dielectric tensor and the charges of symmetry-independent atoms of the primitive cell.
-    structure
-        The cell given, in the orientation that the tensors refer to.
-    symprec
-        Symmetry tolerance, Å.
-    primitive_matrix
-        Primitive vectors (rows) in units of the cell vectors; None finds them.
-
-    Raises
-    ------
-    InputError
-        The file is missing or does not fit the crystal: another number of atoms, charges that break
-        its symmetry or do not sum to zero.
-    """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; give phonopy's BORN file.")
-    primitive = to_phonopy(primitive_cell(structure, symprec, primitive_matrix))
-    try:
-        born = _born(parse_BORN(primitive, symprec=symprec, filename=path))
-        check_born(born, primitive, symprec)
-    except (InputError, ValueError, RuntimeError, IndexError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise InputError(
-            f"{path} does not fit {structure.reduced_formula} ({reason}). It must hold a dielectric "
-            "tensor and one charge tensor per symmetry-independent atom of the primitive cell."
-        ) from error
-    return born
-
-
-def _born(nac: Any) -> BornCharges:
-    """Return phonopy's NAC parameters, with the conversion factor where it has one."""
-    factor = nac.get("factor")
-    known = {} if factor is None else {"factor": float(factor)}
-    return BornCharges(
-        charges=np.array(nac["born"]), dielectric=np.array(nac["dielectric"]), **known
-    )

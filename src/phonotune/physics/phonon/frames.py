@@ -3,52 +3,69 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
-from phonopy.interface.phonopy_yaml import read_phonopy_yaml
 
 from phonotune.errors import FramesError
-from phonotune.physics.phonon.cells import require_angstrom_and_ev, to_structure
+from phonotune.physics.phonon.calculation import PhonopyCalculation, read_calculation
 from phonotune.physics.supercell import displaced
-from phonotune.ports import FloatArray
 from phonotune.schemas.dataset import Frame
 
 
 def read_displacement_frames(path: Path, name: str) -> list[Frame]:
-    """Read the displaced supercells and forces of a phonopy yaml file.
-
-    Random displacements are one group each. The symmetry-reduced displacements of one crystal are a single
-    group, since a displacement and its opposite have nearly the same forces. Energies are those that
-    phonopy stored; for VASP that is energy(sigma->0), equal to the free energy for an insulator. There is
-    no stress.
+    """Read the displaced supercells and forces of a phonopy calculation.
 
     Parameters
     ----------
     path
-        ``phonopy_params.yaml`` or ``phonopy_disp.yaml`` with forces, plain or compressed (xz, gz,
-        bz2).
+        As :func:`~phonotune.physics.phonon.calculation.read_calculation`.
     name
         The file in groups and origins.
 
     Raises
     ------
     FramesError
-        Not phonopy's yaml, no supercell, no forces in it, units other than Å and eV/Å.
+        Not phonopy's files, or no forces in them.
     """
-    try:
-        data = read_phonopy_yaml(path)
-    except (yaml.YAMLError, OSError, EOFError, TypeError, ValueError, LookupError) as error:
-        raise FramesError(f"{name} cannot be read as phonopy's yaml ({error}).") from error
-    supercell = data.supercell
-    if supercell is None or not data.dataset:
+    return displacement_frames(read_calculation(path), name)
+
+
+def displacement_frames(found: PhonopyCalculation, name: str) -> list[Frame]:
+    """Return the displaced supercells and forces of what phonopy's files hold.
+
+    Random displacements are one group each. The symmetry-reduced displacements of one crystal are a single
+    group, since a displacement and its opposite have nearly the same forces. Energies are those that
+    phonopy stored in its yaml; for VASP that is energy(sigma->0), equal to the free energy for an insulator.
+    FORCE_SETS has none. There is no stress.
+
+    Parameters
+    ----------
+    found
+        What was read.
+    name
+        The file in groups and origins.
+
+    Raises
+    ------
+    FramesError
+        There are no forces.
+    """
+    sites, dataset = found.supercell, found.dataset
+    if dataset is None:
+        if found.force_constants is not None:
+            raise FramesError(
+                f"{name} holds force constants and no forces, so that it gives no frames; it is a reference "
+                "for `phonotune compare`."
+            )
+        if found.n_planned:
+            raise FramesError(
+                f"{name} holds {found.n_planned} displacements without forces, and there is no FORCE_SETS "
+                "beside it; let phonopy collect them first, or import the calculations themselves."
+            )
         raise FramesError(
             f"{name} holds no displaced supercell; a phonopy_params.yaml with displacements and "
             "forces is needed."
         )
-    require_angstrom_and_ev(data, name)
-    sites, dataset = to_structure(supercell), data.dataset
     frames = []
     if "first_atoms" in dataset:
         for number, entry in enumerate(dataset["first_atoms"], start=1):
@@ -58,28 +75,20 @@ def read_displacement_frames(path: Path, name: str) -> list[Frame]:
             frames.append(
                 Frame(
                     displaced(sites, moves),
-                    energy=None if energy is None else float(np.asarray(energy)),
-                    forces=_forces(entry, name),
+                    energy=None if energy is None else float(energy),
+                    forces=entry["forces"],
                     group=name,
                     origin=f"{name} displacement {number}",
                 )
             )
         return frames
-    forces, energies = _forces(dataset, name), dataset.get("supercell_energies")
-    for i, moves in enumerate(np.asarray(dataset["displacements"], dtype=np.float64)):
+    energies = dataset.get("supercell_energies")
+    for i, moves in enumerate(dataset["displacements"]):
         origin = f"{name} displacement {i + 1}"
         energy = None if energies is None else float(energies[i])
         frames.append(
-            Frame(displaced(sites, moves), energy, forces[i], group=origin, origin=origin)
+            Frame(
+                displaced(sites, moves), energy, dataset["forces"][i], group=origin, origin=origin
+            )
         )
     return frames
-
-
-def _forces(entry: dict[str, Any], name: str) -> FloatArray:
-    forces = entry.get("forces")
-    if forces is None:
-        raise FramesError(
-            f"{name} holds displacements without forces; let phonopy collect them first, "
-            "or import the calculations themselves."
-        )
-    return np.asarray(forces, dtype=np.float64)

@@ -1,0 +1,92 @@
+"""Born charges from phonopy's BORN and yaml, the unit of their factor recognised by its value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from phonopy.file_IO import parse_BORN
+from phonopy.interface.calculator import calculator_info
+from phonopy.physical_units import get_calculator_physical_units
+from pymatgen.core import Structure
+
+from phonotune.errors import InputError
+from phonotune.physics.phonon.cells import Rows3, check_born, primitive_cell, to_phonopy
+from phonotune.schemas.phonon import BornCharges
+
+
+def read_born(
+    path: Path,
+    structure: Structure,
+    symprec: float = 1e-5,
+    primitive_matrix: Rows3 | None = None,
+) -> BornCharges:
+    """Read phonopy's BORN file for the primitive cell of a structure.
+
+    Its first line is a comment, ``default``, or the factor e²/4πε₀ (see :func:`charges_of`).
+
+    Parameters
+    ----------
+    path
+        BORN: dielectric tensor and the charges of symmetry-independent atoms of the primitive cell.
+    structure
+        The cell given, in the orientation that the tensors refer to.
+    symprec
+        Symmetry tolerance, Å.
+    primitive_matrix
+        Primitive vectors (rows) in units of the cell vectors; None finds them.
+
+    Raises
+    ------
+    InputError
+        The file is missing or does not fit the crystal: another number of atoms, charges that break
+        its symmetry or do not sum to zero, a factor that is not e²/4πε₀.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give phonopy's BORN file.")
+    primitive = to_phonopy(primitive_cell(structure, symprec, primitive_matrix))
+    try:
+        nac = parse_BORN(primitive, symprec=symprec, filename=path)
+        born = charges_of(nac, str(path))
+        check_born(born, primitive, symprec)
+    except (InputError, ValueError, RuntimeError, IndexError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise InputError(
+            f"{path} does not fit {structure.reduced_formula} ({reason}). It must hold a dielectric "
+            "tensor and one charge tensor per symmetry-independent atom of the primitive cell."
+        ) from error
+    return born
+
+
+def charges_of(nac: Any, name: str) -> BornCharges:
+    """Return phonopy's NAC parameters, their factor in eV Å.
+
+    The factor is e²/4πε₀ in the units of a calculator: 14.4 eV Å (VASP), 2 Ry Bohr (QE), 51.4 (abinit),
+    1 Hartree Bohr, ... These values lie far apart, so that the value tells its unit.
+
+    Parameters
+    ----------
+    nac
+        phonopy's dictionary; without ``factor`` the exact constant is taken.
+    name
+        The file, for the message.
+
+    Raises
+    ------
+    InputError
+        The factor is e²/4πε₀ in the units of none of phonopy's calculators.
+    """
+    charges = BornCharges(charges=np.array(nac["born"]), dielectric=np.array(nac["dielectric"]))
+    if nac.get("factor") is None:
+        return charges
+    stated = float(nac["factor"])
+    values = {c: get_calculator_physical_units(c).nac_factor for c in ("vasp", *calculator_info)}
+    for value in values.values():
+        if abs(stated / value - 1) < 0.01:
+            unit = values["vasp"] / value
+            return charges.model_copy(update={"factor": stated * unit})
+    raise InputError(
+        f"the factor {stated:g} of {name} is e²/4πε₀ in the units of no calculator; allowed: "
+        f"{', '.join(f'{v:.4g}' for v in sorted(set(values.values())))}, or a comment in its place"
+    )

@@ -200,3 +200,25 @@ def test_the_manifest_is_json_with_a_row_a_frame(cli: Any, tmp_path: Path, file:
     manifest = json.loads((tmp_path / "d" / "dataset.json").read_text())
     assert [row["origin"] for row in manifest["frames"]] == [f"frame {i}" for i in range(8)]
     assert manifest["statistics"]["n_frames"] == 8
+
+
+def test_what_was_changed_in_frames_is_said_by_every_command(cli: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.extxyz"
+    path.write_text(
+        '2\nLattice="2.1 0 2.1 0 2.1 2.1 2.1 2.1 0" Properties=species:S:1:pos:R:3:REF_forces:R:3 '
+        'REF_energy=-11.9 REF_stress="0.1 0.1 0.1 0 0 0"\nMg 0 0 0 -0.1 0 0\nO 2.09 2.1 2.1 0.1 0 0\n'
+    )
+    found = cli("import", path, "-o", tmp_path / "b.extxyz.gz")
+    assert [note["what"] for note in found["notes"]] == [
+        "Two vectors of a left-handed cell are swapped, its labels unchanged",
+        "Six numbers of REF_stress are taken as xx yy zz yz xz xy",
+    ]
+    for command in (
+        ["dataset", "info", path],
+        ["dataset", "export", path, "-o", tmp_path / "c.xyz"],
+    ):
+        shown = cli.plain(*command)
+        assert shown.exit_code == 0
+        assert "Note: Two vectors of a left-handed cell are swapped" in shown.stderr
+    shown = cli.plain("dataset", "info", tmp_path / "b.extxyz.gz")
+    assert "left-handed" not in shown.stderr

@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,6 +54,13 @@ class Session:
     def note(self, text: str) -> None:
         """Print one line on stderr."""
         _stderr().print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def note_all(self, notes: Mapping[str, object], refused: Iterable[object] = ()) -> None:
+        """Print what a reader of frames refused, and what it left behind or changed."""
+        for refusal in refused:
+            self.note(f"Refused: {refusal}")
+        for note in notes.values():
+            self.note(f"Note: {note}")
 
     def finish(
         self, payload: Mapping[str, Any], *shown: RenderableType, exit_code: int = 0

@@ -56,7 +56,7 @@ def info(file: FramesFile, json: AsJson = False, debug: Debug = False) -> None:
         from phonotune.data.identity import Snapshot
         from phonotune.data.statistics import Tally
 
-        dataset, frames = _open(file)
+        dataset, frames = _open(file, out=out)
         tally, groups, search = Tally(), Counter[str](), DuplicateSearch()
         with out.progress(f"Reading {file}") as progress:
             for number, frame in enumerate(frames, start=1):
@@ -129,7 +129,7 @@ def split(
         reason = "" if valid is None else f"seed {seed}"
         asked = SplitRequest(valid_group or None, valid, np.random.default_rng(seed), reason)
         with out.progress(f"Splitting {file}"):
-            frames = _open(file, need=("forces",))[1]
+            frames = _open(file, ("forces",), out)[1]
             dataset, files = split_to_folder(
                 frames, asked, output, labeller=LABELLER, allow_mixed=allow_mixed
             )
@@ -173,7 +173,7 @@ def append(
         frames: list[Frame] = []
         for file in files:
             with out.progress(f"Reading {file}"):
-                frames += _open(file, need=("forces",))[1]
+                frames += _open(file, ("forces",), out)[1]
         dataset = append_frames(
             parent, frames, valid_groups=valid_group or (), allow_mixed=allow_mixed
         )
@@ -206,7 +206,7 @@ def export(
 
         keys = LabelKeys(**given_keys(energy_key, forces_key, stress_key))
         with out.progress(f"Writing {output}"):
-            written = write_frames(output, _open(file)[1], keys)
+            written = write_frames(output, _open(file, out=out)[1], keys)
         names = {"energy": keys.energy, "forces": keys.forces, "stress": keys.stress}
         out.finish(
             {"output": str(output), "keys": names, **written},
@@ -214,12 +214,24 @@ def export(
         )
 
 
-def _open(file: Path, need: Sequence[Label] = ()) -> tuple[DatasetHeader | None, Iterator[Frame]]:
-    """Return the frames of a file, or of a dataset with its header, to be read one by one."""
+def _open(
+    file: Path, need: Sequence[Label] = (), out: Session | None = None
+) -> tuple[DatasetHeader | None, Iterator[Frame]]:
+    """Return the frames of a file, or of a dataset with its header, to be read one by one.
+
+    After the last frame, what was left behind or changed is noted.
+    """
     from phonotune.data.extxyz import iter_labelled
     from phonotune.data.folder import open_dataset
+    from phonotune.data.notes import Notes
 
-    return open_dataset(file) if file.is_dir() else (None, iter_labelled(file, need))
+    def frames() -> Iterator[Frame]:
+        notes = Notes()
+        yield from iter_labelled(file, need, notes)
+        if out is not None:
+            out.note_all(notes)
+
+    return open_dataset(file) if file.is_dir() else (None, frames())
 
 
 def _snapshots(file: Path, wanted: set[int]) -> dict[int, Snapshot]:

@@ -90,6 +90,7 @@ def finetune(
         from phonotune.data.assemble import assemble_given
         from phonotune.data.document_files import summary_of
         from phonotune.data.extxyz import read_frames
+        from phonotune.data.notes import Notes
         from phonotune.models.engines import find_foundation
         from phonotune.report.tables import training_table
         from phonotune.training.config import parse_overrides
@@ -99,9 +100,10 @@ def finetune(
 
         limit = [] if max_seconds is None else [f"max_seconds={max_seconds}"]
         config = parse_overrides(strategy, [*(overrides or ()), *limit])
-        dataset = assemble_given(
-            read_frames(train), read_frames(valid), labeller=LABELLER, allow_mixed=allow_mixed
-        )
+        notes = Notes()
+        sides = [read_frames(file, notes=notes) for file in (train, valid)]
+        dataset = assemble_given(*sides, labeller=LABELLER, allow_mixed=allow_mixed)
+        out.note_all(notes)
         note_dataset(dataset, out)
         record = find_foundation(foundation)
         if any(c.path.exists() for c in checkpoints_of(dataset, record, config)):

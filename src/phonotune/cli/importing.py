@@ -72,10 +72,7 @@ def import_labels(
         with out.progress(f"Reading {len(importer.files)} files", len(importer.files)) as progress:
             importer.progress = progress
             labels = write_frames(output, map(tally.counted, importer))
-        for refusal in importer.refused:
-            out.note(f"Refused: {refusal}")
-        for note in importer.notes.values():
-            out.note(f"Note: {note}")
+        out.note_all(importer.notes, importer.refused)
         statistics = tally.result()
         for warning in statistics.warnings:
             out.note(f"Note: {warning}")

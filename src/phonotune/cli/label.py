@@ -58,13 +58,16 @@ def label(
 
         from phonotune.cli.config import build_maker
         from phonotune.data.extxyz import read_frames
+        from phonotune.data.notes import Notes
         from phonotune.flows.labelling import LabelTask
         from phonotune.flows.run import check_labeller
         from phonotune.jobs.label import LabelMaker
 
         if output.exists() and frames.exists() and output.samefile(frames):
             raise ConfigError(f"{output} holds the frames to label; choose another file for -o.")
-        asked = read_frames(frames, need=())
+        notes = Notes()
+        asked = read_frames(frames, need=(), notes=notes)
+        out.note_all(notes)
         chosen = build_maker(config, {"labeller": labeller})
         check_labeller(labeller, (frame.structure for frame in asked), chosen.vasp)
         maker = LabelMaker(labeller=labeller, vasp=chosen.vasp, monitoring=chosen.monitoring)

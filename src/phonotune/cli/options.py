@@ -111,7 +111,8 @@ StressKey = Annotated[
     str | None,
     typer.Option(
         metavar="KEY",
-        help="Name of the stress (eV/Å³, nine numbers, ASE's sign) in extxyz.",
+        help="Name of the stress in extxyz (eV/Å³, nine numbers or six as ASE orders them, ASE's sign), or "
+        "of a virial (eV) if `virial` is in its name.",
         show_default=False,
     ),
 ]

@@ -90,7 +90,7 @@ def phonons(
         check_output_folder(output)
         from phonotune.cli.crystal import read_crystal, relaxation
         from phonotune.data.document_files import summary_of
-        from phonotune.data.importers import import_frames
+        from phonotune.data.importers import Importer
         from phonotune.jobs.phonon import PhononMaker
         from phonotune.jobs.property import resumed_evaluator
         from phonotune.physics.phonon.born import read_born
@@ -105,7 +105,11 @@ def phonons(
         maker = PhononMaker(settings=settings, relax=relaxation(relax))
         if born is not None:
             maker.born = read_born(born, crystal, settings.symprec, settings.primitive_matrix)
-        frames = None if labels is None else list(import_frames([labels]))
+        frames = None
+        if labels is not None:
+            importer = Importer([labels])
+            frames = list(importer)
+            out.note_all(importer.notes, importer.refused)
         with (
             out.progress("phonons") as progress,
             resumed_evaluator(record) as evaluator,

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from ase.stress import voigt_6_to_full_3x3_stress
 from pymatgen.core import Lattice, Structure
 
 from phonotune.data.checks import check_frame
+from phonotune.data.extxyz_labels import energy_of, keys_advice, numbers, stress_of, values_of
 from phonotune.data.extxyz_reader import header_keys, iter_images
 from phonotune.data.extxyz_text import MAGMOMS, REF_KEYS, LabelKeys, format_frame
+from phonotune.data.notes import Notes
 from phonotune.errors import FramesError
 from phonotune.files import compressing, replacing
 from phonotune.schemas.dataset import Frame
@@ -25,12 +26,12 @@ from phonotune.schemas.dataset import Frame
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from phonotune.ports import FloatArray
-
 Label = Literal["energy", "forces", "stress"]
 
 
-def read_frames(path: str | Path, need: Sequence[Label] = ("forces",)) -> list[Frame]:
+def read_frames(
+    path: str | Path, need: Sequence[Label] = ("forces",), notes: Notes | None = None
+) -> list[Frame]:
     """Read labelled frames.
 
     Every number comes back as the float64 that was written. A frame without ``group`` belongs to
@@ -42,6 +43,8 @@ def read_frames(path: str | Path, need: Sequence[Label] = ("forces",)) -> list[F
         An extxyz file with the keys ``REF_*``, plain or compressed (gz, bz2, xz).
     need
         Labels that at least one frame of the file must have; ``()`` for frames yet to be labelled.
+    notes
+        Gets what was left behind or changed.
 
     Returns
     -------
@@ -52,49 +55,46 @@ def read_frames(path: str | Path, need: Sequence[Label] = ("forces",)) -> list[F
     ------
     FramesError
         No such file, no frame in it, a needed label in no frame, a frame that is not periodic,
-        atoms closer than 0.5 Å, NaN, a stress of other than nine numbers.
+        atoms closer than 0.5 Å, NaN, a stress of other than nine or six numbers, a stress and a virial that
+        contradict each other.
     """
     path = Path(path)
-    return list(iter_labelled(path, need))
+    return list(iter_labelled(path, need, notes))
 
 
-def iter_labelled(path: Path, need: Sequence[Label] = ("forces",)) -> Iterator[Frame]:
+def iter_labelled(
+    path: Path, need: Sequence[Label] = ("forces",), notes: Notes | None = None
+) -> Iterator[Frame]:
     """Read labelled frames one by one; memory does not grow with the file.
 
-    Needed labels are looked for before the first frame is given.
-
-    Raises
-    ------
-    FramesError
-        As :func:`read_frames`.
+    Needed labels are looked for before the first frame is given. Parameters and errors as
+    :func:`read_frames`.
     """
-    frames = iter_frames(path, path.name, REF_KEYS)
+    frames = iter_frames(path, path.name, REF_KEYS, notes)
     first = next(frames)
     missing = [label for label in need if getattr(first, label) is None]
     there = header_keys(path) if missing else set()
     for label in missing:
         key = getattr(REF_KEYS, label)
-        if key in there:
-            continue
-        found: set[str] = set()
-        for atoms in iter_images(path):
-            results = {} if atoms.calc is None else atoms.calc.results
-            found.update(atoms.info, atoms.arrays, results)
-        raise FramesError(
-            f"No frame of {path} has {key}. Keys found: "
-            f"{', '.join(sorted(found - {'numbers', 'positions'})) or 'none'}. "
-            "`phonotune import` renames the keys of other programs to those of phonotune (REF_*)."
-        )
+        if key not in there:
+            advice = keys_advice(there, " ") or f" --{label}-key KEY"
+            raise FramesError(
+                f"No frame of {path} has {key}. Keys found: {', '.join(sorted(there)) or 'none'}. "
+                "Give its labels the names of phonotune first: "
+                f"`phonotune import {path.name}{advice} -o NEW.extxyz`."
+            )
     yield first
     yield from frames
 
 
-def iter_frames(path: Path, name: str, keys: LabelKeys = REF_KEYS) -> Iterator[Frame]:
+def iter_frames(
+    path: Path, name: str, keys: LabelKeys = REF_KEYS, notes: Notes | None = None
+) -> Iterator[Frame]:
     """Read checked frames one by one; memory does not grow with the file.
 
     Parameters
     ----------
-    path, name, keys
+    path, name, keys, notes
         The file, and the rest as in :func:`frame_of`.
 
     Raises
@@ -103,49 +103,62 @@ def iter_frames(path: Path, name: str, keys: LabelKeys = REF_KEYS) -> Iterator[F
         As :func:`read_frames`.
     """
     for number, atoms in enumerate(iter_images(path), start=1):
-        yield frame_of(atoms, name, number, keys)
+        yield frame_of(atoms, name, number, keys, notes)
 
 
-def frame_of(atoms: Atoms, name: str, number: int, keys: LabelKeys) -> Frame:
+def frame_of(
+    atoms: Atoms, name: str, number: int, keys: LabelKeys, notes: Notes | None = None
+) -> Frame:
     """Turn an ASE image into a checked frame, taking the labels by name.
 
     Parameters
     ----------
     atoms
-        From :func:`iter_images`.
+        From :func:`phonotune.data.extxyz_reader.iter_images`.
     name, number
         The file and the number of the frame in it, for messages, and as ``group`` and ``origin`` where
         the frame gives none.
     keys
-        Names of the labels. ``stress`` itself is ASE's own key, in Voigt or full form; under any
-        other name nine numbers are needed, because the order of six is not known.
+        Names of the labels (:func:`phonotune.data.extxyz_labels.stress_of` for the forms of a stress).
+    notes
+        Gets what was left behind or changed.
 
     Raises
     ------
     FramesError
         As :func:`read_frames`.
     """
-    where = f"{name}, frame {number}"
-    energy, forces = _lookup(atoms, keys.energy), _lookup(atoms, keys.forces)
-    if energy is not None and _array(energy, keys.energy, where).shape != ():
-        raise FramesError(f"{where}: {keys.energy} is {energy!r}; one number (eV) is needed.")
-    magmoms = _lookup(atoms, MAGMOMS)
-    if magmoms is None and np.ndim(moments := _lookup(atoms, "magmoms")) == 1:
-        magmoms = moments  # ASE's own key; where it holds vectors, they are left behind
+    where, notes = f"{name}, frame {number}", Notes() if notes is None else notes
+    values = values_of(atoms)
+    structure = structure_of(atoms, where)
+    if np.linalg.det(structure.lattice.matrix) < 0:
+        notes.add("Two vectors of a left-handed cell are swapped, its labels unchanged", where)
+        structure = right_handed(structure)
+    forces, magmoms = values.get(keys.forces), values.get(MAGMOMS)
+    if magmoms is None and np.ndim(values.get("magmoms", 0.0)) == 1:
+        magmoms = values["magmoms"]  # ASE's own key; where it holds vectors, they are left behind
     frame = Frame(
-        structure=structure_of(atoms, where),
-        energy=None if energy is None else float(_array(energy, keys.energy, where)),
-        forces=None if forces is None else _array(forces, keys.forces, where),
-        stress=_stress(atoms, keys.stress, where),
+        structure=structure,
+        energy=energy_of(values, keys.energy, where, notes),
+        forces=None if forces is None else numbers(forces, keys.forces, where),
+        stress=stress_of(values, keys.stress, structure.volume, where, notes),
         group=str(atoms.info.get("group", name)),
         origin=str(atoms.info.get("origin", f"{name} frame {number}")),
         labeller=str(atoms.info.get("labeller", "")),
         protocol=str(atoms.info.get("protocol", "")),
         settings=str(atoms.info.get("settings", "")),
-        magmoms=None if magmoms is None else _array(magmoms, MAGMOMS, where),
+        magmoms=None if magmoms is None else numbers(magmoms, MAGMOMS, where),
     )
     check_frame(frame, where)
     return frame
+
+
+def right_handed(structure: Structure) -> Structure:
+    """Return a structure of a left-handed cell with its first two vectors swapped; the crystal is the same."""
+    cell = structure.lattice.matrix[[1, 0, 2]]
+    return Structure(
+        Lattice(cell), structure.species, structure.cart_coords, coords_are_cartesian=True
+    )
 
 
 def structure_of(atoms: Atoms, where: str) -> Structure:
@@ -206,34 +219,3 @@ def write_frames(
     except OSError as error:
         raise FramesError(f"{path} cannot be written ({error}). Choose another path.") from error
     return written
-
-
-def _lookup(atoms: Atoms, key: str) -> Any:
-    """Find a label; ASE moves ``energy``, ``forces`` and ``stress`` into a calculator."""
-    results = {} if atoms.calc is None else atoms.calc.results
-    for place in (atoms.info, atoms.arrays, results):
-        if key in place:
-            return place[key]
-    return None
-
-
-def _array(value: Any, key: str, where: str) -> FloatArray:
-    try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise FramesError(f"{where}: {key} is {value!r}; numbers are needed.") from error
-
-
-def _stress(atoms: Atoms, key: str, where: str) -> FloatArray | None:
-    value = _lookup(atoms, key)
-    if value is None:
-        return None
-    numbers = _array(value, key, where).ravel()
-    if numbers.size == 6 and key == "stress":
-        return np.asarray(voigt_6_to_full_3x3_stress(numbers), dtype=np.float64)
-    if numbers.size != 9:
-        raise FramesError(
-            f"{where}: {key} has {numbers.size} numbers; nine are needed, row by row (the order of "
-            "a Voigt stress is not written in the file)."
-        )
-    return numbers.reshape(3, 3)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from io import StringIO
 from itertools import islice
 from pathlib import Path
@@ -55,8 +57,9 @@ class Block:
     number: int
     lines: tuple[str, ...]
 
+    @cached_property
     def header(self) -> dict[str, Any]:
-        """Return what the header states, by name; FramesError if it cannot be read."""
+        """What the header states, by name; FramesError if it cannot be read."""
         try:
             return _parse_header(self.lines[1])
         except _UNREADABLE as error:
@@ -64,21 +67,24 @@ class Block:
 
     def image(self) -> Atoms:
         """Return the frame as ASE sees it; FramesError if it cannot be read."""
-        text = "\n".join(self.lines) + "\n"
+        count, header, *atoms = self.lines
         try:
             try:
-                return _read(text)
+                return self._read(count, header, *atoms)
             except ValueError:
-                count, header, *atoms = self.lines
-                again = (_FORTRAN.sub(r"\1e\2", line) for line in atoms)
-                return _read("\n".join([count, header, *again]) + "\n")
+                return self._read(count, header, *(_FORTRAN.sub(r"\1e\2", row) for row in atoms))
         except _UNREADABLE as error:
             raise self._unreadable(error) from error
 
     def extra_columns(self) -> int:
         """Return how many columns of the first atom ``Properties`` does not name."""
-        named = str(self.header().get("Properties", "species:S:1:pos:R:3")).split(":")[2::3]
+        named = str(self.header.get("Properties", "species:S:1:pos:R:3")).split(":")[2::3]
         return len(self.lines[2].split()) - sum(map(int, named)) if len(self.lines) > 2 else 0
+
+    def _read(self, *lines: str) -> Atoms:
+        text = StringIO("\n".join(lines) + "\n")
+        image: Atoms = next(read_xyz(text, 0, properties_parser=lambda _: dict(self.header)))
+        return image
 
     def _unreadable(self, error: Exception) -> FramesError:
         kind = "" if isinstance(error, XYZError | ValueError) else f"{type(error).__name__}: "
@@ -86,8 +92,15 @@ class Block:
         return FramesError(f"{self.where} cannot be read as extxyz ({why}).")
 
 
-def iter_blocks(path: Path) -> Iterator[Block]:
+def iter_blocks(path: Path, name: str | None = None) -> Iterator[Block]:
     """Yield the frames of an extxyz file as lines, one by one; memory does not grow with the file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        What messages call it; None: its path.
 
     Raises
     ------
@@ -107,7 +120,7 @@ def iter_blocks(path: Path) -> Iterator[Block]:
             line = next(lines, None)
             continue
         number += 1
-        where = f"{path}, frame {number}"
+        where = f"{name or path}, frame {number}"
         if not _COUNT.fullmatch(line):
             raise FramesError(
                 f"{where} cannot be read as extxyz (it begins with {line.strip()[:40]!r}, not with a number "
@@ -135,8 +148,13 @@ def iter_images(path: Path) -> Iterator[Atoms]:
         yield block.image()
 
 
-def header_keys(path: Path) -> set[str]:
+def header_keys(path: Path, name: str | None = None) -> set[str]:
     """Return the names of everything in the headers of an extxyz file, without reading its atoms.
+
+    Parameters
+    ----------
+    path, name
+        As in :func:`iter_blocks`.
 
     Raises
     ------
@@ -145,18 +163,13 @@ def header_keys(path: Path) -> set[str]:
     """
     found: set[str] = set()
     try:
-        for block in iter_blocks(path):
-            info = block.header()
+        for block in iter_blocks(path, name):
+            info = dict(block.header)
             found.update(str(info.pop("Properties", "")).split(":")[::3], info)
     except FramesError:
         if not found:
             raise
     return found - {"species", "pos", "Lattice", "pbc", ""}
-
-
-def _read(text: str) -> Atoms:
-    image: Atoms = next(read_xyz(StringIO(text), 0, properties_parser=_parse_header))
-    return image
 
 
 def _parse_header(line: str) -> dict[str, Any]:
@@ -169,9 +182,10 @@ def _parse_header(line: str) -> dict[str, Any]:
             name.lower(), name
         )
         words = value.split() if isinstance(value, str) else []
-        if words and all(map(_FORTRAN.fullmatch, words)):
-            numbers = [float(_FORTRAN.sub(r"\1e\2", word)) for word in words]
-            value = np.array(numbers) if len(words) > 1 else numbers[0]
+        if any(map(_FORTRAN.fullmatch, words)):
+            with suppress(ValueError):
+                numbers = [float(_FORTRAN.sub(r"\1e\2", word)) for word in words]
+                value = np.array(numbers) if len(words) > 1 else numbers[0]
         if name in ("stress", "virial") and not np.issubdtype(np.asarray(value).dtype, np.number):
             raise ValueError(f"{name} is {value!r}; numbers are needed")
         info[name] = value

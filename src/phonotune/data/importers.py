@@ -11,7 +11,8 @@ from typing import Final
 
 from phonotune.data.checks import check_frame
 from phonotune.data.extxyz import frame_of
-from phonotune.data.extxyz_reader import header_keys, iter_blocks
+from phonotune.data.extxyz_labels import check_keys, keys_among, no_label, values_of
+from phonotune.data.extxyz_reader import Block, header_keys, iter_blocks
 from phonotune.data.extxyz_text import REF_KEYS, LabelKeys
 from phonotune.data.notes import Notes
 from phonotune.data.protocols import ProtocolGuard
@@ -71,8 +72,8 @@ class Importer:
         below that holds runs of VASP its vasprun.xml, or else its OUTCAR; where no folder does, phonopy's
         yaml with the FORCE_SETS beside it. Links to folders are followed, each folder once.
     keys
-        Names of the labels in extxyz files. By default, label by label, the ``REF_`` name, else
-        ASE's own (``free_energy`` before ``energy``, ``forces``, ``stress``). A mapping from
+        Names of the labels in extxyz files. By default, frame by frame and label by label, the ``REF_``
+        name, else ASE's own (``free_energy`` before ``energy``, ``forces``, ``stress``). A mapping from
         ``energy``, ``forces`` or ``stress`` to a name replaces these defaults one by one; what it
         names must be in the file.
     protocol
@@ -146,10 +147,11 @@ class Importer:
         elif "vasprun" in lower or ".xml" in lower:
             yield from self._vasp_frames(read_vasprun(path), name)
         elif ".extxyz" in lower or ".xyz" in lower:
-            keys = _keys_for(header_keys(path), self._keys)
-            for block in iter_blocks(path):
+            check_keys(header_keys(path, name), self._keys)
+            used: dict[str, str] = {}
+            for block in iter_blocks(path, name):
                 try:
-                    frame = frame_of(block.image(), name, block.number, keys)
+                    frame = self._extxyz_frame(block, name, used)
                 except FramesError as error:
                     self.refused.append(Refusal(f"{name}, frame {block.number}", str(error)))
                 else:
@@ -161,6 +163,27 @@ class Importer:
             yield from displacement_frames(calculation, name)
         else:
             raise FramesError(f"unknown kind of file; allowed: {_KINDS}")
+
+    def _extxyz_frame(self, block: Block, name: str, used: dict[str, str]) -> Frame:
+        """Return a frame of an extxyz file with its own names of the labels; FramesError if it has none.
+
+        `used` gets the first name of each label in the file.
+        """
+        atoms, where = block.image(), f"{name}, frame {block.number}"
+        found = values_of(atoms)
+        keys = keys_among(found, self._keys)
+        frame = frame_of(atoms, name, block.number, keys, self.notes)
+        if frame.energy is None and frame.forces is None and frame.stress is None:
+            raise no_label(found, where)
+        names = {label: key for label, key in vars(keys).items() if key in found}
+        for label, key in names.items():
+            if used.setdefault(label, key) != key:
+                self.notes.add(f"The {label} is {key}; in other frames it is {used[label]}", where)
+        if len({key in vars(REF_KEYS).values() for key in names.values()}) > 1 and not self._keys:
+            self.notes.add(f"Labels have names of two kinds ({', '.join(names.values())})", where)
+        if extra := block.extra_columns():
+            self.notes.add(f"{extra} columns that Properties does not name are left behind", where)
+        return frame
 
     def _vasp_frames(self, steps: Sequence[IonicStep], name: str) -> Iterator[Frame]:
         settings = steps[0].settings
@@ -235,28 +258,3 @@ def _folders(path: Path) -> Iterator[tuple[str, list[str]]]:
         seen.add(real)
         folders.sort(key=lambda name: (Path(place, name).is_symlink(), name))
         yield place, names
-
-
-def _keys_for(found: set[str], given: LabelKeys | Mapping[str, str] | None) -> LabelKeys:
-    """Return the names of the labels of a file; FramesError where one that is needed is not there."""
-
-    def first_of(*names: str) -> str:
-        return next((name for name in names if name in found), names[0])
-
-    if isinstance(given, LabelKeys):
-        keys, needed = given, {"forces": given.forces}
-    else:
-        keys = LabelKeys(
-            energy=first_of(REF_KEYS.energy, "free_energy", "energy"),
-            forces=first_of(REF_KEYS.forces, "forces"),
-            stress=first_of(REF_KEYS.stress, "stress"),
-        )
-        keys = replace(keys, **(given or {}))
-        needed = {"forces": keys.forces} | dict(given or {})
-    for label, key in needed.items():
-        if key not in found:
-            raise FramesError(
-                f"no frame has {label} under the key {key}; keys found: "
-                f"{', '.join(sorted(found)) or 'none'}"
-            )
-    return keys

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from phonotune.data.notes import Notes
 from phonotune.errors import TrainingError
 from phonotune.models.evaluate import ModelEvaluator, choose_device, torch_dtype
 from phonotune.models.fast import accelerate
@@ -132,7 +133,10 @@ def prepare(
         refit = refit_energies(elements, sets[0].composition[labelled], residual[labelled])
     replay: Sequence[Frame] = ()
     if options.replay.file is not None:
-        replay = read_replay(options.replay.file)
+        notes = Notes()
+        replay = read_replay(options.replay.file, notes)
+        for note in notes.values():
+            (progress or Progress()).note(f"Note: {note}")
     elif options.replay.active:
         evaluator = ModelEvaluator(base, device)
         material = sorted({symbol for f in train for symbol in f.structure.symbol_set})

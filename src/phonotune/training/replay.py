@@ -16,6 +16,7 @@ from scipy.interpolate import CubicHermiteSpline, CubicSpline
 
 from phonotune.chunks import chunked
 from phonotune.data.extxyz import read_frames
+from phonotune.data.notes import Notes
 from phonotune.errors import InputError, StructureError, TrainingError
 from phonotune.progress import Progress
 from phonotune.sampling.prototypes import prototypes
@@ -125,17 +126,24 @@ def replay_frames(
     return frames
 
 
-def read_replay(path: str | Path) -> list[Frame]:
+def read_replay(path: str | Path, notes: Notes | None = None) -> list[Frame]:
     """Read replay frames from an extxyz file (``--set replay.file=``).
 
     The labels should be the foundation's own, or of the method that the foundation was trained on.
+
+    Parameters
+    ----------
+    path
+        The file.
+    notes
+        Gets what was left behind or changed.
 
     Raises
     ------
     FramesError
         As :func:`phonotune.data.extxyz.read_frames`; no frame has ``REF_forces``.
     """
-    return read_frames(path, need=("forces",))
+    return read_frames(path, ("forces",), notes)
 
 
 def check_elements(

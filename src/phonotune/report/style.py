@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -136,9 +137,23 @@ def legend_above(figure: Figure, axes: Axes, columns: int) -> None:
     )
 
 
+@contextlib.contextmanager
+def laid_out(figure: Figure) -> Iterator[None]:
+    """Lay out a figure once for all that is written within; a constrained layout otherwise draws it twice."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)
+
+
 def save_png(figure: Figure, path: Path, dpi: float = 200.0) -> None:
     """Write a figure as PNG on white."""
-    figure.savefig(path, dpi=dpi, format="png", facecolor="white")
+    with laid_out(figure):
+        figure.savefig(path, dpi=dpi, format="png", facecolor="white")
 
 
 def add_dots(axes: Axes, points: FloatArray, look: Look, width: float, alpha: float) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 import matplotlib
 from matplotlib.figure import Figure
 
-from phonotune.report.style import CSS_NAMES
+from phonotune.report.style import CSS_NAMES, laid_out
 
 _NUMBER: Final = re.compile(r"-?\d+\.\d{3,}")
 
@@ -31,9 +31,8 @@ def figure_svg(figure: Figure, prefix: str, label: str) -> str:
         What a reader who cannot see the figure is told.
     """
     buffer = io.StringIO()
-    with matplotlib.rc_context(
-        {"svg.fonttype": "none", "svg.hashsalt": prefix, "path.simplify_threshold": 0.2}
-    ):
+    style = {"svg.fonttype": "none", "svg.hashsalt": prefix, "path.simplify_threshold": 0.2}
+    with matplotlib.rc_context(style), laid_out(figure):
         figure.savefig(
             buffer,
             format="svg",

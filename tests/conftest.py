@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import mongo
 import pytest
+import typer.testing
 from mongo import MongoServer
 from potcars import write_potcars
 from pymatgen.core import Lattice, Structure
@@ -38,6 +39,9 @@ def _keep_space_group(cls: type[SpaceGroup], *args: Any, **kwargs: Any) -> Space
 
 
 SpaceGroup.__new__ = _keep_space_group
+typer.testing._get_command = functools.cache(
+    typer.testing._get_command
+)  # 0.2 s for each command run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -34,12 +35,15 @@ def to_emmet(document: PhononDocument, identifier: str | None = None) -> PhononB
     """
     bands, dos = to_pymatgen(document)
     born, cell = born_of(document), document.unitcell
+    # emmet takes seconds to guess the convention of a path that is not told
+    labels = [label for label, _ in groupby(entry.label for entry in document.band_labels)]
+    path = {"path_convention": "hinuma", "kpath": labels}
     return PhononBSDOSDoc.from_structure(
         meta_structure=cell,
         structure=cell,
         identifier=identifier,
         phonon_method=PhononMethod.PHONOPY,
-        phonon_bandstructure=PhononBS.from_pmg(bands),
+        phonon_bandstructure=PhononBS.from_pmg(bands.as_dict() | path),
         phonon_dos=PhononDOS.from_pmg(dos),
         force_constants=full_force_constants(document).tolist(),
         born=None if born is None else born.charges,

@@ -31,8 +31,12 @@ def figure_svg(figure: Figure, prefix: str, label: str) -> str:
         What a reader who cannot see the figure is told.
     """
     buffer = io.StringIO()
-    style = {"svg.fonttype": "none", "svg.hashsalt": prefix, "path.simplify_threshold": 0.2}
-    with matplotlib.rc_context(style), laid_out(figure):
+    with (
+        matplotlib.rc_context(
+            {"svg.fonttype": "none", "svg.hashsalt": prefix, "path.simplify_threshold": 0.2}
+        ),
+        laid_out(figure),
+    ):
         figure.savefig(
             buffer,
             format="svg",

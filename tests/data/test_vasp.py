@@ -8,7 +8,8 @@ import ase.io
 import numpy as np
 import pytest
 
-from phonotune.data.vasp import read_outcar, read_vasprun
+from phonotune.data.outcar import read_outcar
+from phonotune.data.vasp import CUT_OFF, read_vasprun
 from phonotune.errors import FramesError
 
 Write = Callable[[Path, Sequence[Any]], Path]
@@ -107,13 +108,34 @@ def test_files_of_another_kind_are_refused(
         read(tmp_path / "file")
 
 
-def test_a_run_that_was_cut_off_is_refused(
-    tmp_path: Path, write_vasprun: Write, vasp_steps: list[Any]
+@pytest.mark.parametrize(
+    ("kind", "second", "end"),
+    [
+        ("vasprun", "<calculation>", "</calculation>"),
+        ("outcar", "Iteration    2(", "  FREE ENERGIE"),
+    ],
+)
+def test_a_run_that_was_cut_off_gives_its_whole_steps(
+    tmp_path: Path,
+    write_vasprun: Write,
+    write_outcar: Write,
+    vasp_steps: list[Any],
+    kind: str,
+    second: str,
+    end: str,
 ) -> None:
-    path = write_vasprun(tmp_path / "vasprun.xml", vasp_steps)
-    path.write_text(path.read_text()[:-400])
-    with pytest.raises(FramesError, match="not a complete vasprun"):
-        read_vasprun(path)
+    write, read = {"vasprun": (write_vasprun, read_vasprun), "outcar": (write_outcar, read_outcar)}[
+        kind
+    ]
+    path = write(tmp_path / kind, vasp_steps)
+    text = path.read_text()
+    path.write_text(text[: text.rindex(second) + 200])
+    said: list[str] = []
+    (step,) = read(path, said.append)
+    assert (step.energy, said) == (vasp_steps[0].free_energy, [CUT_OFF])
+    path.write_text(text[: text.index(end)])
+    with pytest.raises(FramesError, match=r"not a complete vasprun|no ionic step with forces"):
+        read(path)
 
 
 @pytest.mark.real_data

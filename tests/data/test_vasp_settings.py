@@ -3,9 +3,9 @@ import pytest
 from phonotune.data.vasp_settings import (
     potcar_titles,
     protocol_of,
+    read_outcar_head,
     read_settings,
     settings_of,
-    settings_of_outcar,
     settings_text,
 )
 
@@ -56,7 +56,7 @@ def test_defaults_are_left_out_and_numbers_have_one_form() -> None:
 
 
 def test_an_outcar_and_a_vasprun_of_one_run_have_one_protocol() -> None:
-    assert settings_of_outcar(OUTCAR) == settings_of(USED, {}, TITLES)
+    assert read_outcar_head(OUTCAR).settings == settings_of(USED, {}, TITLES)
 
 
 def test_pbe_by_name_is_pbe_by_potcar() -> None:
@@ -97,7 +97,7 @@ def test_a_meta_gga_is_found_in_incar() -> None:
 
 def test_the_u_of_an_outcar_is_read() -> None:
     text = OUTCAR + "   U (eV)           for each species   LDAUU =     4.0   0.0\n"
-    found = settings_of_outcar(text)
+    found = read_outcar_head(text).settings
     assert (found["LDAU"], found["LDAUU"]) == ("t", "4 0")
 
 

@@ -71,6 +71,7 @@ class Run:
     titles: list[str]
     valences: list[float]
     mode: str
+    version: str = "6.4.3"
     started: float = field(default_factory=time.time)
     steps: list[Step] = field(default_factory=list)
 
@@ -93,6 +94,11 @@ class Run:
     def n_electrons(self) -> float:
         """Number of valence electrons."""
         return sum(n * z for (_, n), z in zip(self.species, self.valences, strict=True))
+
+    @property
+    def n_bands(self) -> int:
+        """Number of bands: the occupied ones and four more."""
+        return max(1, int(np.ceil(self.n_electrons / 2))) + 4
 
     def electronic(self, energy: float) -> list[float]:
         """Return the energies of the electronic steps that lead to ``energy``."""

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import numpy as np
+import vasp_lists
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 from ase.units import GPa
@@ -30,6 +31,7 @@ DEFAULTS = {
     "ADDGRID": "F",
     "GGA": "--",
     "METAGGA": "--",
+    "PSTRESS": "0",
     "NSW": "0",
     "IBRION": "-1",
     "ISIF": "2",
@@ -64,12 +66,16 @@ def vasprun(run: Run) -> str:
     stamp = time.strftime("%Y %m %d")
     head = (
         '<?xml version="1.0" encoding="ISO-8859-1"?>\n<modeling>\n<generator>\n'
-        '<i name="program" type="string">vasp</i>\n<i name="version" type="string">6.4.3</i>\n'
+        f'<i name="program" type="string">vasp</i>\n<i name="version" type="string">{run.version}</i>\n'
         '<i name="subversion" type="string">emulator</i>\n<i name="platform" type="string">ASE</i>\n'
         f'<i name="date" type="string">{stamp}</i>\n<i name="time" type="string">00:00:00</i>\n</generator>\n'
     )
     used = {("ENMAX" if key == "ENCUT" else key): value for key, value in run.used.items()}
-    used |= {"NELECT": f"{run.n_electrons:.1f}", "NBANDS": str(bands(run)[1])}
+    used |= {
+        "LREAL": vasp_lists.on(run, "LREAL"),
+        "NELECT": f"{run.n_electrons:.1f}",
+        "NBANDS": str(run.n_bands),
+    }
     parts = [
         head,
         tagged("incar", "".join(entry(*pair) for pair in run.incar.items())),
@@ -181,12 +187,6 @@ def energies(energy: float) -> str:
     return tagged("energy", "".join(f'<i name="{n}">{energy:16.8f}</i>\n' for n in names))
 
 
-def bands(run: Run) -> tuple[int, int]:
-    """Return the number of occupied bands and of all."""
-    occupied = max(1, int(np.ceil(run.n_electrons / 2)))
-    return occupied, occupied + 4
-
-
 def spins(run: Run, content: str) -> str:
     """Return ``content`` for every spin."""
     return "".join(
@@ -196,7 +196,7 @@ def spins(run: Run, content: str) -> str:
 
 def eigenvalues(run: Run) -> str:
     """Return bands of an insulator."""
-    occupied, total = bands(run)
+    occupied, total = run.n_bands - 4, run.n_bands
     lines = "".join(
         f"<r>{-5.0 if b < occupied else 4.0:10.4f} {float(b < occupied):8.4f}</r>\n"
         for b in range(total)
@@ -242,33 +242,37 @@ def oszicar(run: Run) -> str:
 
 def outcar(run: Run) -> str:
     """Return the text of OUTCAR."""
-    n_bands = bands(run)[1]
-    head = (
-        " vasp.6.4.3 emulator\n running    1 mpi-ranks, with    1 threads/rank, on    1 nodes\n"
-        + "".join(f" POTCAR:    {title}\n" for title in run.titles)
-        + "   k-points           NKPTS =      1   k-points in BZ     NKDIM =      1"
-        f"   number of bands    NBANDS= {n_bands:6d}\n"
-        "   total plane-waves  NPLWV =  13824\n"
-        f"   ISPIN  = {run.number('ISPIN'):6.0f}    spin polarized calculation?\n"
-        f"   NELM   = {run.number('NELM'):6.0f}\n   NSW    = {run.number('NSW'):6.0f}\n"
-        f"   IBRION = {run.number('IBRION'):6.0f}    ionic relax\n"
-        f"   NELECT = {run.n_electrons:12.4f}    total number of electrons\n\n"
-        + "-"
-        * 104
-        + "\n\n\n"
-        " k-point   1 :       0.0000    0.0000    0.0000\n  plane waves:     100\n\n"
-        " maximum and minimum number of plane-waves per node :      100      100\n\n"
-    )
     done = run.number("NSW") > 0
     relaxed = (
         " reached required accuracy - stopping structural energy minimisation\n" if done else ""
     )
-    steps = "".join(outcar_step(run, step) for step in run.steps)
-    return head + steps + relaxed + moments(run) + timing(time.time() - run.started)
+    steps = "".join(outcar_step(run, step, number + 1) for number, step in enumerate(run.steps))
+    waves = (
+        "-" * 104 + "\n\n\n"
+        " k-points in reciprocal lattice and weights: Gamma\n"
+        "   0.00000000  0.00000000  0.00000000       1.000\n\n"
+        " k-point   1 :       0.0000    0.0000    0.0000\n  plane waves:     100\n\n"
+        " maximum and minimum number of plane-waves per node :      100      100\n\n"
+    )
+    return vasp_lists.head(run) + waves + steps + relaxed + timing(time.time() - run.started)
 
 
-def outcar_step(run: Run, step: Step) -> str:
-    """Return stress, positions, forces and energy of one ionic step."""
+def outcar_step(run: Run, step: Step, number: int) -> str:
+    """Return iterations, moments, stress, cell, positions, forces and energy of one ionic step."""
+    rule = "-" * 39
+    iterations = "".join(
+        f"{rule} Iteration {number:6d}({n + 1:4d})  {rule}\n\n\n"
+        f"  free energy    TOTEN  = {energy:20.8f} eV\n\n"
+        for n, energy in enumerate(run.electronic(step.energy))
+    )
+    cell = "".join(
+        "   "
+        + "".join(f"{x:13.9f}" for x in row)
+        + "   "
+        + "".join(f"{x:13.9f}" for x in back)
+        + "\n"
+        for row, back in zip(step.atoms.cell.array, step.atoms.cell.reciprocal().array, strict=True)
+    )
     xx, yy, zz, xy, yz, zx = (
         -step.stress[i] / KILOBAR for i in ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0))
     )
@@ -279,12 +283,16 @@ def outcar_step(run: Run, step: Step) -> str:
     )
     reached = run.mode in {"unconverged", "stopped"}
     return (
-        ("" if reached else " aborting loop because EDIFF is reached\n")
+        iterations
+        + ("" if reached else " aborting loop because EDIFF is reached\n")
+        + moments(run)
         + " E-fermi :   2.0000     XC(G=0):  -8.0000     alpha+bet : -5.0000\n\n"
         "  FORCE on cell =-STRESS in cart. coord.  units (eV):\n"
         f"  in kB    {xx:11.5f} {yy:11.5f} {zz:11.5f} {xy:11.5f} {yz:11.5f} {zx:11.5f}\n"
         f"  external pressure = {(xx + yy + zz) / 3:11.2f} kB  Pullay stress =        0.00 kB\n\n"
-        f"  volume of cell : {step.atoms.get_volume():12.2f}\n\n"
+        "  VOLUME and BASIS-vectors are now :\n"
+        f"  volume of cell : {step.atoms.get_volume():12.2f}\n"
+        f"      direct lattice vectors                 reciprocal lattice vectors\n{cell}\n"
         " POSITION                                       TOTAL-FORCE (eV/Angst)\n"
         + line
         + forces

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +16,9 @@ from phonotune.data.extxyz_labels import check_keys, keys_among, no_label, value
 from phonotune.data.extxyz_reader import Block, header_keys, iter_blocks
 from phonotune.data.extxyz_text import REF_KEYS, LabelKeys
 from phonotune.data.notes import Notes
+from phonotune.data.outcar import read_outcar
 from phonotune.data.protocols import ProtocolGuard
-from phonotune.data.vasp import IonicStep, read_outcar, read_vasprun
+from phonotune.data.vasp import IonicStep, read_vasprun
 from phonotune.data.vasp_settings import protocol_of, settings_text
 from phonotune.errors import FramesError
 from phonotune.physics.phonon.calculation import (
@@ -34,6 +36,7 @@ _KINDS: Final = (
 )
 _VASPRUN: Final = re.compile(r"vasprun.*\.xml.*", re.IGNORECASE)
 _OUTCAR: Final = re.compile(r"outcar.*", re.IGNORECASE)
+_ARCHIVE: Final = re.compile(r"\.(tar|tgz|tbz2?|txz|zip|7z|rar)(\.|$)")
 
 
 @dataclass(frozen=True)
@@ -142,10 +145,12 @@ class Importer:
     def _read(self, path: Path, name: str) -> Iterator[Frame]:
         """Yield the frames of a file, read by what its name says it is."""
         lower = path.name.lower()
-        if "outcar" in lower:
-            yield from self._vasp_frames(read_outcar(path), name)
-        elif "vasprun" in lower or ".xml" in lower:
-            yield from self._vasp_frames(read_vasprun(path), name)
+        if _ARCHIVE.search(lower):
+            raise FramesError("an archive, not a file of a calculation; unpack it")
+        if "outcar" in lower or "vasprun" in lower or ".xml" in lower:
+            read = read_outcar if "outcar" in lower else read_vasprun
+            steps = read(path, partial(self.notes.add, origin=name))
+            yield from self._vasp_frames(steps, name)
         elif ".extxyz" in lower or ".xyz" in lower:
             check_keys(header_keys(path, name), self._keys)
             used: dict[str, str] = {}

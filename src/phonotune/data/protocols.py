@@ -6,7 +6,12 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 from phonotune.data.statistics import UNKNOWN, protocol_name
-from phonotune.data.vasp_settings import potcar_titles, protocol_of, read_settings
+from phonotune.data.vasp_settings import (
+    differing_keys,
+    potcar_titles,
+    protocol_of,
+    read_settings,
+)
 from phonotune.errors import FramesError
 
 if TYPE_CHECKING:
@@ -55,8 +60,7 @@ class ProtocolGuard:
             one, two = read_settings(other.settings), read_settings(frame.settings)
             differ = [
                 f"{key} {one.get(key, UNSET)} and {two.get(key, UNSET)}"
-                for key in sorted({*one, *two})
-                if one and two and one.get(key) != two.get(key)
+                for key in (differing_keys(one, two) if one and two else ())
             ]
             listed = f" ({', '.join(differ)})" if differ else ""
             raise FramesError(
@@ -79,7 +83,8 @@ def agree(one: Frame, other: Frame) -> bool:
         return all(titles[element] == more[element] for element in titles.keys() & more.keys())
     if one.labeller != other.labeller or not settings:
         return False
-    return settings == others and protocol_of(settings) in {one.protocol, other.protocol}
+    named = {protocol_of(settings), protocol_of(others)} & {one.protocol, other.protocol}
+    return bool(named) and not differing_keys(settings, others)
 
 
 def _who(frame: Frame) -> str:

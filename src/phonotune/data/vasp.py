@@ -1,29 +1,26 @@
-"""Ionic steps of VASP, from vasprun.xml and OUTCAR.
+"""Ionic steps of VASP, from vasprun.xml.
 
 The energy is the free energy (``e_fr_energy``, "free energy TOTEN"): forces and stress are its
-derivatives, not those of energy(sigma->0). VASP's stress is in kB, positive under compression;
-ASE's sign is the opposite.
+derivatives, not those of energy(sigma->0), and not those of an enthalpy. VASP's stress is in kB, positive
+under compression; ASE's sign is the opposite.
 """
 
 from __future__ import annotations
 
-import re
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import lzma
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from xml.etree.ElementTree import Element, iterparse
 
 import numpy as np
-from ase.io import ParseError
-from ase.io import read as ase_read
-from ase.stress import voigt_6_to_full_3x3_stress
 from ase.units import GPa
 from monty.io import zopen
-from pymatgen.core import Structure
+from pymatgen.core import Lattice, Structure
 
-from phonotune.data.extxyz import structure_of
-from phonotune.data.vasp_settings import settings_of, settings_of_outcar
+from phonotune.data.vasp_settings import plain, settings_of
 from phonotune.errors import FramesError
 
 if TYPE_CHECKING:
@@ -32,17 +29,35 @@ if TYPE_CHECKING:
 KILOBAR: Final = -0.1 * GPa
 """eV/Å^3, ASE's sign, of 1 kB in VASP's."""
 
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    ParseError,
-    SyntaxError,
-    TypeError,
-    ValueError,
+Say = Callable[[str], None]
+"""Called once for each thing that a reader leaves behind, with a sentence without its full stop."""
+
+CUT_OFF: Final = "The file ends before VASP does; its whole ionic steps are taken"
+ML_STEPS: Final = "Energies and forces of a machine-learned force field (ML_LMLFF) are left out"
+NO_FULL_STRESS: Final = "No stress: with this ISIF VASP computes no full tensor"
+NO_P_V: Final = "Energies are without the P V of PSTRESS, as forces and stress are"
+NO_ENERGY: Final = (
+    "A complete step without total energy and forces (GW, optics, NMR, linear response) is no label"
 )
+PERHAPS_P_V: Final = (
+    "No energy: under PSTRESS it differs from that of the electronic steps by more than P V"
+)
+SAME_ENERGY: Final = 1e-4
+"""eV; the energy of an ionic step and of its last electronic step agree to eight decimals."""
+NEB: Final = (
+    "an image of a nudged elastic band (IMAGES), whose forces may hold those of the springs; label its "
+    "structure by a run of its own"
+)
+
+UNREADABLE: Final = (
+    *(OSError, EOFError, zlib.error, lzma.LZMAError, ArithmeticError, AttributeError),
+    *(LookupError, RuntimeError, StopIteration, SyntaxError, TypeError, ValueError),
+)
+"""What reading a file can raise that is broken, cut off or of another kind."""
+
+
+def silent(what: str) -> None:
+    """Say nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +69,7 @@ class IonicStep:
     structure
         Cell and positions.
     energy
-        Free energy of the cell, eV.
+        Free energy of the cell, eV, without P V; None where that cannot be told.
     forces
         shape (n_atoms, 3), eV/Å, also on atoms that a relaxation holds fixed.
     stress
@@ -70,7 +85,7 @@ class IonicStep:
     """
 
     structure: Structure
-    energy: float
+    energy: float | None
     forces: FloatArray
     stress: FloatArray | None
     n_electronic: int
@@ -84,86 +99,156 @@ class IonicStep:
         return 0 < self.n_electronic < self.max_electronic
 
 
-def read_vasprun(path: Path) -> list[IonicStep]:
-    """Read every ionic step of a vasprun.xml, plain or compressed.
+def read_vasprun(path: Path, say: Say = silent) -> list[IonicStep]:
+    """Read every whole ionic step of a vasprun.xml, plain or compressed.
+
+    Electronic steps are counted up to the energy of their ionic step; those of a linear response follow it.
+    Positions and energies have eight decimals. ``e_fr_energy`` of a run under pressure (PSTRESS) holds P V,
+    which is taken off; where it cannot be told whether it does, the energy is left out.
+
+    Parameters
+    ----------
+    path
+        The file.
+    say
+        Told what is left behind: steps of a machine-learned force field, a stress that is not a full tensor,
+        P V, a step without energy, the end of a file that was cut off.
 
     Raises
     ------
     FramesError
-        Not a complete vasprun.xml, or no ionic step with forces in it.
+        Not a vasprun.xml, no whole ionic step with energy and forces, or an image of a nudged elastic band.
     """
-    from pymatgen.io.vasp import Vasprun  # imports scipy.signal, lxml and more
-
+    listed: dict[str, str] = {}
+    incar: dict[str, str] = {}
+    symbols: list[str] = []
+    titles: list[str] = []
+    steps: list[IonicStep] = []
+    left: list[str] = []
+    depth = 0  # of nested sets: a density of states, bands, projections
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            run = Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
-        limit = int(run.parameters["NELM"])
-        settings = settings_of(run.parameters, run.incar, run.potcar_symbols)
-        steps = [
-            IonicStep(
-                structure=step["structure"],
-                energy=float(step["e_fr_energy"]),
-                forces=np.asarray(step["forces"], dtype=np.float64),
-                stress=None
-                if step.get("stress") is None
-                else _symmetric(KILOBAR * np.asarray(step["stress"])),
-                n_electronic=len(step["electronic_steps"]),
-                max_electronic=limit,
-                settings=settings,
-            )
-            for step in run.ionic_steps
-        ]
-    except _UNREADABLE as error:
-        raise FramesError(f"not a complete vasprun.xml ({_first_line(error)})") from error
+        with zopen(path, mode="rb") as file:
+            for event, element in iterparse(file, events=("start", "end")):
+                depth += (element.tag == "set") * (1 if event == "start" else -1)
+                if event == "start":
+                    continue
+                if element.tag in ("incar", "parameters"):
+                    kept = incar if element.tag == "incar" else listed
+                    for entry in element.iter():  # NELM comes again for response functions
+                        kept.setdefault(entry.get("name", ""), entry.text or "")
+                    if plain((incar | listed).get("IMAGES")):
+                        raise FramesError(NEB)
+                elif element.tag == "atominfo":
+                    symbols, titles = _atoms_and_titles(element)
+                elif element.tag == "calculation":
+                    step = _step(element, symbols, incar | listed, left)
+                    if step is not None:
+                        steps.append(replace(step, settings=settings_of(listed, incar, titles)))
+                elif element.tag != "set" or depth == 0:
+                    continue
+                element.clear()
+    except UNREADABLE as error:
+        if _is_tar(path):
+            raise FramesError("an archive (tar), not a vasprun.xml; unpack it") from error
+        if not steps:
+            raise FramesError(f"not a complete vasprun.xml ({first_line(error)})") from error
+        left.append(CUT_OFF)
+    return tell(steps, left, say)
+
+
+def tell(steps: list[IonicStep], left: Sequence[str], say: Say) -> list[IonicStep]:
+    """Return ionic steps after saying what was left behind; FramesError if that is everything."""
     if not steps:
-        raise FramesError("no ionic step with forces in it")
+        raise FramesError(left[0] if left else "no ionic step with forces in it")
+    for what in left:
+        say(what)
     return steps
 
 
-def read_outcar(path: Path) -> list[IonicStep]:
-    """Read every ionic step of an OUTCAR, plain or compressed.
-
-    An OUTCAR has five decimals of positions; vasprun.xml, with eight, is the better source.
-
-    Raises
-    ------
-    FramesError
-        Not an OUTCAR with forces.
-    """
-    try:
-        with zopen(path, mode="rt", encoding="utf-8", errors="replace") as file:
-            text = file.read()
-        limit = int(re.findall(r"\bNELM\s*=\s*(\d+)", text)[0])
-        images = ase_read(path, index=":", format="vasp-out")
-        iterations = re.findall(r"Iteration\s+(\d+)\(\s*(\d+)\)", text)
-        taken = list({int(ionic): int(electronic) for ionic, electronic in iterations}.values())
-        settings = settings_of_outcar(text)
-        steps = []
-        for index, atoms in enumerate(images):
-            results = atoms.calc.results  # ASE's get_forces() zeroes forces on constrained atoms
-            stress, magmoms = results.get("stress"), results.get("magmoms")
-            step = IonicStep(
-                structure=structure_of(atoms, "OUTCAR"),
-                energy=float(results["free_energy"]),
-                forces=np.asarray(results["forces"], dtype=np.float64),
-                stress=None if stress is None else _symmetric(voigt_6_to_full_3x3_stress(stress)),
-                n_electronic=taken[index],
-                max_electronic=limit,
-                settings=settings,
-                magmoms=None if magmoms is None else np.asarray(magmoms, dtype=np.float64),
-            )
-            steps.append(step)
-    except _UNREADABLE as error:
-        raise FramesError(f"not an OUTCAR with forces ({_first_line(error)})") from error
-    if not steps:
-        raise FramesError("no ionic step with forces in it")
-    return steps
-
-
-def _symmetric(stress: FloatArray) -> FloatArray:
-    return np.asarray((stress + stress.T) / 2.0, dtype=np.float64)
-
-
-def _first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
+    """Return an error in one line of at most 160 characters."""
     return f"{type(error).__name__}: {error}".splitlines()[0][:160]
+
+
+def _step(
+    element: Element, symbols: list[str], used: Mapping[str, str], left: list[str]
+) -> IonicStep | None:
+    """Return an ionic step without its settings, or None; what is left behind is added to ``left``."""
+    in_order = [child.tag for child in element]
+    own = in_order.index("energy") if "energy" in in_order else len(in_order)
+    electronic = [e for child in element[:own] for e in child.iterfind("energy")]
+    energies = {e.get("name"): e.text for e in element.iterfind("energy/i")}
+    place, forces = element.find("structure"), _rows(element, "forces")
+    if not electronic and plain(used.get("ML_LMLFF")):
+        left.append(ML_STEPS)
+        return None
+    if "e_fr_energy" not in energies or place is None or forces is None:
+        left.append(NO_ENERGY)
+        return None
+    cell, positions = _rows(place, "basis"), _rows(place, "positions")
+    structure = Structure(Lattice(cell), symbols, positions)
+    free = _number(energies["e_fr_energy"] or "")
+    energy: float | None = free
+    if pressure := float(plain(used.get("PSTRESS")) or 0):
+        last = electronic[-1].find("i[@name='e_fr_energy']") if electronic else None
+        energy = _without_p_v(free, last, -KILOBAR * pressure * structure.volume)
+        left.append(NO_P_V if energy is not None else PERHAPS_P_V)
+    stress = _rows(element, "stress")
+    if plain(used.get("ISIF")) in (0.0, 1.0):
+        stress = None
+        left.append(NO_FULL_STRESS)
+    return IonicStep(
+        structure=structure,
+        energy=energy,
+        forces=forces,
+        stress=None if stress is None else (KILOBAR * stress + KILOBAR * stress.T) / 2.0,
+        n_electronic=len(electronic),
+        max_electronic=int(float(plain(used["NELM"]) or 0)),
+    )
+
+
+def _without_p_v(energy: float, last: Element | None, p_v: float) -> float | None:
+    """Return an energy without P V, eV; None if it differs from the last electronic step by something else.
+
+    The energies of the electronic steps never hold P V.
+    """
+    if last is None:
+        return None
+    added = energy - _number(last.text or "")
+    if min(abs(added), abs(added - p_v)) > SAME_ENERGY:
+        return None
+    return energy - p_v if abs(added - p_v) < abs(added) else energy
+
+
+def _atoms_and_titles(element: Element) -> tuple[list[str], list[str]]:
+    """Return the element of each atom and the titles of the POTCARs, in order."""
+    columns = {
+        array.get("name"): [[c.text or "" for c in rc] for rc in array.iterfind("set/rc")]
+        for array in element.iterfind("array")
+    }
+    symbols = [row[0].strip() for row in columns["atoms"]]
+    # two elements that VASP misspells
+    symbols = [{"X": "Xe", "r": "Zr"}.get(symbol, symbol) for symbol in symbols]
+    return symbols, [row[4].strip() for row in columns["atomtypes"]]
+
+
+def _rows(element: Element, name: str) -> FloatArray | None:
+    """Return the numbers of a varray, a row per line; None if there is none of that name."""
+    array = element.find(f".//varray[@name='{name}']")
+    if array is None:
+        return None
+    rows = [[_number(word) for word in (v.text or "").split()] for v in array]
+    return np.array(rows, dtype=np.float64)
+
+
+def _number(word: str) -> float:
+    """Return a number as VASP writes it; one too large for its columns is asterisks, here NaN."""
+    return float("nan") if "*" in word else float(word)
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        with zopen(path, mode="rb") as file:
+            return bytes(file.read(265)[257:262]) == b"ustar"
+    except UNREADABLE:
+        return False

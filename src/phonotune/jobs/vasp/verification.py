@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from pymatgen.core import Structure
 
+from phonotune.data.vasp_settings import plain
 from phonotune.jobs.vasp.protocol import PARALLEL, LabelProtocol
 
 STEPS_AND_MIXING: Final = frozenset(
@@ -176,20 +177,10 @@ def _equal(wanted: Any, found: Any) -> bool:
         items = found if isinstance(found, Sequence) and not isinstance(found, str) else [found]
         pairs = zip(wanted, items, strict=False)
         return len(wanted) == len(items) and all(_equal(a, b) for a, b in pairs)
-    a, b = _plain(wanted), _plain(found)
+    a, b = plain(wanted), plain(found)
     if isinstance(a, float) and isinstance(b, float):
         return abs(a - b) <= RELATIVE * abs(a) + ABSOLUTE
     return bool(a == b)
-
-
-def _plain(value: Any) -> Any:
-    """Return a number as float, a truth value as bool, a word in lower case."""
-    if isinstance(value, str):
-        word = value.strip().strip(".").lower()
-        return {"t": True, "true": True, "f": False, "false": False}.get(word, word)
-    if isinstance(value, bool) or value is None:
-        return value
-    return float(value)
 
 
 def _text(value: Any) -> str:

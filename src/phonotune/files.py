@@ -11,9 +11,9 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import TextIOWrapper
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Final, cast
+from typing import IO, Any, BinaryIO, Final
 from uuid import uuid4
 
 COMPRESSED: Final = (".gz", ".bz2", ".xz")
@@ -76,11 +76,9 @@ def compressing(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
         yield packed
 
 
-def text_lines(path: Path, refused: type[Exception]) -> Iterator[str]:
-    """Yield the lines of a text file, plain or compressed, without their ends.
-
-    The content decides how it is compressed (gz, bz2, xz), not the name. Text is UTF-8, with or without
-    a byte order mark; a line that is not is taken for Latin-1, and a file that says so for UTF-16.
+@contextmanager
+def uncompressed(path: Path, refused: type[Exception]) -> Iterator[BufferedReader]:
+    """Open a file to read its bytes, plain or compressed: its content decides (gz, bz2, xz), not its name.
 
     Parameters
     ----------
@@ -92,8 +90,7 @@ def text_lines(path: Path, refused: type[Exception]) -> Iterator[str]:
     Raises
     ------
     Exception
-        Of the class `refused`: the file is not there, an archive, cut off or damaged; also after the lines
-        before the damage.
+        Of the class `refused`: the file is not there, an archive, cut off or damaged; also while it is read.
     """
     try:
         with path.open("rb") as plain:
@@ -103,17 +100,7 @@ def text_lines(path: Path, refused: type[Exception]) -> Iterator[str]:
             start = stream.peek(512)
             if start[_TAR] == b"ustar" or start.startswith(b"PK\x03\x04"):
                 raise refused(f"{path} is an archive of files; unpack it and give the files in it.")
-            if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                with TextIOWrapper(cast(BinaryIO, stream), encoding="utf-16") as texts:
-                    for text in texts:
-                        yield text.rstrip("\r\n")
-                return
-            for number, line in enumerate(stream):
-                content = line.rstrip(b"\r\n").removeprefix(b"" if number else codecs.BOM_UTF8)
-                try:
-                    yield content.decode()
-                except UnicodeDecodeError:
-                    yield content.decode("latin-1")
+            yield stream
     except (EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError, gzip.BadGzipFile) as error:
         raise refused(
             f"{path} is cut off or damaged ({error}). Copy it, or compress it, again."
@@ -124,8 +111,28 @@ def text_lines(path: Path, refused: type[Exception]) -> Iterator[str]:
         raise refused(f"{path} cannot be read ({error.strerror or error}).") from error
 
 
+def text_lines(path: Path, refused: type[Exception]) -> Iterator[str]:
+    """Yield the lines of a text file, plain or compressed, without their ends.
+
+    Text is UTF-8, with or without a byte order mark; a line that is not is taken for Latin-1, and a file
+    that says so for UTF-16. Parameters and errors as :func:`uncompressed`.
+    """
+    with uncompressed(path, refused) as stream:
+        if stream.peek(2).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            with TextIOWrapper(stream, encoding="utf-16") as texts:
+                for text in texts:
+                    yield text.rstrip("\r\n")
+            return
+        for number, line in enumerate(stream):
+            content = line.rstrip(b"\r\n").removeprefix(b"" if number else codecs.BOM_UTF8)
+            try:
+                yield content.decode()
+            except UnicodeDecodeError:
+                yield content.decode("latin-1")
+
+
 def read_text(path: Path, refused: type[Exception]) -> str:
-    """Return the text of a file with plain line ends; parameters and errors as :func:`text_lines`."""
+    """Return the text of a file with plain line ends; parameters and errors as :func:`uncompressed`."""
     return "\n".join(text_lines(path, refused))
 
 

@@ -1,5 +1,6 @@
 """Kinds of VASP runs whose files hold more, or less, than energy, forces and stress of converged DFT steps."""
 
+import gzip
 import io
 import lzma
 import tarfile
@@ -14,6 +15,7 @@ from ase.units import GPa
 from phonotune.data.importers import Importer, import_frames
 from phonotune.data.outcar import BROKEN, VECTORS, read_outcar
 from phonotune.data.vasp import (
+    CUT_OFF,
     ML_STEPS,
     NO_ENERGY,
     NO_FULL_STRESS,
@@ -209,3 +211,21 @@ def test_a_step_that_cannot_be_read_costs_no_other(outcar: Path, vasp_steps: lis
     said: list[str] = []
     (step,) = read_outcar(outcar, said.append)
     assert (step.energy, said[0]) == (-28.0, BROKEN)
+
+
+@pytest.mark.parametrize("kind", ["vasprun", "outcar"])
+def test_a_compressed_file_that_is_cut_off_gives_its_whole_steps(
+    tmp_path: Path, vasprun: Path, outcar: Path, kind: str, rng: np.random.Generator
+) -> None:
+    """The name does not have to say that it is compressed; what follows the steps is not compressible."""
+    path = {"vasprun": vasprun, "outcar": outcar}[kind]
+    noise = "".join(f" {x:.12f}\n" for x in rng.normal(size=30_000))
+    text = path.read_text().replace("</modeling>", "")
+    packed = gzip.compress((text + noise).encode())
+    path.write_bytes(packed[: -len(packed) // 10])
+    importer = Importer([path])
+    assert [frame.energy for frame in importer] == [-27.0, -28.0]
+    assert importer.notes[CUT_OFF].count == 1
+    path.write_bytes(packed[:60])
+    with pytest.raises(FramesError, match="cut off or damaged"):
+        import_frames([path])

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from monty.io import zopen
 from pymatgen.core import Lattice, Structure
 
 from phonotune.data.vasp import (
@@ -20,6 +19,7 @@ from phonotune.data.vasp import (
     NO_FULL_STRESS,
     NO_P_V,
     UNREADABLE,
+    DamagedError,
     IonicStep,
     Say,
     first_line,
@@ -28,6 +28,7 @@ from phonotune.data.vasp import (
 )
 from phonotune.data.vasp_settings import OutcarHead, read_outcar_head
 from phonotune.errors import FramesError
+from phonotune.files import text_lines
 
 if TYPE_CHECKING:
     from phonotune.ports import FloatArray
@@ -64,9 +65,13 @@ def read_outcar(path: Path, say: Say = silent) -> list[IonicStep]:
     steps: list[IonicStep] = []
     left: list[str] = []
     try:
-        with zopen(path, mode="rt", encoding="utf-8", errors="replace") as file:
-            head, cell, first = _read_head(file)
-            steps.extend(_read_steps(chain([first], file), head, cell, left))
+        lines = text_lines(path, DamagedError)
+        head, cell, first = _read_head(lines)
+        steps.extend(_read_steps(chain([first], lines), head, cell, left))
+    except DamagedError:
+        if not steps:
+            raise
+        left.append(CUT_OFF)
     except UNREADABLE as error:
         if not steps:
             raise FramesError(f"not an OUTCAR with forces ({first_line(error)})") from error
@@ -82,7 +87,7 @@ def _read_head(lines: Iterable[str]) -> tuple[OutcarHead, FloatArray | None, str
         if " Iteration " in line or "TOTAL-FORCE" in line or "ML FORCE on cell" in line:
             break
         head.append(line)
-    known = read_outcar_head("".join(head))
+    known = read_outcar_head("\n".join(head))
     if known.value("NELM") is None or not known.counts:
         raise ValueError("its head does not tell NELM and the ions per type")
     if len(known.elements) != len(known.counts):

@@ -7,8 +7,6 @@ under compression; ASE's sign is the opposite.
 
 from __future__ import annotations
 
-import lzma
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,14 +15,19 @@ from xml.etree.ElementTree import Element, iterparse
 
 import numpy as np
 from ase.units import GPa
-from monty.io import zopen
 from pymatgen.core import Lattice, Structure
 
 from phonotune.data.vasp_settings import plain, settings_of
 from phonotune.errors import FramesError
+from phonotune.files import uncompressed
 
 if TYPE_CHECKING:
     from phonotune.ports import FloatArray
+
+
+class DamagedError(FramesError):
+    """A file that is not there, an archive, cut off or damaged."""
+
 
 KILOBAR: Final = -0.1 * GPa
 """eV/Å^3, ASE's sign, of 1 kB in VASP's."""
@@ -50,8 +53,8 @@ NEB: Final = (
 )
 
 UNREADABLE: Final = (
-    *(OSError, EOFError, zlib.error, lzma.LZMAError, ArithmeticError, AttributeError),
-    *(LookupError, RuntimeError, StopIteration, SyntaxError, TypeError, ValueError),
+    *(ArithmeticError, AttributeError, LookupError, RuntimeError, StopIteration),
+    *(SyntaxError, TypeError, ValueError),
 )
 """What reading a file can raise that is broken, cut off or of another kind."""
 
@@ -127,7 +130,7 @@ def read_vasprun(path: Path, say: Say = silent) -> list[IonicStep]:
     left: list[str] = []
     depth = 0  # of nested sets: a density of states, bands, projections
     try:
-        with zopen(path, mode="rb") as file:
+        with uncompressed(path, DamagedError) as file:
             for event, element in iterparse(file, events=("start", "end")):
                 depth += (element.tag == "set") * (1 if event == "start" else -1)
                 if event == "start":
@@ -147,9 +150,11 @@ def read_vasprun(path: Path, say: Say = silent) -> list[IonicStep]:
                 elif element.tag != "set" or depth == 0:
                     continue
                 element.clear()
+    except DamagedError:
+        if not steps:
+            raise
+        left.append(CUT_OFF)
     except UNREADABLE as error:
-        if _is_tar(path):
-            raise FramesError("an archive (tar), not a vasprun.xml; unpack it") from error
         if not steps:
             raise FramesError(f"not a complete vasprun.xml ({first_line(error)})") from error
         left.append(CUT_OFF)
@@ -244,11 +249,3 @@ def _rows(element: Element, name: str) -> FloatArray | None:
 def _number(word: str) -> float:
     """Return a number as VASP writes it; one too large for its columns is asterisks, here NaN."""
     return float("nan") if "*" in word else float(word)
-
-
-def _is_tar(path: Path) -> bool:
-    try:
-        with zopen(path, mode="rb") as file:
-            return bytes(file.read(265)[257:262]) == b"ustar"
-    except UNREADABLE:
-        return False

@@ -13,7 +13,7 @@ import pytest
 from ase.units import GPa
 
 from phonotune.data.importers import Importer, import_frames
-from phonotune.data.outcar import BROKEN, VECTORS, read_outcar
+from phonotune.data.outcar import BROKEN, read_outcar
 from phonotune.data.vasp import (
     CUT_OFF,
     ML_STEPS,
@@ -21,6 +21,7 @@ from phonotune.data.vasp import (
     NO_FULL_STRESS,
     NO_P_V,
     PERHAPS_P_V,
+    VECTORS,
     read_vasprun,
 )
 from phonotune.errors import FramesError

@@ -5,16 +5,13 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
-import vasp_files
-from ase import Atoms
-from vasp import Run, Step
+from vasp_runs import write_run
 
 from phonotune.data.importers import Importer, import_frames
 from phonotune.data.protocols import ProtocolGuard
 from phonotune.data.vasp_settings import protocol_of, read_settings
 from phonotune.errors import FramesError
 
-BASE = {"PREC": "Accurate", "ENCUT": "520", "ISMEAR": "0", "SIGMA": "0.05", "EDIFF": "1e-7"}
 CHANGES: list[dict[str, str]] = [
     {},
     {"LREAL": "Auto"},
@@ -40,30 +37,10 @@ CHANGES: list[dict[str, str]] = [
 ]
 
 
-def write(folder: Path, changes: dict[str, str], version: str) -> tuple[Path, Path]:
-    """Write both files of one made-up run of VASP; return vasprun.xml and OUTCAR."""
-    rng = np.random.default_rng(1)
-    atoms = Atoms("MgO", positions=[[0, 0, 0], [2.1, 0.02, 0]], cell=4.2 * np.eye(3), pbc=True)
-    run = Run(
-        incar=BASE | changes,
-        atoms=atoms,
-        titles=["PAW_PBE Mg 13Apr2007", "PAW_PBE O 08Apr2002"],
-        valences=[2.0, 6.0],
-        mode="ok",
-        version=version,
-    )
-    half = rng.normal(size=(3, 3)) / 100
-    run.steps.append(Step(atoms, -11.9, rng.normal(size=(2, 3)).round(6), half + half.T))
-    folder.mkdir(parents=True)
-    (folder / "vasprun.xml").write_text(vasp_files.vasprun(run))
-    (folder / "OUTCAR").write_text(vasp_files.outcar(run))
-    return folder / "vasprun.xml", folder / "OUTCAR"
-
-
 @pytest.mark.parametrize("version", ["5.4.4", "6.4.3"])
 @pytest.mark.parametrize("changes", CHANGES, ids=str)
 def test_both_files_of_one_run_agree(tmp_path: Path, changes: dict[str, str], version: str) -> None:
-    importer = Importer(write(tmp_path / "run", changes, version))
+    importer = Importer(write_run(tmp_path / "run", changes, version))
     xml, out = importer
     assert xml.protocol == out.protocol
     assert not importer.refused
@@ -82,7 +59,7 @@ def test_runs_that_differ_have_different_protocols(tmp_path: Path) -> None:
     same = [{2, 1}, {0, 3, 10}, {14}]  # LREAL on; LREAL off and PBE by name are defaults
     names: dict[int, str] = {}
     for number, changes in enumerate(CHANGES):
-        _, out = write(tmp_path / str(number), changes, "5.4.4")
+        _, out = write_run(tmp_path / str(number), changes, "5.4.4")
         (frame,) = import_frames([out])
         names[number] = frame.protocol
     for one in names:
@@ -92,8 +69,8 @@ def test_runs_that_differ_have_different_protocols(tmp_path: Path) -> None:
 
 
 def test_advice_of_vasp_is_not_a_setting(tmp_path: Path) -> None:
-    _, auto = write(tmp_path / "auto", {"LREAL": "Auto"}, "5.4.4")
-    _, off = write(tmp_path / "off", {}, "5.4.4")
+    _, auto = write_run(tmp_path / "auto", {"LREAL": "Auto"}, "5.4.4")
+    _, off = write_run(tmp_path / "off", {}, "5.4.4")
     assert "Therefore set LREAL=.FALSE." in auto.read_text()
     with pytest.raises(FramesError, match=r"Mixed protocols: .*\(LREAL t and unset\)"):
         import_frames([auto, off])
@@ -102,7 +79,7 @@ def test_advice_of_vasp_is_not_a_setting(tmp_path: Path) -> None:
 def test_a_u_that_rounds_either_way_is_one_protocol(tmp_path: Path) -> None:
     """Compilers differ in whether 3.25 is printed as 3.2 or 3.3."""
     change = {"LDAU": "T", "LDAUTYPE": "2", "LDAUU": "3.25 0.0", "LDAUJ": "0 0"}
-    xml, out = write(tmp_path / "run", change, "5.4.4")
+    xml, out = write_run(tmp_path / "run", change, "5.4.4")
     for printed in ("  3.2  0.0", "  3.3  0.0"):
         out.write_text(out.read_text().replace("  3.2  0.0", printed))
         guard = ProtocolGuard()
@@ -112,7 +89,7 @@ def test_a_u_that_rounds_either_way_is_one_protocol(tmp_path: Path) -> None:
 
 
 def test_a_dispersion_correction_without_a_name_is_told_apart_from_none(tmp_path: Path) -> None:
-    _, out = write(tmp_path / "run", {}, "5.4.4")
+    _, out = write_run(tmp_path / "run", {}, "5.4.4")
     out.write_text(out.read_text().replace("  FREE ENERGIE", "  Edisp (eV)  -0.1\n  FREE ENERGIE"))
     (frame,) = import_frames([out])
     settings = read_settings(frame.settings)
@@ -122,7 +99,7 @@ def test_a_dispersion_correction_without_a_name_is_told_apart_from_none(tmp_path
 
 def test_ase_reads_the_same_labels_from_the_same_outcar(tmp_path: Path) -> None:
     """An independent reader of the same file."""
-    _, out = write(tmp_path / "run", {}, "6.4.3")
+    _, out = write_run(tmp_path / "run", {}, "6.4.3")
     (frame,) = import_frames([out])
     atoms = ase.io.read(out, format="vasp-out")
     assert frame.energy == atoms.calc.results["free_energy"]

@@ -15,11 +15,13 @@ from phonotune.data.extxyz import frame_of
 from phonotune.data.extxyz_labels import check_keys, keys_among, no_label, values_of
 from phonotune.data.extxyz_reader import Block, header_keys, iter_blocks
 from phonotune.data.extxyz_text import REF_KEYS, LabelKeys
+from phonotune.data.ml_ab import read_ml_ab
 from phonotune.data.notes import Notes
 from phonotune.data.outcar import read_outcar
 from phonotune.data.protocols import ProtocolGuard
 from phonotune.data.vasp import IonicStep, read_vasprun
 from phonotune.data.vasp_settings import protocol_of, settings_text
+from phonotune.data.vaspout import read_vaspout
 from phonotune.errors import FramesError
 from phonotune.physics.phonon.calculation import (
     PHONOPY_FILES,
@@ -31,11 +33,26 @@ from phonotune.progress import Progress
 from phonotune.schemas.dataset import Frame
 
 _KINDS: Final = (
-    "vasprun.xml[.gz], OUTCAR[.gz], extxyz, a phonopy yaml[.xz] or FORCE_SETS, or a folder of VASP runs "
-    "or of a phonopy calculation"
+    "vasprun.xml[.gz], OUTCAR[.gz], vaspout.h5, ML_AB, extxyz, a phonopy yaml[.xz] or FORCE_SETS, or a "
+    "folder of VASP runs or of a phonopy calculation"
 )
-_VASPRUN: Final = re.compile(r"vasprun.*\.xml.*", re.IGNORECASE)
-_OUTCAR: Final = re.compile(r"outcar.*", re.IGNORECASE)
+_OF_VASP: Final = {
+    re.compile(r"vaspout.*\.h5"): read_vaspout,
+    re.compile(r"^ml_abn?(\W|$)"): read_ml_ab,
+    re.compile(r"outcar"): read_outcar,
+    re.compile(r"vasprun|\.xml"): read_vasprun,
+}
+_RUNS: Final = [
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"vasprun.*\.xml.*",
+        r"vaspout.*\.h5.*",
+        r"outcar.*",
+        r"ml_abn(\..*)?",
+        r"ml_ab(\..*)?",
+    )
+]
+"""Files of a run that is found in a folder; the first kind that is there is taken."""
 _ARCHIVE: Final = re.compile(r"\.(tar|tgz|tbz2?|txz|zip|7z|rar)(\.|$)")
 
 
@@ -71,9 +88,10 @@ class Importer:
     Parameters
     ----------
     paths
-        vasprun.xml, OUTCAR, extxyz, phonopy yaml, plain or compressed, and folders: in each folder
-        below that holds runs of VASP its vasprun.xml, or else its OUTCAR; where no folder does, phonopy's
-        yaml with the FORCE_SETS beside it. Links to folders are followed, each folder once.
+        vasprun.xml, vaspout.h5, OUTCAR, ML_AB, extxyz, phonopy yaml, plain or compressed, and folders: in
+        each folder below that holds runs of VASP the first of vasprun.xml, vaspout.h5, OUTCAR, ML_ABN and
+        ML_AB; where no folder does, phonopy's yaml with the FORCE_SETS beside it. Links to folders are
+        followed, each folder once.
     keys
         Names of the labels in extxyz files. By default, frame by frame and label by label, the ``REF_``
         name, else ASE's own (``free_energy`` before ``energy``, ``forces``, ``stress``). A mapping from
@@ -147,10 +165,9 @@ class Importer:
         lower = path.name.lower()
         if _ARCHIVE.search(lower):
             raise FramesError("an archive, not a file of a calculation; unpack it")
-        if "outcar" in lower or "vasprun" in lower or ".xml" in lower:
-            read = read_outcar if "outcar" in lower else read_vasprun
-            steps = read(path, partial(self.notes.add, origin=name))
-            yield from self._vasp_frames(steps, name)
+        read = next((read for pattern, read in _OF_VASP.items() if pattern.search(lower)), None)
+        if read:
+            yield from self._vasp_frames(read(path, partial(self.notes.add, origin=name)), name)
         elif ".extxyz" in lower or ".xyz" in lower:
             check_keys(header_keys(path, name), self._keys)
             used: dict[str, str] = {}
@@ -192,7 +209,8 @@ class Importer:
 
     def _vasp_frames(self, steps: Sequence[IonicStep], name: str) -> Iterator[Frame]:
         settings = steps[0].settings
-        known = {"protocol": protocol_of(settings), "settings": settings_text(settings)}
+        protocol = protocol_of(settings) if settings else ""
+        known = {"protocol": protocol, "settings": settings_text(settings)}
         for number, step in enumerate(steps, start=1):
             origin = name if len(steps) == 1 else f"{name} step {number}"
             if step.converged:
@@ -229,8 +247,8 @@ def _files(paths: Iterable[str | Path], notes: Notes) -> list[Path]:
             for broken in sorted(name for name in names if not Path(place, name).exists()):
                 notes.add("A link leads nowhere", str(Path(place, broken)))
                 names.remove(broken)
-            runs = [n for n in names if _VASPRUN.fullmatch(n)] or filter(_OUTCAR.fullmatch, names)
-            files += [Path(place, name) for name in sorted(runs)]
+            kinds = [sorted(filter(kind.fullmatch, names)) for kind in _RUNS]
+            files += [Path(place, name) for name in next(filter(None, kinds), [])]
         phonopy = find_calculations(Path(place) for place, _ in folders)
         if len(files) == before:
             files += phonopy
@@ -244,8 +262,8 @@ def _files(paths: Iterable[str | Path], notes: Notes) -> list[Path]:
             )
         if len(files) == before:
             raise FramesError(
-                f"{path} is a folder without vasprun.xml or OUTCAR in it or below, and without phonopy's "
-                f"files; give {_KINDS}."
+                f"{path} is a folder without vasprun.xml or OUTCAR, vaspout.h5 or ML_AB in it or below, and "
+                f"without phonopy's files; give {_KINDS}."
             )
     if not files:
         raise FramesError(f"Nothing to import; give at least one {_KINDS}.")

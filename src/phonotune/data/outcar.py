@@ -19,6 +19,7 @@ from phonotune.data.vasp import (
     NO_FULL_STRESS,
     NO_P_V,
     UNREADABLE,
+    VECTORS,
     DamagedError,
     IonicStep,
     Say,
@@ -33,7 +34,6 @@ from phonotune.files import text_lines
 if TYPE_CHECKING:
     from phonotune.ports import FloatArray
 
-VECTORS: Final = "Magnetic moments are vectors (a non-collinear run) and are left behind"
 BROKEN: Final = (
     "A step that cannot be read (numbers, cell or electronic steps are missing) is left out"
 )
@@ -136,7 +136,7 @@ def _read_steps(
                 moments[line[16]] = _moments(lines, len(species))
             elif "Edisp" in line and "IVDW" not in settings:
                 settings["IVDW"] = "unnamed"
-            elif "CHAIN + TOTAL" in line or "CHAIN-FORCE" in line:
+            elif "CHAIN + TOTAL" in line or line.startswith(" NEB: "):
                 raise FramesError(NEB)
             elif "free  energy   TOTEN" in line and table:
                 numbers = _numbers(table)

@@ -38,6 +38,7 @@ Say = Callable[[str], None]
 CUT_OFF: Final = "The file ends before VASP does; its whole ionic steps are taken"
 ML_STEPS: Final = "Energies and forces of a machine-learned force field (ML_LMLFF) are left out"
 NO_FULL_STRESS: Final = "No stress: with this ISIF VASP computes no full tensor"
+VECTORS: Final = "Magnetic moments are vectors (a non-collinear run) and are left behind"
 NO_P_V: Final = "Energies are without the P V of PSTRESS, as forces and stress are"
 NO_ENERGY: Final = (
     "A complete step without total energy and forces (GW, optics, NMR, linear response) is no label"
@@ -78,7 +79,7 @@ class IonicStep:
     stress
         shape (3, 3), eV/Å^3, ASE's sign, symmetrised; None where VASP computed none.
     n_electronic
-        Electronic steps taken.
+        Electronic steps taken; None where the file does not tell, and the step counts as converged.
     max_electronic
         Electronic steps allowed (NELM); as many taken as allowed means: not converged.
     settings
@@ -91,7 +92,7 @@ class IonicStep:
     energy: float | None
     forces: FloatArray
     stress: FloatArray | None
-    n_electronic: int
+    n_electronic: int | None
     max_electronic: int
     settings: Mapping[str, str] = field(default_factory=dict)
     magmoms: FloatArray | None = None
@@ -99,7 +100,7 @@ class IonicStep:
     @property
     def converged(self) -> bool:
         """True if the electronic steps ended before their limit."""
-        return 0 < self.n_electronic < self.max_electronic
+        return self.n_electronic is None or 0 < self.n_electronic < self.max_electronic
 
 
 def read_vasprun(path: Path, say: Say = silent) -> list[IonicStep]:

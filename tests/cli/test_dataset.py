@@ -222,3 +222,36 @@ def test_what_was_changed_in_frames_is_said_by_every_command(cli: Any, tmp_path:
         assert "Note: Two vectors of a left-handed cell are swapped" in shown.stderr
     shown = cli.plain("dataset", "info", tmp_path / "b.extxyz.gz")
     assert "left-handed" not in shown.stderr
+
+
+def test_isolated_atoms_are_listed_and_kept_apart_by_every_command(
+    cli: Any, tmp_path: Path, file: Path
+) -> None:
+    box = 'Lattice="20 0 0 0 20 0 0 0 20" Properties=species:S:1:pos:R:3 config_type=IsolatedAtom'
+    atoms = "".join(
+        f"1\n{box} REF_energy={energy}\n{symbol} 0 0 0\n"
+        for symbol, energy in (("Na", -0.25), ("Cl", -1.5))
+    )
+    file.write_text(atoms + file.read_text())
+    energies = {"Na": -0.25, "Cl": -1.5}
+    found = cli("import", file, "-o", tmp_path / "in.extxyz")
+    assert found["isolated_atoms"] == energies
+    assert found["frames"] == 8
+    found = cli("dataset", "info", tmp_path / "in.extxyz")
+    assert found["isolated_atoms"] == energies
+    assert found["n_frames"] == 8
+    arguments = [
+        "dataset",
+        "split",
+        tmp_path / "in.extxyz",
+        "--valid",
+        "0.25",
+        "-o",
+        tmp_path / "d",
+    ]
+    assert cli(*arguments)["dataset"]["isolated_atoms"] == energies
+    shown = cli.plain("dataset", "info", tmp_path / "d")
+    assert "do not train: Na -0.25 eV, Cl -1.5 eV." in shown.stderr
+    found = cli("dataset", "export", tmp_path / "d", "-o", tmp_path / "out.extxyz")
+    assert found["frames"] == 8
+    assert (tmp_path / "out.extxyz").read_text().count("config_type=IsolatedAtom") == 2

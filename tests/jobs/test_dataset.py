@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from phonotune.data.isolated import IsolatedAtoms
 from phonotune.errors import FramesError
 from phonotune.jobs.dataset import DatasetMaker
-from phonotune.schemas.dataset import Frame, LabelledSet, pack_frames
+from phonotune.schemas.dataset import DatasetDocument, Frame, LabelledSet, pack_frames
 
 
 def labels(groups, protocol="p1", seed=0):
@@ -64,3 +65,16 @@ def test_labels_of_another_protocol_need_to_be_allowed():
     with pytest.raises(FramesError, match=r"'vasp p1'.*'vasp p2'"):
         make(other, parent)
     assert make(other, parent, allow_mixed=True).mixed
+
+
+def test_isolated_atoms_among_the_labels_are_kept_beside_the_frames():
+    given = labels(["a", "volume +0.0 %"])
+    energies = {"Cs": -0.1, "Cl": -0.25}
+    frames = [*IsolatedAtoms(energies).frames(), *given.frames()]
+    dataset = make(given.model_copy(update={"data": pack_frames(frames)}))
+    assert dataset.isolated_atoms == energies
+    assert [len(frame.structure) for frame in dataset.frames()] == [2, 2]
+    again = DatasetDocument.model_validate(dataset.model_dump())
+    assert again.isolated_atoms == energies
+    new = make(labels(["b"], seed=1), dataset)
+    assert new.isolated_atoms == energies

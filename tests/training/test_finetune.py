@@ -11,14 +11,16 @@ from processes import wait_for
 from warm import WarmProcess
 
 from phonotune.errors import FramesError, StructureError, TrainingError
-from phonotune.models.adapter import read_adapters
+from phonotune.models.adapter import atomic_energies, merge, read_adapters
 from phonotune.models.evaluate import ModelEvaluator
 from phonotune.models.evaluators import load_evaluator
 from phonotune.models.load import load_model
+from phonotune.models.weight_updates import element_rows
 from phonotune.progress import Progress
 from phonotune.settings import get_settings
 from phonotune.training import loop
 from phonotune.training.config import parse_overrides
+from phonotune.training.directory import write_model_directory
 from phonotune.training.finetune import finetune
 
 SHORT = ["max_epochs=3", "rank=2"]
@@ -333,3 +335,20 @@ def test_a_killed_process_resumes_and_ends_bit_identical(dataset, tmp_path):
     assert told(resumed)[0] in {"3", "4"}
     assert told(resumed)[-1].startswith("model")
     assert told(resumed)[-1] == told(whole)[-1]
+
+
+@pytest.mark.usefixtures("foundation")
+def test_energies_of_isolated_atoms_become_the_atomic_energies(tmp_path, dataset, foundation):
+    energies = {"Na": -1.75, "Cl": -2.0, "Fe": 5.0}
+    document = tune(dataset.model_copy(update={"isolated_atoms": energies}), "max_epochs=0")
+    assert document.isolated_atoms == energies
+    assert "from isolated atoms: Z=11, Z=17; this leaves" in document.energy_refit
+    (adapter,) = read_adapters(document.model)
+    tuned = atomic_energies(merge(foundation, adapter))[0, list(element_rows(foundation, [11, 17]))]
+    assert tuned.tolist() == pytest.approx([-1.75, -2.0], abs=1e-12)
+    write_model_directory(document, tmp_path / "m")
+    for name in ("model.json", "metrics.json"):
+        assert json.loads((tmp_path / "m" / name).read_text())["isolated_atoms"] == energies
+    kept = tune(dataset.model_copy(update={"isolated_atoms": {"Na": -1.75}}), "max_epochs=0")
+    assert "Z=11, the others fitted" in kept.energy_refit
+    assert kept.metrics.valid_before.energy_mae < 100

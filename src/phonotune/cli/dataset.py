@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -54,14 +55,17 @@ def info(file: FramesFile, json: AsJson = False, debug: Debug = False) -> None:
     with session(as_json=json, debug=debug) as out:
         from phonotune.data.duplicates import DuplicateSearch
         from phonotune.data.identity import Snapshot
+        from phonotune.data.isolated import IsolatedAtoms
         from phonotune.data.statistics import Tally
 
         dataset, frames = _open(file, out=out)
         tally, groups, search = Tally(), Counter[str](), DuplicateSearch()
+        isolated = IsolatedAtoms(dataset.isolated_atoms if dataset else None)
         with out.progress(f"Reading {file}") as progress:
             for number, frame in enumerate(frames, start=1):
-                tally.add(frame)
-                groups[frame.group] += 1
+                if not isolated.take(frame):
+                    tally.add(frame)
+                    groups[frame.group] += 1
                 search.add(Snapshot.of(frame.structure))
                 progress.advance(number, f"{number} frames")
             first = search.first_equal(lambda wanted: _snapshots(file, wanted))
@@ -74,7 +78,10 @@ def info(file: FramesFile, json: AsJson = False, debug: Debug = False) -> None:
             **statistics.model_dump(mode="json"),
             "groups": dict(groups),
             "duplicates": copies,
+            "isolated_atoms": isolated.energies,
         }
+        if isolated:
+            out.note(str(isolated))
         table = dataset_table(str(file), statistics, len(copies), groups.most_common(SHOWN_GROUPS))
         if dataset is None:
             out.finish(payload, table)
@@ -203,10 +210,13 @@ def export(
         check_frames_output(output)
         from phonotune.data.extxyz import write_frames
         from phonotune.data.extxyz_text import LabelKeys
+        from phonotune.data.isolated import IsolatedAtoms
 
         keys = LabelKeys(**given_keys(energy_key, forces_key, stress_key))
         with out.progress(f"Writing {output}"):
-            written = write_frames(output, _open(file, out=out)[1], keys)
+            dataset, frames = _open(file, out=out)
+            atoms = IsolatedAtoms(dataset.isolated_atoms if dataset else None).frames()
+            written = write_frames(output, chain(atoms, frames), keys)
         names = {"energy": keys.energy, "forces": keys.forces, "stress": keys.stress}
         out.finish(
             {"output": str(output), "keys": names, **written},

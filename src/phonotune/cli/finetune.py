@@ -124,13 +124,17 @@ def finetune(
 
 
 def note_dataset(dataset: DatasetHeader, out: Session) -> None:
-    """Note what is doubtful about a dataset: torn groups, mixed protocols, odd units."""
+    """Note what is special or doubtful about a dataset: isolated atoms, torn groups, protocols, odd units."""
+    from phonotune.data.isolated import IsolatedAtoms
+
     torn = dataset.split.torn_groups if dataset.split else []
     if torn:
         out.note(
             f"Note: frames of {len(torn)} group(s) both train and validate ({', '.join(torn[:3])}); the "
             "validation error may be too small. `phonotune dataset split` keeps groups whole."
         )
+    if dataset.isolated_atoms:
+        out.note(str(IsolatedAtoms(dataset.isolated_atoms)))
     if dataset.mixed:
         out.note("Note: the frames are of several protocols; their labels may not agree.")
     for warning in dataset.statistics.warnings if dataset.statistics else ():

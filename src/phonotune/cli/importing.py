@@ -64,6 +64,7 @@ def import_labels(
         check_frames_output(output)
         from phonotune.data.extxyz import write_frames
         from phonotune.data.importers import Importer
+        from phonotune.data.isolated import is_isolated
         from phonotune.data.statistics import Tally
 
         keys = given_keys(energy_key, forces_key, stress_key)
@@ -71,8 +72,11 @@ def import_labels(
         importer = Importer(paths, keys, protocol=protocol, allow_mixed=allow_mixed)
         with out.progress(f"Reading {len(importer.files)} files", len(importer.files)) as progress:
             importer.progress = progress
-            labels = write_frames(output, map(tally.counted, importer))
+            counted = (f if is_isolated(f.structure) else tally.counted(f) for f in importer)
+            labels = write_frames(output, counted)
         out.note_all(importer.notes, importer.refused)
+        if importer.isolated:
+            out.note(str(importer.isolated))
         statistics = tally.result()
         for warning in statistics.warnings:
             out.note(f"Note: {warning}")
@@ -84,6 +88,7 @@ def import_labels(
                 "output": str(output),
                 "frames": frames,
                 "labels": labels,
+                "isolated_atoms": importer.isolated.energies,
                 "protocols": statistics.protocols,
                 "refused": refused,
                 "notes": [vars(note) for note in importer.notes.values()],

@@ -13,6 +13,7 @@ from phonotune.data.duplicates import DuplicateSearch, richer_copies
 from phonotune.data.folder import write_folder
 from phonotune.data.frames_on_disk import FramesOnDisk
 from phonotune.data.identity import Snapshot, dataset_hash, frame_hash
+from phonotune.data.isolated import IsolatedAtoms
 from phonotune.data.protocols import ProtocolGuard
 from phonotune.data.split import SplitRequest, check_whole_groups, count_groups, torn_groups
 from phonotune.data.statistics import Tally, describe
@@ -55,6 +56,8 @@ class Assembly:
         Indices of the frames kept, in order; where a copy has more labels, that copy.
     labellers
         Who labelled the frames taken.
+    isolated
+        Energies of the isolated atoms among the frames; these are not kept as frames.
     """
 
     def __init__(self, frames: list[Frame] | FramesOnDisk, allow_mixed: bool = False) -> None:
@@ -62,6 +65,7 @@ class Assembly:
         self._guard = ProtocolGuard(allow_mixed)
         self._search = DuplicateSearch()
         self._tally = Tally()
+        self.isolated = IsolatedAtoms()
         self.entries: list[Entry] = []
         self.kept: dict[int, Frame | None] = {}
         self.labellers: set[str] = set()
@@ -95,6 +99,8 @@ class Assembly:
                 check_frame(frame, where)
                 if frame.energy is None and frame.forces is None and frame.stress is None:
                     raise FramesError(f"{where} has no label; label it or leave it out.")
+            if self.isolated.take(frame):
+                continue
             self._guard.add(frame)
             self._tally.add(frame)
             self._search.add(Snapshot.of(frame.structure))
@@ -165,7 +171,10 @@ class Assembly:
             kind="dataset",
             formula=", ".join(sorted(statistics.compositions)),
             dataset_hash=dataset_hash(
-                [hashes[i] for i in train], [hashes[i] for i in valid], labeller
+                [hashes[i] for i in train],
+                [hashes[i] for i in valid],
+                labeller,
+                self.isolated.energies,
             ),
             labeller=labeller,
             train=train,
@@ -173,6 +182,7 @@ class Assembly:
             n_duplicates=n_dropped,
             has_stress=100.0 * statistics.with_stress / len(hashes),
             mixed=self._guard.mixed,
+            isolated_atoms=self.isolated.energies,
             split=split,
             statistics=statistics,
         )
@@ -260,9 +270,10 @@ def assemble_given(
     """
     assembly = Assembly([], allow_mixed)
     assembly.take(train_frames, "Training frame")
+    n_given = len(assembly.entries)
     assembly.take(valid_frames, "Validation frame")
-    assembly.drop_copies(n_train=len(train_frames))
-    n_train = sum(index < len(train_frames) for index in assembly.kept)
+    assembly.drop_copies(n_train=n_given)
+    n_train = sum(index < n_given for index in assembly.kept)
     sides = list(range(n_train)), list(range(n_train, len(assembly.kept)))
     groups = [entry.group for entry in assembly.entries]
     split = SplitRecord(

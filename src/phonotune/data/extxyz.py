@@ -18,6 +18,7 @@ from phonotune.data.checks import check_frame
 from phonotune.data.extxyz_labels import energy_of, keys_advice, numbers, stress_of, values_of
 from phonotune.data.extxyz_reader import header_keys, iter_images
 from phonotune.data.extxyz_text import MAGMOMS, REF_KEYS, LabelKeys, format_frame
+from phonotune.data.isolated import is_isolated, isolated_atom
 from phonotune.data.notes import Notes
 from phonotune.errors import FramesError
 from phonotune.files import compressing, replacing
@@ -111,6 +112,8 @@ def frame_of(
 ) -> Frame:
     """Turn an ASE image into a checked frame, taking the labels by name.
 
+    An isolated atom (:mod:`phonotune.data.isolated`) needs no cell.
+
     Parameters
     ----------
     atoms
@@ -130,7 +133,8 @@ def frame_of(
     """
     where, notes = f"{name}, frame {number}", Notes() if notes is None else notes
     values = values_of(atoms)
-    structure = structure_of(atoms, where)
+    alone = isolated_atom(atoms, where)
+    structure = alone or structure_of(atoms, where)
     if np.linalg.det(structure.lattice.matrix) < 0:
         notes.add("Two vectors of a left-handed cell are swapped, its labels unchanged", where)
         structure = right_handed(structure)
@@ -141,7 +145,7 @@ def frame_of(
         structure=structure,
         energy=energy_of(values, keys.energy, where, notes),
         forces=None if forces is None else numbers(forces, keys.forces, where),
-        stress=stress_of(values, keys.stress, structure.volume, where, notes),
+        stress=None if alone else stress_of(values, keys.stress, structure.volume, where, notes),
         group=str(atoms.info.get("group", name)),
         origin=str(atoms.info.get("origin", f"{name} frame {number}")),
         labeller=str(atoms.info.get("labeller", "")),
@@ -196,7 +200,7 @@ def write_frames(
     Returns
     -------
     dict
-        Number of frames, and of those with ``energy``, ``forces``, ``stress``.
+        Number of frames, and of those with ``energy``, ``forces``, ``stress``; isolated atoms do not count.
 
     Raises
     ------
@@ -208,13 +212,16 @@ def write_frames(
     written = dict.fromkeys(("frames", "energy", "forces", "stress"), 0)
     try:
         with replacing(path) as plain, compressing(plain, path.name) as file:
+            number = 0
             for number, frame in enumerate(frames, start=1):
                 check_frame(frame, f"Frame {number} for {path.name}")
                 file.write(format_frame(frame, keys).encode())
-                written["frames"] = number
+                if is_isolated(frame.structure):
+                    continue
+                written["frames"] += 1
                 for label in ("energy", "forces", "stress"):
                     written[label] += getattr(frame, label) is not None
-            if not written["frames"]:
+            if not number:
                 raise FramesError(f"No frame to write to {path}; at least one is needed.")
     except OSError as error:
         raise FramesError(f"{path} cannot be written ({error}). Choose another path.") from error

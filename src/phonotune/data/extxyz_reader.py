@@ -57,6 +57,11 @@ class Block:
     number: int
     lines: tuple[str, ...]
 
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return int(self.lines[0])
+
     @cached_property
     def header(self) -> dict[str, Any]:
         """What the header states, by name; FramesError if it cannot be read."""

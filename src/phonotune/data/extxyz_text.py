@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from ase.io.extxyz import escape, key_val_str_to_dict
 
+from phonotune.data.isolated import CONFIG_TYPE, is_isolated
 from phonotune.errors import FramesError
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def format_frame(frame: Frame, keys: LabelKeys = REF_KEYS) -> str:
     info += [_text("group", frame.group), _text("origin", frame.origin)]
     known = {key: getattr(frame, key) for key in ("labeller", "protocol", "settings")}
     info += [_text(key, value) for key, value in known.items() if value]
+    if is_isolated(frame.structure):
+        info.append(f"config_type={CONFIG_TYPE}")
     info.append('pbc="T T T"')
     lines = [str(len(frame.structure)), " ".join(info)]
     for site, row in zip(frame.structure, np.concatenate(rows, axis=1), strict=True):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from phonotune.data.extxyz import iter_frames, write_frames
 from phonotune.data.identity import dataset_hash, frame_hash, frame_key
+from phonotune.data.isolated import IsolatedAtoms
 from phonotune.errors import FramesError, invalid_value
 from phonotune.files import write_atomically
 from phonotune.schemas.dataset import DatasetDocument, DatasetHeader, Frame, pack_frame_blobs
@@ -68,6 +69,7 @@ def write_folder(
     valid = set(header.valid)
 
     def training() -> Iterator[Frame]:
+        yield from IsolatedAtoms(header.isolated_atoms).frames()
         for index, frame in enumerate(frames()):
             side = "valid" if index in valid else "train"
             texts = {name: getattr(frame, name) for name in TEXTS}
@@ -128,7 +130,8 @@ def open_dataset(folder: Path) -> tuple[DatasetHeader, Iterator[Frame]]:
 
 def _stored_order(header: DatasetHeader, folder: Path) -> Iterator[Frame]:
     valid = set(header.valid)
-    files = [iter_frames(folder / name, name) for name in (TRAIN, VALID)]
+    isolated = IsolatedAtoms()
+    files = [isolated.left_out(iter_frames(folder / name, name)) for name in (TRAIN, VALID)]
     hashes: tuple[list[str], list[str]] = ([], [])
     for index in range(len(header.train) + len(valid)):
         side = index in valid
@@ -138,8 +141,8 @@ def _stored_order(header: DatasetHeader, folder: Path) -> Iterator[Frame]:
         hashes[side].append(frame_hash(frame))
         yield frame
     hashes[0].extend(frame_hash(frame) for file in files for frame in file)
-    found = dataset_hash(*hashes, header.labeller)
-    if found != header.dataset_hash:
+    found = dataset_hash(*hashes, header.labeller, isolated.energies)
+    if found != header.dataset_hash or isolated.energies != header.isolated_atoms:
         raise FramesError(
             f"The frames in {folder} are not those of its {MANIFEST} (hash {found[:12]} instead of "
             f"{header.dataset_hash[:12]}); a file was changed. Write the dataset again."

@@ -11,7 +11,7 @@ file: two close numbers may round to either side. :mod:`phonotune.data.duplicate
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -105,7 +105,12 @@ def frame_hash(frame: Frame) -> str:
     return digest.hexdigest()
 
 
-def dataset_hash(train: Iterable[str], valid: Iterable[str], labeller: str) -> str:
+def dataset_hash(
+    train: Iterable[str],
+    valid: Iterable[str],
+    labeller: str,
+    isolated_atoms: Mapping[str, float] | None = None,
+) -> str:
     """Return the sha256 of a dataset: which frames train, which validate, and who labelled them.
 
     The order of the frames and the file they were kept in do not matter; every bit of a label does.
@@ -116,5 +121,10 @@ def dataset_hash(train: Iterable[str], valid: Iterable[str], labeller: str) -> s
         :func:`frame_hash` of the frames of the two sides.
     labeller
         Name of the labeller; the same numbers by another name are another dataset.
+    isolated_atoms
+        eV by symbol; none do not enter.
     """
-    return hash_json({"train": sorted(train), "valid": sorted(valid), "labeller": labeller})
+    content: dict[str, Any] = {"train": sorted(train), "valid": sorted(valid), "labeller": labeller}
+    if isolated_atoms:
+        content["isolated_atoms"] = {key: isolated_atoms[key] for key in sorted(isolated_atoms)}
+    return hash_json(content)

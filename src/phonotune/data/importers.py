@@ -15,6 +15,7 @@ from phonotune.data.extxyz import frame_of
 from phonotune.data.extxyz_labels import check_keys, keys_among, no_label, values_of
 from phonotune.data.extxyz_reader import Block, header_keys, iter_blocks
 from phonotune.data.extxyz_text import REF_KEYS, LabelKeys
+from phonotune.data.isolated import IsolatedAtoms
 from phonotune.data.ml_ab import read_ml_ab
 from phonotune.data.notes import Notes
 from phonotune.data.outcar import read_outcar
@@ -84,6 +85,8 @@ class Importer:
     :func:`~phonotune.physics.phonon.frames.displacement_frames` for the others. A file, or a
     frame of one, that cannot be used is listed in ``refused`` with the reason, and the others are read.
     ``notes`` says, once per kind, what was left behind or changed in the frames that were taken.
+    Isolated atoms come as frames of one atom; ``isolated`` has their energies. Their protocol, which differs
+    in k-points and spin by nature, is not compared.
 
     Parameters
     ----------
@@ -108,7 +111,7 @@ class Importer:
     ------
     FramesError
         A path that does not exist, a folder without runs, no path at all; while iterating, mixed
-        protocols, or at the end, that no file gave a frame.
+        protocols, two energies of one isolated atom, or at the end, that no file gave a frame.
     """
 
     def __init__(
@@ -127,6 +130,7 @@ class Importer:
         self._protocol = protocol
         self.progress = progress or Progress()
         self.guard = ProtocolGuard(allow_mixed)
+        self.isolated = IsolatedAtoms()
 
     def __iter__(self) -> Iterator[Frame]:
         """Read the files in order."""
@@ -138,7 +142,8 @@ class Importer:
             self.progress.advance(number, name)
             for frame in self._usable(path, name):
                 known = frame if frame.protocol else replace(frame, protocol=self._protocol)
-                self.guard.add(known)
+                if not self.isolated.take(known):
+                    self.guard.add(known)
                 found = True
                 yield known
         self.progress.advance(len(self.files), "")
@@ -169,7 +174,11 @@ class Importer:
         if read:
             yield from self._vasp_frames(read(path, partial(self.notes.add, origin=name)), name)
         elif ".extxyz" in lower or ".xyz" in lower:
-            check_keys(header_keys(path, name), self._keys)
+            try:
+                check_keys(header_keys(path, name), self._keys)
+            except FramesError:
+                if any(block.n_atoms > 1 for block in iter_blocks(path, name)):
+                    raise  # isolated atoms need no forces
             used: dict[str, str] = {}
             for block in iter_blocks(path, name):
                 try:

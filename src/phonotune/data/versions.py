@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from phonotune.data.assemble import Assembly
+from phonotune.data.isolated import IsolatedAtoms
 from phonotune.data.split import count_groups, some_of, torn_groups
 from phonotune.errors import FramesError
 from phonotune.schemas.statistics import SplitRecord
@@ -50,10 +51,12 @@ def append(
     """
     old = dataset.frames()
     assembly = Assembly([], allow_mixed)
+    assembly.isolated = IsolatedAtoms(dataset.isolated_atoms)
     assembly.take(old, None)
     assembly.take(frames)
     assembly.drop_copies()
-    if assembly.kept == dict.fromkeys(range(len(old))):
+    nothing_new = assembly.kept == dict.fromkeys(range(len(old)))
+    if nothing_new and assembly.isolated.energies == dataset.isolated_atoms:
         return dataset
     groups = [entry.group for entry in assembly.entries]
     trained = {groups[i] for i in dataset.train}

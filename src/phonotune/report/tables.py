@@ -308,6 +308,8 @@ def training_table(*trainings: TrainingDocument) -> Table:
             f" {training.model.label}: {training.plan.text}; best epoch {training.best_epoch} of "
             f"{training.epochs} ({training.stop_reason}), {training.seconds:.0f} s."
         )
+        if training.isolated_atoms:
+            caption += f" Isolated atoms: {training.energy_refit}."
     title = f"{trainings[0].formula}: training"
     return Table(tuple(heads), tuple(rows), title=title, caption=caption)
 

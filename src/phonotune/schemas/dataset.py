@@ -341,6 +341,11 @@ class DatasetHeader(Document):
     mixed: bool = Field(default=False, description="frames of several protocols, allowed by name")
     split: SplitRecord | None = None
     statistics: DatasetStatistics | None = None
+    isolated_atoms: dict[str, ElectronVolt] = Field(
+        default_factory=dict,
+        description="energies of isolated atoms by symbol, from the labeller of the frames; they become the "
+        "atomic energies E0 of a model",
+    )
 
 
 class DatasetDocument(DatasetHeader, FrameSet):

@@ -10,6 +10,7 @@ from phonotune.schemas.base import Document, Part, Source
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.forgetting import ForgettingProbe
 from phonotune.units import (
+    ElectronVolt,
     MilliElectronVoltPerAngstrom,
     MilliElectronVoltPerAtom,
     MilliElectronVoltPerCubicAngstrom,
@@ -115,6 +116,9 @@ class TrainingDocument(Document):
     plan: PlanSummary
     metrics: TrainingMetrics
     energy_refit: str = Field(description="how the atomic energies were shifted, in words")
+    isolated_atoms: dict[str, ElectronVolt] = Field(
+        default_factory=dict, description="energies of isolated atoms in the dataset, by symbol"
+    )
     best_epoch: int
     epochs: int
     seconds: Second

@@ -50,6 +50,7 @@ def write_model_directory(document: TrainingDocument, out_dir: Path | str) -> Pa
         "dataset_hash": model.dataset_hash,
         "plan": document.plan.model_dump(),
         "energy_refit": document.energy_refit,
+        "isolated_atoms": document.isolated_atoms,
         "best_epoch": document.best_epoch,
         "epochs": document.epochs,
         "seconds": document.seconds,
@@ -58,6 +59,8 @@ def write_model_directory(document: TrainingDocument, out_dir: Path | str) -> Pa
         "versions": document.versions,
     }
     metrics = document.metrics.model_dump(mode="json")
+    if document.isolated_atoms:
+        metrics["isolated_atoms"] = document.isolated_atoms
     if document.forgetting is not None:
         probe = document.forgetting.model_dump(mode="json", exclude={"holes": {"data"}})
         metrics["forgetting"] = probe

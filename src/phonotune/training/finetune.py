@@ -42,7 +42,7 @@ def finetune(
     Parameters
     ----------
     dataset
-        Frames with a split; a missing label is a mask.
+        Frames with a split; a missing label is a mask. Its isolated atoms give atomic energies.
     foundation
         Name, file or record of the foundation model.
     config
@@ -83,7 +83,13 @@ def finetune(
     progress.start("finding neighbours", epochs * config.root.committee)
     record = foundation if isinstance(foundation, FoundationRecord) else find_foundation(foundation)
     shared = prepare(
-        load_foundation(record, "float64"), train, valid, config.root, device, progress
+        load_foundation(record, "float64"),
+        train,
+        valid,
+        config.root,
+        device,
+        progress,
+        dataset.isolated_atoms,
     )
     checkpoints = checkpoints_of(dataset, record, config)
     with watch(get_settings().walltime_margin) as interruption:

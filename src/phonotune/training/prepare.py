@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
+from pymatgen.core import Element
 
 from phonotune.data.notes import Notes
 from phonotune.errors import TrainingError
@@ -32,6 +34,9 @@ from phonotune.training.plan import TuningPlan
 from phonotune.training.replay import read_replay, replay_frames
 from phonotune.training.state import REPLAY
 from phonotune.training.strategies import find_strategy
+
+UNUSUAL_OFFSET: Final = 1.0
+"""eV/atom: cohesive energies of two functionals differ by less."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +109,20 @@ def prepare(
     options: Options,
     device: str,
     progress: Progress | None = None,
+    isolated_atoms: Mapping[str, float] | None = None,
 ) -> Prepared:
     """Find the neighbours of every frame, refit the atomic energies, make the replay frames.
+
+    Parameters
+    ----------
+    base
+        The foundation.
+    train, valid
+        Labelled frames.
+    options, device, progress
+        As in :func:`phonotune.training.finetune.finetune`.
+    isolated_atoms
+        Energies of isolated atoms, eV by symbol, which become the atomic energies.
 
     Raises
     ------
@@ -130,7 +147,17 @@ def prepare(
                 "The foundation's energies of the training frames are not a number; nothing was "
                 "trained. Look for overlapping atoms or absurd labels in these frames."
             )
-        refit = refit_energies(elements, sets[0].composition[labelled], residual[labelled])
+        e0 = dict(zip(sets[0].elements, sets[0].atomic_energies.tolist(), strict=True))
+        numbers = {Element(symbol).Z: energy for symbol, energy in (isolated_atoms or {}).items()}
+        known = {z: energy - e0[z] for z, energy in numbers.items() if z in e0}
+        refit = refit_energies(elements, sets[0].composition[labelled], residual[labelled], known)
+        if abs(refit.left) > UNUSUAL_OFFSET:
+            (progress or Progress()).note(
+                "Note: with the energies of the isolated atoms, labels and foundation differ by "
+                f"{refit.left:+.2f} eV/atom, which the training has to learn. Check that atoms and "
+                "frames are of one set-up; without the isolated atoms, atomic energies are fitted to "
+                "the frames."
+            )
     replay: Sequence[Frame] = ()
     if options.replay.file is not None:
         notes = Notes()

@@ -16,6 +16,7 @@ from scipy.interpolate import CubicHermiteSpline, CubicSpline
 
 from phonotune.chunks import chunked
 from phonotune.data.extxyz import read_frames
+from phonotune.data.isolated import IsolatedAtoms
 from phonotune.data.notes import Notes
 from phonotune.errors import InputError, StructureError, TrainingError
 from phonotune.progress import Progress
@@ -127,7 +128,7 @@ def replay_frames(
 
 
 def read_replay(path: str | Path, notes: Notes | None = None) -> list[Frame]:
-    """Read replay frames from an extxyz file (``--set replay.file=``).
+    """Read replay frames from an extxyz file (``--set replay.file=``); isolated atoms in it are left out.
 
     The labels should be the foundation's own, or of the method that the foundation was trained on.
 
@@ -143,7 +144,7 @@ def read_replay(path: str | Path, notes: Notes | None = None) -> list[Frame]:
     FramesError
         As :func:`phonotune.data.extxyz.read_frames`; no frame has ``REF_forces``.
     """
-    return read_frames(path, ("forces",), notes)
+    return list(IsolatedAtoms().left_out(read_frames(path, ("forces",), notes)))
 
 
 def check_elements(

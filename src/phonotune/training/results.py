@@ -104,6 +104,7 @@ def training_document(
         plan=first.plan.summary(),
         metrics=metrics,
         energy_refit=training.refit.text,
+        isolated_atoms=dataset.isolated_atoms,
         best_epoch=best_epoch(first.state.valid_losses),
         epochs=len(first.state.history) - 1,
         seconds=sum(member.state.seconds for member in members),

@@ -171,6 +171,31 @@ def tell(steps: list[IonicStep], left: Sequence[str], say: Say) -> list[IonicSte
     return steps
 
 
+def without_p_v(
+    free: float, electronic: float | None, pressure: float, volume: float
+) -> float | None:
+    """Return the energy of an ionic step without P V, eV; None if it cannot be told whether it holds P V.
+
+    Parameters
+    ----------
+    free
+        Free energy of the ionic step, eV.
+    electronic
+        That of its last electronic step, which never holds P V; None if not known.
+    pressure
+        PSTRESS, kB.
+    volume
+        Of the cell, Å^3.
+    """
+    if electronic is None:
+        return None
+    p_v = -KILOBAR * pressure * volume
+    added = free - electronic
+    if min(abs(added), abs(added - p_v)) > SAME_ENERGY:
+        return None
+    return free - p_v if abs(added - p_v) < abs(added) else free
+
+
 def first_line(error: BaseException) -> str:
     """Return an error in one line of at most 160 characters."""
     return f"{type(error).__name__}: {error}".splitlines()[0][:160]
@@ -197,7 +222,8 @@ def _step(
     energy: float | None = free
     if pressure := float(plain(used.get("PSTRESS")) or 0):
         last = electronic[-1].find("i[@name='e_fr_energy']") if electronic else None
-        energy = _without_p_v(free, last, -KILOBAR * pressure * structure.volume)
+        scf = None if last is None else _number(last.text or "")
+        energy = without_p_v(free, scf, pressure, structure.volume)
         left.append(NO_P_V if energy is not None else PERHAPS_P_V)
     stress = _rows(element, "stress")
     if plain(used.get("ISIF")) in (0.0, 1.0):
@@ -211,19 +237,6 @@ def _step(
         n_electronic=len(electronic),
         max_electronic=int(float(plain(used["NELM"]) or 0)),
     )
-
-
-def _without_p_v(energy: float, last: Element | None, p_v: float) -> float | None:
-    """Return an energy without P V, eV; None if it differs from the last electronic step by something else.
-
-    The energies of the electronic steps never hold P V.
-    """
-    if last is None:
-        return None
-    added = energy - _number(last.text or "")
-    if min(abs(added), abs(added - p_v)) > SAME_ENERGY:
-        return None
-    return energy - p_v if abs(added - p_v) < abs(added) else energy
 
 
 def _atoms_and_titles(element: Element) -> tuple[list[str], list[str]]:

@@ -1,9 +1,10 @@
 """Ionic steps of others' task documents: VASP, CP2K, force fields and ASE, in eV and Å.
 
 :mod:`phonotune.jobs.label` reads the answer to a structure that phonotune asked for; here nothing was
-asked for, and every ionic step of a static run, a relaxation or a dynamics counts. Four traps:
+asked for, and every ionic step of a static run, a relaxation or a dynamics counts. Five traps:
 
-* VASP keeps three energies; forces and stress are derivatives of the free one.
+* VASP keeps three energies; forces and stress are derivatives of the free one, without P V of PSTRESS.
+* VASP's electronic steps of a linear response stand behind those of the ionic step.
 * atomate2's ``MDMaker`` of force fields stores the stress with the ideal-gas term of the moving atoms; it
   is taken out where the velocities are stored too, and else the stress is not a label.
 * pymatgen converts CP2K's energies to eV, but leaves forces in Hartree/Bohr.
@@ -23,16 +24,18 @@ from ase.units import Bohr, GPa, Hartree
 from pymatgen.core import Structure
 from pymatgen.io.cp2k.inputs import Cp2kInput
 
-from phonotune.data.vasp import KILOBAR
-from phonotune.data.vasp_settings import protocol_of, settings_of, settings_text
+from phonotune.data.vasp import KILOBAR, ML_STEPS, PERHAPS_P_V, without_p_v
+from phonotune.data.vasp_settings import plain, protocol_of, settings_of, settings_text
 from phonotune.errors import LabelError
 from phonotune.jobs.label import read_vasp_run
-from phonotune.jobs.vasp.verification import VaspRun, convergence_fault
+from phonotune.jobs.vasp.verification import PRINTED, convergence_fault
 from phonotune.ports import FloatArray
 from phonotune.schemas.base import hash_json
 
 CP2K_STRESS: Final[Mapping[str, float]] = {"GPa": -GPa, "bar": -1e-4 * GPa}
 """eV/Å^3, ASE's sign, of one unit of the stress that CP2K prints (positive under compression)."""
+
+_USED: Final = ("LEPSILON", "LCALCEPS", "IBRION", "PSTRESS", "ML_LMLFF", "ISIF")
 
 StressUnit = Literal["GPa", "bar"]
 """Units in which CP2K prints stresses."""
@@ -106,32 +109,46 @@ def _vasp_steps(document: Any, calculation: Any) -> Iterator[TaskStep]:
     run = read_vasp_run({"calcs_reversed": [calculation]})
     assert run is not None
     said = settings_of(run.parameters, run.incar, run.titles)
+    used = {
+        key: plain(value) for key, value in {**run.incar, **run.parameters}.items() if key in _USED
+    }
     output = _get(calculation, "output")
     for step in _get(output, "ionic_steps") or _stored_steps(_get(document, "vasp_objects")):
         energy, forces, stress = (_get(step, k) for k in ("e_fr_energy", "forces", "stress"))
         if energy is None or forces is None:
             continue
+        structure = _structure(_get(step, "structure"))
+        electronic = _get(step, "electronic_steps") or []
+        energies = [_get(one, "e_fr_energy") for one in electronic]
+        if used.get("LEPSILON") or used.get("LCALCEPS") or used.get("IBRION") in (7.0, 8.0):
+            own = [i for i, e in enumerate(energies) if e is not None and abs(e - energy) < PRINTED]
+            energies = (
+                energies[: own[-1] + 1] if own else energies
+            )  # then come those of the response
+        taken = len(energies) or int(_get(step, "num_electronic_steps") or 0)
+        known = () if None in energies else tuple(map(float, energies))
+        fault = convergence_fault(
+            replace(run, n_electronic=taken, energies=known, completed=run.completed or taken > 0)
+        )
+        free: float | None = float(energy)
+        if pressure := used.get("PSTRESS"):
+            free = without_p_v(
+                float(energy), known[-1] if known else None, float(pressure), structure.volume
+            )
+            fault = fault or (PERHAPS_P_V if free is None else None)
+        if used.get("ML_LMLFF") and taken == 0:
+            fault = ML_STEPS
+        full = stress is not None and used.get("ISIF") not in (0.0, 1.0)
         yield TaskStep(
-            structure=_structure(_get(step, "structure")),
-            energy=float(energy),
+            structure=structure,
+            energy=float(energy) if free is None else free,
             forces=np.asarray(forces, dtype=float),
-            stress=None if stress is None else _symmetric(KILOBAR * np.asarray(stress)),
-            fault=_vasp_fault(run, step),
+            stress=_symmetric(KILOBAR * np.asarray(stress)) if full else None,
+            fault=fault,
             labeller="vasp",
             protocol=protocol_of(said),
             settings=settings_text(said),
         )
-
-
-def _vasp_fault(run: VaspRun, step: Any) -> str | None:
-    """Return why one ionic step of a run is no label: its own electronic steps decide."""
-    electronic = _get(step, "electronic_steps") or []
-    taken = len(electronic) or int(_get(step, "num_electronic_steps") or 0)
-    energies = [_get(one, "e_fr_energy") for one in electronic]
-    known = () if None in energies else tuple(map(float, energies))
-    return convergence_fault(
-        replace(run, n_electronic=taken, energies=known, completed=run.completed or taken > 0)
-    )
 
 
 def _cp2k_steps(calculation: Any, stress_unit: StressUnit | None) -> Iterator[TaskStep]:

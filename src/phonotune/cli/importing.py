@@ -25,8 +25,8 @@ def import_labels(
         list[Path],
         typer.Argument(
             metavar="PATH",
-            help="vasprun.xml[.gz], OUTCAR[.gz], vaspout.h5, ML_AB, extxyz, a phonopy yaml[.xz] or "
-            "FORCE_SETS, or folders of VASP runs or of a phonopy calculation.",
+            help="vasprun.xml[.gz], OUTCAR[.gz], vaspout.h5, ML_AB, extxyz, ASE's .traj or .db, a phonopy "
+            "yaml[.xz] or FORCE_SETS, or folders of VASP runs or of a phonopy calculation.",
             show_default=False,
         ),
     ],

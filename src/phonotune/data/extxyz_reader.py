@@ -129,7 +129,7 @@ def iter_blocks(path: Path, name: str | None = None) -> Iterator[Block]:
         if not _COUNT.fullmatch(line):
             raise FramesError(
                 f"{where} cannot be read as extxyz (it begins with {line.strip()[:40]!r}, not with a number "
-                "of atoms). Frames of VASP or phonopy are turned into extxyz by `phonotune import`."
+                "of atoms). Frames of VASP, phonopy or ASE are turned into extxyz by `phonotune import`."
             )
         count = int(line)
         body = list(islice(lines, 1 + count))

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from phonotune.data.ase_files import ASE_FILES, iter_ase_images
 from phonotune.data.checks import check_frame
 from phonotune.data.extxyz import frame_of
 from phonotune.data.extxyz_labels import check_keys, keys_among, no_label, values_of
@@ -33,9 +34,12 @@ from phonotune.physics.phonon.frames import displacement_frames
 from phonotune.progress import Progress
 from phonotune.schemas.dataset import Frame
 
+if TYPE_CHECKING:
+    from ase import Atoms
+
 _KINDS: Final = (
-    "vasprun.xml[.gz], OUTCAR[.gz], vaspout.h5, ML_AB, extxyz, a phonopy yaml[.xz] or FORCE_SETS, or a "
-    "folder of VASP runs or of a phonopy calculation"
+    "vasprun.xml[.gz], OUTCAR[.gz], vaspout.h5, ML_AB, extxyz, ASE's .traj or .db, a phonopy yaml[.xz] "
+    "or FORCE_SETS, or a folder of VASP runs or of a phonopy calculation"
 )
 _OF_VASP: Final = {
     re.compile(r"vaspout.*\.h5"): read_vaspout,
@@ -91,7 +95,8 @@ class Importer:
     Parameters
     ----------
     paths
-        vasprun.xml, vaspout.h5, OUTCAR, ML_AB, extxyz, phonopy yaml, plain or compressed, and folders: in
+        vasprun.xml, vaspout.h5, OUTCAR, ML_AB, extxyz, phonopy yaml, plain or compressed, .traj and .db of
+        ASE, and folders: in
         each folder below that holds runs of VASP the first of vasprun.xml, vaspout.h5, OUTCAR, ML_ABN and
         ML_AB; where no folder does, phonopy's yaml with the FORCE_SETS beside it. Links to folders are
         followed, each folder once.
@@ -179,14 +184,11 @@ class Importer:
             except FramesError:
                 if any(block.n_atoms > 1 for block in iter_blocks(path, name)):
                     raise  # isolated atoms need no forces
-            used: dict[str, str] = {}
-            for block in iter_blocks(path, name):
-                try:
-                    frame = self._extxyz_frame(block, name, used)
-                except FramesError as error:
-                    self.refused.append(Refusal(f"{name}, frame {block.number}", str(error)))
-                else:
-                    yield frame
+            yield from self._own_frames(iter_blocks(path, name), name)
+        elif path.suffix.lower() in ASE_FILES:
+            images = iter_ase_images(path)
+            check_keys(set().union(*map(values_of, images)), self._keys)
+            yield from self._own_frames(iter_ase_images(path), name)
         elif ".yaml" in lower or ".yml" in lower or path.name in PHONOPY_FILES:
             calculation = read_calculation(path)
             for note in calculation.notes:
@@ -195,26 +197,37 @@ class Importer:
         else:
             raise FramesError(f"unknown kind of file; allowed: {_KINDS}")
 
-    def _extxyz_frame(self, block: Block, name: str, used: dict[str, str]) -> Frame:
-        """Return a frame of an extxyz file with its own names of the labels; FramesError if it has none.
-
-        `used` gets the first name of each label in the file.
-        """
-        atoms, where = block.image(), f"{name}, frame {block.number}"
-        found = values_of(atoms)
-        keys = keys_among(found, self._keys)
-        frame = frame_of(atoms, name, block.number, keys, self.notes)
-        if frame.energy is None and frame.forces is None and frame.stress is None:
-            raise no_label(found, where)
-        names = {label: key for label, key in vars(keys).items() if key in found}
-        for label, key in names.items():
-            if used.setdefault(label, key) != key:
-                self.notes.add(f"The {label} is {key}; in other frames it is {used[label]}", where)
-        if len({key in vars(REF_KEYS).values() for key in names.values()}) > 1 and not self._keys:
-            self.notes.add(f"Labels have names of two kinds ({', '.join(names.values())})", where)
-        if extra := block.extra_columns():
-            self.notes.add(f"{extra} columns that Properties does not name are left behind", where)
-        return frame
+    def _own_frames(self, images: Iterable[Block | Atoms], name: str) -> Iterator[Frame]:
+        """Yield the frames of a file, each with its own names of the labels."""
+        used: dict[str, str] = {}
+        for number, image in enumerate(images, start=1):
+            where = f"{name}, frame {number}"
+            try:
+                atoms = image.image() if isinstance(image, Block) else image
+                found = values_of(atoms)
+                keys = keys_among(found, self._keys)
+                frame = frame_of(atoms, name, number, keys, self.notes)
+                if frame.energy is None and frame.forces is None and frame.stress is None:
+                    raise no_label(found, where)
+            except FramesError as error:
+                self.refused.append(Refusal(where, str(error)))
+                continue
+            names = {label: key for label, key in vars(keys).items() if key in found}
+            for label, key in names.items():
+                if used.setdefault(label, key) != key:
+                    what = f"The {label} is {key}; in other frames it is {used[label]}"
+                    self.notes.add(what, where)
+            if (
+                len({key in vars(REF_KEYS).values() for key in names.values()}) > 1
+                and not self._keys
+            ):
+                self.notes.add(
+                    f"Labels have names of two kinds ({', '.join(names.values())})", where
+                )
+            if isinstance(image, Block) and (extra := image.extra_columns()):
+                what = f"{extra} columns that Properties does not name are left behind"
+                self.notes.add(what, where)
+            yield frame
 
     def _vasp_frames(self, steps: Sequence[IonicStep], name: str) -> Iterator[Frame]:
         settings = steps[0].settings

@@ -97,7 +97,9 @@ def test_documents_of_other_settings_are_refused_by_name(
     other = small_settings.model_copy(update={"mesh_density": 30.0, "displacement": 0.02})
     plan = plan_displacements(copper, other)
     document = analyse_forces(plan, emt()(plan.structures), MODEL)
-    with pytest.raises(InputError, match=r": settings.displacement, settings.mesh_density differ"):
+    with pytest.raises(
+        InputError, match=r"displacement 0.01 and 0.02; mesh density 20.0 and 30.0\."
+    ):
         compare(PropertySet.of([copper_phonons]), [PropertySet.of([document])])
 
 

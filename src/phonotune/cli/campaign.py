@@ -10,7 +10,7 @@ import typer
 from phonotune.cli.console import session
 from phonotune.cli.options import AsJson, Debug, Store, check_output_folder
 from phonotune.cli.tables import new_table
-from phonotune.errors import ConfigError, InputError
+from phonotune.errors import ConfigError, InputError, unknown_name
 from phonotune.flows.yaml_file import read_mapping
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from phonotune.flows.campaign import CampaignMaker
 
-_OWN: Final = ("name", "structures")
+_OWN: Final = ("name", "structures", "masses")
 _ADVICE: Final = "Write one like `structures: [crystals/*.cif]`."
 
 
@@ -27,8 +27,8 @@ def campaign(
         Path,
         typer.Argument(
             metavar="FILE.yaml",
-            help="YAML with `structures` (files or patterns, relative to it), `name`, and fields of "
-            "PhonotuneMaker.",
+            help="YAML with `structures` (files or patterns, relative to it), `name`, `masses` (stated or "
+            "natural), and fields of PhonotuneMaker.",
             show_default=False,
         ),
     ],
@@ -111,6 +111,7 @@ def read_campaign(file: Path) -> tuple[CampaignMaker, dict[str, Structure]]:
     from phonotune.cli.config import maker_of
     from phonotune.data.structures import read_structure
     from phonotune.flows.campaign import CampaignMaker, check_crystals
+    from phonotune.schemas.masses import with_natural_masses
 
     content = read_mapping(file, "campaign", _ADVICE)
     own = {key: content.pop(key) for key in _OWN if key in content}
@@ -128,6 +129,11 @@ def read_campaign(file: Path) -> tuple[CampaignMaker, dict[str, Structure]]:
             raise ConfigError(f"No file matches {text!r} in {file.parent}. Check `structures`.")
         paths += found
     maker = maker_of(content, {}, file)
+    masses = str(own.get("masses", "stated"))
+    if masses not in ("stated", "natural"):
+        raise unknown_name(f"masses in {file}", masses, ("stated", "natural"))
     crystals = {str(path): read_structure(path) for path in paths}
+    if masses == "natural":
+        crystals = {name: with_natural_masses(crystal) for name, crystal in crystals.items()}
     check_crystals(crystals)
     return CampaignMaker(str(own.get("name", file.stem)), maker), crystals

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json as json_text
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from phonotune.cli.console import Session, session
-from phonotune.cli.options import AsJson, Debug, check_output_file, check_output_folder
+from phonotune.cli.options import (
+    AsJson,
+    Debug,
+    Masses,
+    MassesOption,
+    check_output_file,
+    check_output_folder,
+)
 from phonotune.cli.tables import render
 from phonotune.errors import InputError
 
@@ -52,12 +60,14 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    masses: MassesOption = Masses.stated,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Compare models with a reference: frequencies (THz) over the whole mesh, DOS, wells, moduli.
 
-    Meshes that converged differently are computed again on the denser one. With --plots: each mode,
+    Meshes that converged differently are computed again on the denser one. --masses is for a reference
+    of phonopy. With --plots: each mode,
     model against reference, and the error of each branch.
 
     Example: phonotune compare phonopy_params.yaml.xz untuned tuned --plots figures
@@ -72,7 +82,7 @@ def compare(
         from phonotune.report.tables_headline import comparison_table, deviation_table
 
         models = [read_properties(folder) for folder in folders]
-        against = _reference(reference, models, out)
+        against = _reference(reference, models, masses, out)
         drawn = [] if plots is None else _drawn_phonons(against, models)
         document = compare_properties(against, models)
         content = summary_of(document)
@@ -113,7 +123,7 @@ def _write_plots(
     return list(figures)
 
 
-def _reference(path: Path, models: list[PropertySet], out: Session) -> PropertySet:
+def _reference(path: Path, models: list[PropertySet], masses: Masses, out: Session) -> PropertySet:
     """Read the reference; a calculation of phonopy gets mesh and NAC of the first model's phonons."""
     from phonotune.data.document_files import holds_properties, read_properties
     from phonotune.physics.phonon.calculation import holds_calculation, read_calculation
@@ -128,6 +138,7 @@ def _reference(path: Path, models: list[PropertySet], out: Session) -> PropertyS
     from phonotune.physics.phonon.files import document_of_calculation
     from phonotune.physics.phonon.settings import PhononSettings
     from phonotune.schemas.base import Source
+    from phonotune.schemas.masses import with_natural_masses
 
     phonons = next((model.phonon for model in models if model.phonon is not None), None)
     if phonons is None:
@@ -136,6 +147,8 @@ def _reference(path: Path, models: list[PropertySet], out: Session) -> PropertyS
             "`phonotune phonons`."
         )
     found = read_calculation(path)
+    if masses == "natural":
+        found = replace(found, structure=with_natural_masses(found.structure))
     out.note(f"Reference: {', '.join(str(file) for file in found.files)}")
     for note in found.notes:
         out.note(f"Note: {note}")

@@ -13,6 +13,8 @@ from phonotune.flows.yaml_file import read_mapping
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+    from phonotune.cli.console import Session
+    from phonotune.cli.options import Masses
     from phonotune.flows.pipeline import PhonotuneMaker
 
 _NOT_IN_A_FILE: Final = frozenset({"name", "label_maker"})
@@ -26,6 +28,8 @@ def read_task(
     labeller: str | None,
     strategies: Sequence[str] | None,
     properties: Sequence[str] | None,
+    masses: Masses,
+    out: Session,
 ) -> tuple[dict[str, Structure], PhonotuneMaker]:
     """Read the crystals of a command, by the paths they came from, and build its Maker.
 
@@ -36,9 +40,9 @@ def read_task(
     ConfigError
         As :func:`build_maker`.
     """
-    from phonotune.data.structures import read_structure
+    from phonotune.cli.crystal import read_masses
 
-    crystals = {str(path): read_structure(path) for path in structures}
+    crystals = {str(path): read_masses(path, masses, out) for path in structures}
     options = {
         "foundation": foundation,
         "labeller": labeller,

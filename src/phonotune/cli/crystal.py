@@ -8,11 +8,37 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+    from phonotune.cli.console import Session
+    from phonotune.cli.options import Masses
     from phonotune.physics.relax import RelaxSettings
     from phonotune.schemas.training import ModelRecord
 
 
-def read_crystal(path: Path, model: str) -> tuple[Structure, ModelRecord]:
+def read_masses(path: Path, masses: Masses, out: Session) -> Structure:
+    """Read a crystal with the masses that are asked for; those that are not natural are noted.
+
+    Raises
+    ------
+    StructureError
+        The file holds no usable structure.
+    """
+    from phonotune.data.structures import read_structure
+    from phonotune.schemas.masses import masses_in_words, with_natural_masses
+
+    structure = read_structure(path)
+    elements = with_natural_masses(structure)
+    if elements is structure or masses == "natural":
+        return elements
+    out.note(
+        f"Note: masses in {path}: {masses_in_words(structure)}, the others natural. --masses natural takes "
+        "natural ones."
+    )
+    return structure
+
+
+def read_crystal(
+    path: Path, model: str, masses: Masses, out: Session
+) -> tuple[Structure, ModelRecord]:
     """Read a crystal, find a model, and check that the model knows every element of the crystal.
 
     Raises
@@ -22,9 +48,7 @@ def read_crystal(path: Path, model: str) -> tuple[Structure, ModelRecord]:
     FoundationError
         The model's foundation cannot be had.
     """
-    from phonotune.data.structures import read_structure
-
-    structure = read_structure(path)
+    structure = read_masses(path, masses, out)
     from phonotune.models.engines import foundation_elements
     from phonotune.models.records import find_model
     from phonotune.physics.supercell import check_structure

@@ -6,6 +6,8 @@ from phonotune.cli.console import session
 from phonotune.cli.options import (
     AsJson,
     Debug,
+    Masses,
+    MassesOption,
     Model,
     OutputFolder,
     Relax,
@@ -20,6 +22,7 @@ def elastic(
     model: Model,
     output: OutputFolder,
     relax: Relax = False,
+    masses: MassesOption = Masses.stated,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -39,7 +42,7 @@ def elastic(
         from phonotune.report.files import write_elastic
         from phonotune.report.tables import elastic_table, tensor_table
 
-        crystal, record = read_crystal(structure, model)
+        crystal, record = read_crystal(structure, model, masses, out)
         maker = ElasticMaker(relax=relaxation(relax))
         with (
             out.progress("elastic constants") as progress,

@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -70,6 +71,24 @@ Relax = Annotated[
     bool,
     typer.Option(
         "--relax", help="Let the model relax cell and ions first, with the symmetry kept."
+    ),
+]
+
+
+class Masses(StrEnum):
+    """Which masses the atoms of a crystal have."""
+
+    stated = "stated"
+    natural = "natural"
+
+
+MassesOption = Annotated[
+    Masses,
+    typer.Option(
+        "--masses",
+        metavar="stated|natural",
+        help="Masses of the atoms: what the file states (D, T, isotopes), or natural ones whatever it "
+        "states.",
     ),
 ]
 Born = Annotated[

@@ -13,6 +13,8 @@ from phonotune.cli.options import (
     AsJson,
     Born,
     Debug,
+    Masses,
+    MassesOption,
     Model,
     OutputFolder,
     Relax,
@@ -72,6 +74,7 @@ def phonons(
     projected: Projected = False,
     labels: Labels = None,
     relax: Relax = False,
+    masses: MassesOption = Masses.stated,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -98,7 +101,7 @@ def phonons(
         from phonotune.report.files import write_phonons
         from phonotune.report.tables import phonon_table, residual_table
 
-        crystal, record = read_crystal(structure, model)
+        crystal, record = read_crystal(structure, model, masses, out)
         settings = PhononSettings(supercell_matrix=matrix, primitive_matrix=rows)
         if mesh_tolerance is not None:
             settings = settings.model_copy(update={"mesh_tolerance": mesh_tolerance})

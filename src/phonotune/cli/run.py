@@ -14,6 +14,8 @@ from phonotune.cli.options import (
     Debug,
     FoundationName,
     LabellerName,
+    Masses,
+    MassesOption,
     Properties,
     Store,
     Strategies,
@@ -33,6 +35,7 @@ def run(
     out_dir: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for report.html.")
     ] = Path("phonotune-run"),
+    masses: MassesOption = Masses.stated,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -47,5 +50,7 @@ def run(
         from phonotune.cli.config import read_task
         from phonotune.cli.pipeline import run_pipeline
 
-        crystals, maker = read_task(structures, config, foundation, labeller, strategy, properties)
+        crystals, maker = read_task(
+            structures, config, foundation, labeller, strategy, properties, masses, out
+        )
         run_pipeline(maker, crystals, store, out_dir, out)

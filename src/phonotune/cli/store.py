@@ -13,6 +13,7 @@ from phonotune.cli.options import (
     Debug,
     FoundationName,
     LabellerName,
+    Masses,
     Properties,
     Store,
     Strategies,
@@ -57,7 +58,10 @@ def migrate(
         from phonotune.flows.run import check_foundation
         from phonotune.store import open_store
 
-        crystals, maker = read_task(structures, config, foundation, labeller, strategy, properties)
+        natural = Masses.natural  # the earlier versions took no others
+        crystals, maker = read_task(
+            structures, config, foundation, labeller, strategy, properties, natural, out
+        )
         maker = replace(maker, foundation=check_foundation(maker.foundation, crystals))
         flows = {name: maker.make(crystal) for name, crystal in crystals.items()}
         opened = open_store(store)

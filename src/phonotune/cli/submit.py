@@ -16,6 +16,8 @@ from phonotune.cli.options import (
     Debug,
     FoundationName,
     LabellerName,
+    Masses,
+    MassesOption,
     Properties,
     Strategies,
     StructureFiles,
@@ -43,6 +45,7 @@ def submit(
     force: Annotated[
         bool, typer.Option("--force", help="Compute everything again, whatever the store holds.")
     ] = False,
+    masses: MassesOption = Masses.stated,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -61,7 +64,9 @@ def submit(
         from phonotune.flows.run import check_foundation
         from phonotune.schemas.labellers import labeller_warning
 
-        crystals, maker = read_task(structures, config, foundation, labeller, strategy, properties)
+        crystals, maker = read_task(
+            structures, config, foundation, labeller, strategy, properties, masses, out
+        )
         chosen = read_profile(profile)
         maker = replace(maker, foundation=check_foundation(maker.foundation, crystals))
         tags = {} if campaign is None else {"campaign": campaign}

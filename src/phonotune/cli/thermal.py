@@ -11,6 +11,8 @@ from phonotune.cli.options import (
     AsJson,
     Born,
     Debug,
+    Masses,
+    MassesOption,
     Model,
     OutputFolder,
     StructureFile,
@@ -58,6 +60,7 @@ def thermal(
     relax: Relax = False,
     equation_of_state: Equation = "birch-murnaghan",
     conductivity: Conductivity = False,
+    masses: MassesOption = Masses.stated,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -97,7 +100,7 @@ def thermal(
 
         if equation_of_state not in (known := get_args(EquationOfState)):
             raise unknown_name("equation of state", equation_of_state, known)
-        crystal, record = read_crystal(structure, model)
+        crystal, record = read_crystal(structure, model, masses, out)
         charges = None if born is None else read_born(born, crystal)
         phonons = PhononSettings(supercell_matrix=matrix)
         centre = "relaxed" if relax else "given"

@@ -10,6 +10,8 @@ from phonotune.cli.console import session
 from phonotune.cli.options import (
     AsJson,
     Debug,
+    Masses,
+    MassesOption,
     Model,
     OutputFolder,
     StructureFile,
@@ -52,6 +54,7 @@ def transitions(
     depth: Depth = 3,
     max_atoms: MaxAtoms = 40,
     labeller: PhaseLabeller = None,
+    masses: MassesOption = Masses.stated,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -82,7 +85,7 @@ def transitions(
         from phonotune.report.files import write_tree
         from phonotune.report.tables_transitions import phase_table
 
-        crystal, record = read_crystal(structure, model)
+        crystal, record = read_crystal(structure, model, masses, out)
         maker = None
         if labeller is not None:
             maker = LabelMaker(labeller=labeller, max_force=None)

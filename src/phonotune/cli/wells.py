@@ -11,6 +11,8 @@ from phonotune.cli.console import session
 from phonotune.cli.options import (
     AsJson,
     Debug,
+    Masses,
+    MassesOption,
     Model,
     OutputFolder,
     Relax,
@@ -66,6 +68,7 @@ def double_well(
     band: Band = None,
     directions: Directions = None,
     relax: Relax = False,
+    masses: MassesOption = Masses.stated,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -90,7 +93,7 @@ def double_well(
         from phonotune.report.files import write_well
         from phonotune.report.tables import directions_table, well_table
 
-        crystal, record = read_crystal(structure, model)
+        crystal, record = read_crystal(structure, model, masses, out)
         settings, first = PhononSettings(supercell_matrix=matrix), relaxation(relax)
         with (
             out.progress("double well") as progress,

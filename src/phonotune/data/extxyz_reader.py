@@ -21,6 +21,7 @@ from ase.io.extxyz import XYZError, key_val_str_to_dict, read_xyz
 
 from phonotune.errors import FramesError
 from phonotune.files import text_lines
+from phonotune.schemas.masses import ISOTOPES
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -76,10 +77,28 @@ class Block:
         try:
             try:
                 return self._read(count, header, *atoms)
+            except KeyError as error:
+                if error.args[0] not in ISOTOPES:
+                    raise
+                return self._with_isotopes(count, header, atoms)
             except ValueError:
                 return self._read(count, header, *(_FORTRAN.sub(r"\1e\2", row) for row in atoms))
         except _UNREADABLE as error:
             raise self._unreadable(error) from error
+
+    def _with_isotopes(self, count: str, header: str, atoms: list[str]) -> Atoms:
+        """Return a frame that names atoms D or T: H for ASE, with their masses."""
+        names = str(self.header.get("Properties", "species:S:1:pos:R:3")).split(":")
+        widths = dict(zip(names[::3], map(int, names[2::3]), strict=True))
+        column = sum(list(widths.values())[: list(widths).index("species")])
+        rows = [line.split() for line in atoms[: int(count)]]
+        isotopes = [ISOTOPES.get(row[column]) for row in rows]
+        for row, mass in zip(rows, isotopes, strict=True):
+            row[column] = row[column] if mass is None else "H"
+        image = self._read(count, header, *map(" ".join, rows), *atoms[int(count) :])
+        masses = image.get_masses()
+        image.set_masses([own or m for own, m in zip(isotopes, masses, strict=True)])
+        return image
 
     def extra_columns(self) -> int:
         """Return how many columns of the first atom ``Properties`` does not name."""

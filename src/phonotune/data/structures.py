@@ -8,6 +8,8 @@ import zlib
 from lzma import LZMAError
 from pathlib import Path
 
+import numpy as np
+from ase import Atoms
 from ase.io import read as ase_read
 from ase.io.formats import UnknownFileTypeError
 from pymatgen.core import Element, Structure
@@ -17,21 +19,26 @@ from phonotune.data.extxyz import structure_of
 from phonotune.data.extxyz_reader import iter_images
 from phonotune.errors import FramesError, StructureError
 from phonotune.files import read_text
+from phonotune.physics.phonon.calculation import read_calculation
 from phonotune.physics.supercell import check_structure
+from phonotune.schemas.masses import mass_property, with_masses
 
-_FORMATS = "POSCAR, CONTCAR, cif, vasprun.xml, extxyz, pymatgen json and what ASE reads"
+_FORMATS = (
+    "POSCAR, CONTCAR, cif, vasprun.xml, extxyz, pymatgen json, phonopy yaml and what ASE reads"
+)
 
 
 def read_structure(path: str | Path) -> Structure:
     """Read one crystal structure.
 
-    The cell keeps its own orientation and choice of vectors; charges, spins, velocities and other
-    site properties are left behind. A ``vasprun.xml`` gives its last structure.
+    The cell keeps its own orientation and choice of vectors. Deuterium and tritium become H, and masses that
+    are not natural are kept (:mod:`phonotune.schemas.masses`); charges, spins, velocities and other site
+    properties are left behind. A ``vasprun.xml`` gives its last structure, a phonopy yaml its unit cell.
 
     Parameters
     ----------
     path
-        POSCAR, CONTCAR, cif, vasprun.xml, extxyz, pymatgen json, or any file ASE recognises.
+        POSCAR, CONTCAR, cif, vasprun.xml, extxyz, pymatgen json, phonopy yaml, or any file ASE recognises.
 
     Raises
     ------
@@ -52,9 +59,12 @@ def read_structure(path: str | Path) -> Structure:
             f"{path} has partially occupied sites ({parsed.composition.reduced_formula}); "
             "phonons need an ordered structure. Choose one ordering."
         )
-    numbers = [int(z) for z in parsed.atomic_numbers]
-    structure = Structure(parsed.lattice, numbers, parsed.frac_coords)
     try:
+        parsed = with_masses(parsed)
+        numbers = [int(z) for z in parsed.atomic_numbers]
+        structure = Structure(
+            parsed.lattice, numbers, parsed.frac_coords, site_properties=mass_property(parsed)
+        )
         check_structure(structure)
     except StructureError as error:
         raise StructureError(f"{path}: {error}") from error
@@ -66,7 +76,9 @@ def _parse(path: Path) -> Structure:
         if any(suffix in (".extxyz", ".xyz") for suffix in path.suffixes):
             images = list(iter_images(path))
             _require_one(path, len(images), "frames")
-            return structure_of(images[0], str(path))
+            return _with_own_masses(images[0], path)
+        if re.fullmatch(r"phonopy.*\.ya?ml(\.\w+)?", path.name):
+            return read_calculation(path).structure
         if any(suffix.lower() in (".cif", ".mcif") for suffix in path.suffixes):
             blocks = re.split(
                 r"^data_", read_text(path, StructureError), flags=re.IGNORECASE | re.MULTILINE
@@ -84,7 +96,7 @@ def _parse(path: Path) -> Structure:
                     raise
             images = ase_read(path, index=":")
             _require_one(path, len(images))
-            return structure_of(images[0], str(path))
+            return _with_own_masses(images[0], path)
     except FramesError as error:
         raise StructureError(str(error)) from error
     except _PARSE_ERRORS as error:
@@ -92,6 +104,15 @@ def _parse(path: Path) -> Structure:
         raise StructureError(
             f"{path} holds no structure that can be read ({detail}). Allowed: {_FORMATS}."
         ) from error
+
+
+def _with_own_masses(image: Atoms, path: Path) -> Structure:
+    """Return the structure of an ASE image with the masses that its file states."""
+    found = [image.arrays[name] for name in ("masses", "mass") if name in image.arrays]
+    structure = structure_of(image, str(path))
+    return (
+        with_masses(structure, np.asarray(found[0], dtype=float).tolist()) if found else structure
+    )
 
 
 def _require_one(path: Path, count: int, what: str = "structures") -> None:

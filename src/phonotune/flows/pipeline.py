@@ -17,7 +17,7 @@ from phonotune.jobs.base import tag
 from phonotune.jobs.compare import CompareMaker
 from phonotune.jobs.dataset import DatasetMaker
 from phonotune.jobs.finetune import FineTuneMaker
-from phonotune.jobs.label import LabelMaker, relaxed_structure
+from phonotune.jobs.label import LabelMaker, isotopes_of, relaxed_structure
 from phonotune.jobs.property import Model
 from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
 from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
@@ -32,6 +32,7 @@ from phonotune.sampling.displace import check_packages
 from phonotune.sampling.settings import RattleSettings, SelectSettings
 from phonotune.schemas.dataset import DatasetDocument
 from phonotune.schemas.kinds import Kind, find_kind, property_kinds
+from phonotune.schemas.masses import isotope_masses, with_masses, with_natural_masses
 from phonotune.schemas.phonon import BornCharges
 from phonotune.schemas.training import ModelRecord
 from phonotune.training.config import build_config
@@ -133,14 +134,21 @@ class PhonotuneMaker(Maker):
         label = self.label_maker or LabelMaker(
             labeller=self.labeller, vasp=self.vasp, monitoring=self.monitoring
         )
-        start, crystal = self._relaxed(structure, label)
+        structure = with_masses(structure)
+        start, plain = self._relaxed(with_natural_masses(structure), label)
+        crystal = plain
+        if isotope_masses(structure):  # labels and models know elements; properties know masses
+            crystal = structure
+            if start:
+                start.append(tag(isotopes_of(plain, structure), "light", "isotopes"))
+                crystal = start[-1].output
         foundation = find_model(self.foundation)
         needs_mace = [f"Strategy {strategy!r}" for strategy in self.strategies]
         if self.select.needs is not None:
             needs_mace.append(f"Selection method {self.select.method!r}")
         for what in needs_mace:
             require_trainable(foundation.foundation, what)
-        sampling, dataset = self._dataset(crystal, label, foundation)
+        sampling, dataset = self._dataset(plain, label, foundation)
         trainings = [
             FineTuneMaker(f"finetune {s}", foundation.foundation, config).make(dataset.output)
             for s, config in configs.items()

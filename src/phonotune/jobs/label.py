@@ -35,6 +35,7 @@ from phonotune.schemas.dataset import (
     labelled,
     pack_frame_blobs,
 )
+from phonotune.schemas.masses import isotope_masses, with_masses, with_natural_masses
 
 SITE_TOLERANCE = 1e-3
 """How far a labelled site may lie from the planned one, Å: else it is another structure."""
@@ -97,7 +98,7 @@ class LabelMaker(Maker):
         maker = self.resolve().static
         jobs = []
         for index, structure in enumerate(structures):
-            made = maker.make(structure)
+            made = maker.make(with_natural_masses(structure))
             made.append_name(f" {index + 1}/{len(structures)}")
             jobs.append(tag(made, "dft", self.name))
         return jobs
@@ -366,6 +367,27 @@ def relaxed_structure(document: Any, labeller: str) -> Structure:
             "to its minimum, or one that you have relaxed, with relax_first=False."
         )
     return _as_structure(_get(document, "structure"))
+
+
+@job
+def isotopes_of(crystal: Structure, start: Structure) -> Structure:
+    """Return a relaxed crystal with the masses of the one that it was relaxed from.
+
+    Raises
+    ------
+    LabelError
+        Its sites cannot be told: they are others, or the relaxation moved them too far.
+    """
+    apart = crystal.lattice.get_all_distances(start.frac_coords, crystal.frac_coords)
+    other = np.array(start.atomic_numbers)[:, None] != np.array(crystal.atomic_numbers)[None, :]
+    sites = np.where(other, np.inf, apart).argmin(axis=0)
+    if len(start) != len(crystal) or len(set(sites.tolist())) != len(start):
+        raise LabelError(
+            f"The masses of {start.formula} cannot be given to the relaxed crystal, since its sites cannot be "
+            "told. Give a crystal that is relaxed, with relax_first=False."
+        )
+    masses = isotope_masses(start)
+    return with_masses(crystal, [masses[site] for site in sites])
 
 
 def match_sites(planned: Structure, found: Structure) -> np.ndarray[Any, np.dtype[np.int64]]:

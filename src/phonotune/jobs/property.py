@@ -21,6 +21,7 @@ from phonotune.ports import Answers, Evaluation, Evaluator
 from phonotune.progress import Progress, job_progress
 from phonotune.schemas.base import PropertyDocument, Source, structure_hash
 from phonotune.schemas.dataset import Candidate, LabelledSet
+from phonotune.schemas.masses import with_masses
 from phonotune.schemas.training import ModelRecord, TrainingDocument
 
 logger = logging.getLogger(__name__)
@@ -109,6 +110,7 @@ class PropertyMaker(Maker, ABC, Generic[D]):
         if model is not None:
             with resumed_evaluator(model) as evaluator:
                 return self.compute(structure, evaluator, job_progress(logger), **inputs)
+        structure = with_masses(structure)
         assert self.labeller is not None
         if self.relax is not None:
             raise ConfigError(
@@ -151,7 +153,7 @@ class PropertyMaker(Maker, ABC, Generic[D]):
         PhonotuneError
             The relaxation does not converge, or whatever plan, evaluator and analysis raise.
         """
-        crystal = structure
+        crystal = structure = with_masses(structure)
         if self.relax is not None:
             (relaxation,) = relax_batch(evaluator, [structure], self.relax, progress)
             crystal = relaxation.require_converged()

@@ -9,6 +9,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from pymatgen.core import Structure
 
+from phonotune.schemas.masses import site_kinds
+
 T = TypeVar("T")
 
 
@@ -41,7 +43,7 @@ class ArrayKey(Generic[T]):
 
 
 def structure_key(structure: Structure) -> ArrayKey[Structure]:
-    """Return a structure keyed by cell, fractional positions and elements; site properties do not count."""
+    """Return a structure keyed by cell, fractional positions, elements and isotopes."""
     return ArrayKey.of(
-        structure, structure.lattice.matrix, structure.frac_coords, structure.atomic_numbers
+        structure, structure.lattice.matrix, structure.frac_coords, site_kinds(structure)
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from phonotune.dotted import load
 from phonotune.errors import InputError
+from phonotune.physics.crystals import crystal_difference
 from phonotune.physics.deviations import percent
 from phonotune.physics.phonon.residual import corrected, plain_fit, residual_variant
 from phonotune.schemas.base import PropertyDocument, Source
@@ -24,7 +25,21 @@ from phonotune.schemas.phonon import PhononDocument
 
 _CHOICE_ONLY: Final[frozenset[str]] = frozenset({"min_length", "max_atoms"})
 """Settings that only choose a supercell; the supercell itself is compared."""
-_CRYSTAL: Final = ("material_id", "relaxed")
+_WORDS: Final = {
+    "supercell_matrix": "supercell",
+    "harmonic_matrix": "supercell of second order",
+    "primitive_matrix": "primitive vectors",
+    "has_nac": "Born charges:",
+    "relaxed": "relaxed by the model first:",
+}
+_OPTIONS: Final = {
+    "supercell_matrix": "--supercell {}",
+    "primitive_matrix": "--primitive '{}'",
+    "has_nac": "--born FILE for both or for none",
+    "relaxed": "--relax for both or for none",
+    "q": "--q {}",
+}
+"""Options of the commands that make what differs equal; the reference's value is filled in."""
 
 
 @dataclass(frozen=True)
@@ -142,25 +157,55 @@ def _demand_equal(kind: Kind, reference: PropertySet, model: PropertySet) -> Non
     ours, theirs = (side.documents.get(kind.name) for side in (reference, model))
     if ours is None or theirs is None or kind.comparison is None:
         return
-    fields = (*_CRYSTAL, *kind.comparison.equal)
-    differing = [f for f in fields if not _same(getattr(ours, f), getattr(theirs, f))]
-    keys = sorted((set(ours.settings) | set(theirs.settings)) - _CHOICE_ONLY)
-    differing += [
-        f"settings.{key}"
-        for key in keys
-        if key not in fields and ours.settings.get(key) != theirs.settings.get(key)
-    ]
+    differing = [text for text in (_other_crystal(ours, theirs, reference, model),) if text]
+    fields = ("relaxed", *kind.comparison.equal)
+    keys = sorted((set(ours.settings) | set(theirs.settings)) - _CHOICE_ONLY - set(fields))
+    pairs = [(f, getattr(ours, f), getattr(theirs, f)) for f in fields]
+    pairs += [(key, ours.settings.get(key), theirs.settings.get(key)) for key in keys]
+    for name, first, second in pairs:
+        if not _same(first, second):
+            what = _WORDS.get(name, name.replace("_", " "))
+            option = _OPTIONS.get(name, "")
+            use = f" (use {option.format(_in_words(first))})" if option else ""
+            differing.append(f"{what} {_in_words(first)} and {_in_words(second)}{use}")
     if differing:
         raise InputError(
             f"{kind.title} of {reference.source.evaluator} and {model.source.evaluator} cannot "
-            f"be compared: {', '.join(differing)} differ. Compute both with the same settings."
+            f"be compared; they differ in: {'; '.join(differing)}. Compute both with the same settings."
         )
+
+
+def _other_crystal(
+    ours: PropertyDocument, theirs: PropertyDocument, reference: PropertySet, model: PropertySet
+) -> str:
+    """Return in what the crystals differ, by the cells of the phonons where both have some; else empty."""
+    if ours.material_id == theirs.material_id:
+        return ""
+    first, second = reference.phonon, model.phonon
+    if first and second and not (first.relaxed or second.relaxed):
+        return crystal_difference(first.unitcell, second.unitcell)
+    if ours.formula != theirs.formula:
+        return f"they are other crystals, {ours.formula} and {theirs.formula}"
+    return (
+        f"crystal {ours.material_id} and {theirs.material_id}, of other cells, positions or masses"
+    )
 
 
 def _same(a: object, b: object) -> bool:
     if isinstance(a, tuple) and isinstance(b, tuple):
         return bool(np.allclose(np.array(a, dtype=float), np.array(b, dtype=float), atol=1e-6))
     return a == b
+
+
+def _in_words(value: object) -> str:
+    """Return a value as an option takes it: a diagonal matrix as three numbers."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    array = np.array(value) if isinstance(value, list | tuple) else np.zeros(0)
+    if array.shape == (3, 3) and array.dtype.kind in "if":
+        flat = np.diag(array) if np.array_equal(array, np.diag(np.diag(array))) else array.ravel()
+        return " ".join(f"{x:.6g}" for x in flat)
+    return " ".join(map(_in_words, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _deviations(reference: PropertySet, model: PropertySet) -> Deviations:

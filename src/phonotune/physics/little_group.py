@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pymatgen.core import Structure
 
 from phonotune.ports import FloatArray, IntArray
+from phonotune.schemas.masses import site_kinds
 
 _LARGEST_DENOMINATOR: Final = 48
 _SAME_Q: Final = 1e-5
@@ -72,7 +73,7 @@ def little_group(primitive: Structure, q: FloatArray, symprec: float) -> list[Op
         Tolerance on positions, Å.
     """
     lattice, x = primitive.lattice.matrix, primitive.frac_coords
-    found = spglib.get_symmetry((lattice, x, list(primitive.atomic_numbers)), symprec=symprec)
+    found = spglib.get_symmetry((lattice, x, site_kinds(primitive)), symprec=symprec)
     if found is None:
         found = {"rotations": np.eye(3, dtype=int)[None], "translations": np.zeros((1, 3))}
     kept = []

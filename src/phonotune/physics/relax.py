@@ -15,6 +15,7 @@ from phonotune.physics.symmetry import symmetrised
 from phonotune.ports import Evaluate, Evaluation, FloatArray
 from phonotune.progress import Progress
 from phonotune.schemas.base import Part
+from phonotune.schemas.masses import mass_property
 from phonotune.units import Angstrom, ElectronVoltPerAngstrom
 
 StopReason = Literal["converged", "step limit", "volume limit"]
@@ -157,6 +158,7 @@ class _Cell:
         self.stop_reason: StopReason | None = None
         self._settings = settings
         self._species = structure.species_and_occu
+        self._masses = mass_property(structure)
         self._start = np.array(structure.lattice.matrix)
         self._undeformed = np.array(structure.cart_coords)
         self._deformation = np.eye(3)
@@ -201,6 +203,7 @@ class _Cell:
                 self._species,
                 self._undeformed @ deformation,
                 coords_are_cartesian=True,
+                site_properties=self._masses,
             )
         )
 

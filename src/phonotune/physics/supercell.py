@@ -19,6 +19,7 @@ from phonotune.errors import ConfigError, InputError, StructureError
 from phonotune.physics.array_keys import ArrayKey, structure_key
 from phonotune.ports import FloatArray, IntArray
 from phonotune.schemas.base import Matrix3
+from phonotune.schemas.masses import mass_property, site_kinds
 
 SHORTEST_DISTANCE: Final[float] = 0.5
 """Two atoms closer than this (Å) overlap."""
@@ -89,7 +90,7 @@ def supercell_matrix(
 @lru_cache(maxsize=32)
 def _smallest(key: ArrayKey[Structure], min_length: float, max_atoms: int) -> Matrix3:
     structure = key.value
-    cell = (structure.lattice.matrix, structure.frac_coords, list(structure.atomic_numbers))
+    cell = (structure.lattice.matrix, structure.frac_coords, site_kinds(structure))
     dataset = spglib.get_symmetry_dataset(cell, symprec=1e-3)
     rotations = np.eye(3)[None] if dataset is None else dataset.rotations
     conventional = np.eye(3) if dataset is None else np.linalg.inv(dataset.transformation_matrix).T
@@ -162,6 +163,10 @@ def make_supercell(structure: Structure, matrix: Matrix3) -> Structure:
         [site.specie.symbol for site in structure for _ in shifts],
         (structure.cart_coords[:, None, :] + shifts[None]).reshape(-1, 3),
         coords_are_cartesian=True,
+        site_properties={
+            name: [mass for mass in masses for _ in shifts]
+            for name, masses in mass_property(structure).items()
+        },
     )
 
 
@@ -180,6 +185,7 @@ def displaced(structure: Structure, displacements: FloatArray) -> Structure:
         structure.species_and_occu,
         structure.cart_coords + displacements,
         coords_are_cartesian=True,
+        site_properties=mass_property(structure),
     )
 
 

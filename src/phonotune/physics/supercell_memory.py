@@ -14,6 +14,7 @@ from pymatgen.core import Structure
 
 from phonotune.errors import InputError
 from phonotune.schemas.base import Matrix3
+from phonotune.schemas.masses import site_kinds
 
 _NUMBER: Final[int] = 8
 _CONSTANTS_COPIES: Final[int] = 4
@@ -69,7 +70,7 @@ def estimate_memory(structure: Structure, matrix: Matrix3, primitive: ArrayLike)
     primitive
         Primitive vectors (rows) in units of the cell vectors.
     """
-    cell = (structure.lattice.matrix, structure.frac_coords, list(structure.atomic_numbers))
+    cell = (structure.lattice.matrix, structure.frac_coords, site_kinds(structure))
     dataset = spglib.get_symmetry_dataset(cell, symprec=1e-3)
     point_group = 1 if dataset is None else len(np.unique(dataset.rotations, axis=0))
     sites = len(structure) if dataset is None else len(np.unique(dataset.equivalent_atoms))

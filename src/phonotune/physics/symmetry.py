@@ -14,6 +14,7 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from phonotune.errors import StructureError
 from phonotune.physics.supercell import displaced
 from phonotune.ports import Evaluation, FloatArray, IntArray
+from phonotune.schemas.masses import isotope_masses, site_kinds, with_masses
 
 _SPGLIB_ERROR: Final[type[Exception]] = getattr(spglib, "SpglibError", RuntimeError)
 
@@ -84,8 +85,11 @@ def standard_primitive(structure: Structure, symprec: float) -> Structure:
     )
     if found is None:
         raise _no_symmetry(structure, symprec)
-    cell, positions, numbers = found
-    return Structure(Lattice(cell), [int(z) for z in numbers], positions)
+    cell, positions, kinds = found
+    masses = isotope_masses(structure)
+    own = dict(zip(site_kinds(structure), masses, strict=True)) if masses else {}
+    made = Structure(Lattice(cell), [int(kind) % 1000 for kind in kinds], positions)
+    return with_masses(made, [own[int(kind)] for kind in kinds]) if own else made
 
 
 def symmetry_operations(structure: Structure, symprec: float) -> Operations:
@@ -186,7 +190,7 @@ def keep_symmetry(start: Structure, relaxed: Structure, free: FloatArray) -> Str
 
 def _ask(question: Callable[..., Any], structure: Structure, **settings: Any) -> Any:
     """Return spglib's answer, or None if it has none, which its versions report in different ways."""
-    cell = (structure.lattice.matrix, structure.frac_coords, list(structure.atomic_numbers))
+    cell = (structure.lattice.matrix, structure.frac_coords, site_kinds(structure))
     try:
         return question(cell, **settings)
     except _SPGLIB_ERROR:

@@ -14,6 +14,7 @@ from pydantic import Field
 from phonotune.part import Part as Part
 from phonotune.ports import Source as Source  # stored jobs name it here
 from phonotune.schemas.blob import Blob
+from phonotune.schemas.masses import isotope_masses
 from phonotune.units import UnitOfField
 
 if TYPE_CHECKING:
@@ -58,9 +59,15 @@ def hash_json(content: Any) -> str:
 
 
 def structure_hash(structure: Structure) -> str:
-    """Return a 16-digit hash of cell (to 1e-8 Å), fractional positions (to 1e-8) and elements."""
+    """Return a 16-digit hash of cell (to 1e-8 Å), fractional positions (to 1e-8), elements and isotopes.
+
+    Masses count only where they are not natural.
+    """
+    masses = isotope_masses(structure)
+    known = {"masses": [m and round(m, 4) for m in masses]} if masses else {}
     return hash_json(
-        {
+        known
+        | {
             "cell": (np.round(structure.lattice.matrix, 8) + 0.0).tolist(),
             "positions": (np.round(structure.frac_coords, 8) + 0.0).tolist(),
             "numbers": [int(z) for z in structure.atomic_numbers],

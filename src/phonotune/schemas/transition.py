@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 from pymatgen.core import Lattice, Structure
 
 from phonotune.schemas.base import Matrix3, Part, PropertyDocument, Vector3
 from phonotune.schemas.blob import Blob
+from phonotune.schemas.masses import with_masses
 from phonotune.schemas.phonon import ImaginaryMode
 from phonotune.units import (
     Angstrom,
@@ -160,5 +162,9 @@ class TransitionDocument(PropertyDocument):
         for cell, n, end in zip(arrays["lattices"], arrays["n_sites"], ends, strict=True):
             own = slice(end - n, end)
             numbers = [int(z) for z in arrays["numbers"][own]]
-            found.append(Structure(Lattice(cell), numbers, arrays["positions"][own]))
+            structure = Structure(Lattice(cell), numbers, arrays["positions"][own])
+            if "masses" in arrays:
+                stated = [None if np.isnan(m) else float(m) for m in arrays["masses"][own]]
+                structure = with_masses(structure, stated)
+            found.append(structure)
         return found

@@ -10,6 +10,7 @@ import seekpath
 from pymatgen.core import Structure
 
 from phonotune.ports import FloatArray, IntArray
+from phonotune.schemas.masses import site_kinds
 
 _GREEK = {"GAMMA": "Γ", "SIGMA": "Σ", "DELTA": "Δ", "LAMBDA": "Λ"}
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -56,7 +57,7 @@ def band_path(primitive: Structure, symprec: float, spacing: float) -> BandPath:
     spacing
         Largest distance between neighbouring points, 1/Å (no 2π).
     """
-    cell = (primitive.lattice.matrix, primitive.frac_coords, list(primitive.atomic_numbers))
+    cell = (primitive.lattice.matrix, primitive.frac_coords, site_kinds(primitive))
     found = seekpath.get_path_orig_cell(cell, symprec=symprec)
     reciprocal = np.linalg.inv(primitive.lattice.matrix).T
     points, distances, segments, labels = [], [], [], []

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 from phonopy import Phonopy
+from phonopy.structure.atomic_data import get_atomic_data
 from phonopy.structure.atoms import PhonopyAtoms
 from phonopy.structure.cells import guess_primitive_matrix
 from phonopy.structure.symmetry import Symmetry
@@ -15,6 +16,12 @@ from phonotune.errors import InputError
 from phonotune.physics.phonon.symmetry import QuickPhonopy
 from phonotune.ports import FloatArray
 from phonotune.schemas.base import Matrix3, Vector3
+from phonotune.schemas.masses import (
+    isotope_masses,
+    mixes_isotopes,
+    site_kinds,
+    with_masses,
+)
 from phonotune.schemas.phonon import BornCharges
 
 Rows3 = tuple[Vector3, Vector3, Vector3]
@@ -25,17 +32,40 @@ ASYMMETRY: Final[float] = 0.1
 
 
 def to_phonopy(structure: Structure) -> PhonopyAtoms:
-    """Return the cell as phonopy holds it, orientation and order unchanged."""
+    """Return the cell as phonopy holds it, orientation and order unchanged.
+
+    Atoms of one element with different masses have different symbols (H, H1), by which phonopy tells
+    them apart.
+    """
+    masses = isotope_masses(structure)
+    if not masses:
+        return PhonopyAtoms(
+            symbols=[site.specie.symbol for site in structure],
+            cell=structure.lattice.matrix,
+            scaled_positions=structure.frac_coords,
+        )
+    symbols, natural = get_atomic_data().symbol_map, get_atomic_data().atom_data
+    names = {number: symbol for symbol, number in symbols.items()}
+    kinds = [divmod(kind, 1000) for kind in site_kinds(structure)]
     return PhonopyAtoms(
-        symbols=[site.specie.symbol for site in structure],
+        symbols=[f"{names[number]}{index or ''}" for index, number in kinds],
+        masses=[
+            natural[number][3] if mass is None else mass
+            for (_, number), mass in zip(kinds, masses, strict=True)
+        ],
         cell=structure.lattice.matrix,
         scaled_positions=structure.frac_coords,
     )
 
 
 def to_structure(cell: PhonopyAtoms) -> Structure:
-    """Return phonopy's cell as a pymatgen Structure."""
-    return Structure(Lattice(cell.cell), list(cell.symbols), cell.scaled_positions)
+    """Return phonopy's cell as a pymatgen Structure, with the masses that are not natural."""
+    numbers = [int(z) for z in cell.numbers]
+    structure = Structure(Lattice(cell.cell), numbers, cell.scaled_positions)
+    natural = [get_atomic_data().atom_data[number][3] for number in numbers]
+    if cell.masses is None or list(cell.masses) == natural:
+        return structure
+    return with_masses(structure, [float(mass) for mass in cell.masses])
 
 
 def primitive_rows(structure: Structure, symprec: float) -> Rows3:
@@ -43,7 +73,9 @@ def primitive_rows(structure: Structure, symprec: float) -> Rows3:
 
     A cell that is already primitive is kept in its own setting: nothing is standardised.
     """
-    matrix = guess_primitive_matrix(to_phonopy(structure), symprec=symprec).T
+    matrix = guess_primitive_matrix(
+        to_phonopy(structure), symprec, distinguish_symbol_index=mixes_isotopes(structure)
+    ).T
     if np.linalg.det(matrix) > 1 - 1e-3:
         matrix = np.eye(3)
     return float_rows(np.round(matrix, 12) + 0.0)
@@ -72,7 +104,7 @@ def resolve_primitive(structure: Structure, rows: Rows3 | None, symprec: float) 
     cells = np.linalg.inv(matrix) if np.linalg.det(matrix) > 1e-6 else np.full((3, 3), 0.5)
     if np.allclose(cells, np.rint(cells), atol=1e-2):
         vectors = np.linalg.inv(np.rint(cells))
-        numbers = np.array(structure.atomic_numbers)
+        numbers = np.array(site_kinds(structure))
         sites = structure.frac_coords
         offsets = sites[:, None] + vectors[:, None, None] - sites[None]
         lengths = np.linalg.norm((offsets - np.rint(offsets)) @ structure.lattice.matrix, axis=3)
@@ -139,12 +171,37 @@ def build_phonopy(
             primitive_matrix=np.array(primitive).T,
             symprec=symprec,
             is_symmetry=symmetry,
+            distinguish_symbol_index=mixes_isotopes(structure),
         )
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"phonopy cannot build the cells of {structure.reduced_formula} with symprec "
             f"{symprec} Å ({error}). Give a symmetrised structure or a larger symprec."
         ) from error
+
+
+def with_isotopes(phonon: Phonopy, structure: Structure) -> Phonopy:
+    """Return the same displacements and force constants for atoms with the masses of a structure.
+
+    Force constants have the symmetry of the elements, frequencies that of the masses.
+
+    Parameters
+    ----------
+    phonon
+        Phonopy object of the structure with natural masses; returned itself if they are the structure's.
+    structure
+        The unit cell.
+    """
+    if not isotope_masses(structure):
+        return phonon
+    matrix = np.rint(phonon.supercell_matrix.T).astype(int).tolist()
+    made = build_phonopy(
+        structure, matrix, float_rows(phonon.primitive_matrix.T), phonon.symmetry.tolerance
+    )
+    if phonon.dataset is not None:
+        made.dataset = phonon.dataset
+    made.force_constants = phonon.force_constants
+    return made
 
 
 def nac_params(born: BornCharges | None, n_primitive: int) -> dict[str, Any] | None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from pydantic import Field
 
-from phonotune.errors import ConfigError, PhonotuneError
+from phonotune.errors import ConfigError, InputError, PhonotuneError
 from phonotune.physics.answer_checks import require_answers
-from phonotune.physics.phonon.cells import nac_params, to_phonopy, to_structure
+from phonotune.physics.phonon.cells import nac_params, to_phonopy, to_structure, with_isotopes
 from phonotune.physics.phonon.displacements import (
     PhononPlan,
     fit_force_constants,
@@ -27,6 +27,13 @@ from phonotune.physics.supercell import supercell_matrix
 from phonotune.ports import Answers, Evaluation, FloatArray
 from phonotune.schemas.base import Matrix3, Part, Source, structure_hash
 from phonotune.schemas.blob import Blob
+from phonotune.schemas.masses import (
+    isotope_masses,
+    masses_in_words,
+    mixes_isotopes,
+    with_masses,
+    with_natural_masses,
+)
 from phonotune.schemas.phonon import BornCharges
 from phonotune.schemas.thermal import ConductivityDocument
 from phonotune.units import Angstrom, Dimensionless, Kelvin
@@ -64,7 +71,10 @@ class ConductivitySettings(Part):
     temperatures: tuple[Kelvin, ...] = Field(
         default=_GRID, min_length=1, description="300 K is always added"
     )
-    isotopes: bool = Field(default=True, description="scattering by the natural isotopes")
+    isotopes: bool = Field(
+        default=True,
+        description="scattering by the natural isotopes; none at atoms with a mass of their own",
+    )
     mesh_density: Angstrom = Field(
         default=12.0, gt=0, description="first mesh, points per 1/Å of reciprocal vector (no 2π)"
     )
@@ -118,11 +128,18 @@ def plan_third_order(
     StructureError
         The structure is unusable.
     InputError
-        The Born charges belong to another crystal.
+        The Born charges belong to another crystal; one element has different masses.
     ConfigError
         phono3py is not installed.
     """
     anharmonic_of = _phono3py()
+    structure = with_masses(structure)
+    if mixes_isotopes(structure):
+        raise InputError(
+            f"{structure.reduced_formula} has different masses of one element ({masses_in_words(structure)}), "
+            "and phono3py does not tell such atoms apart. Give each element one mass, or natural ones: "
+            "--masses natural."
+        )
     harmonic = plan_displacements(structure, settings.phonons, born)
     matrix = settings.supercell_matrix or supercell_matrix(
         structure, settings.min_length, settings.max_atoms
@@ -144,7 +161,10 @@ def plan_third_order(
             update={"supercell_matrix": matrix, "phonons": harmonic.settings}
         ),
         harmonic=harmonic,
-        structures=(*harmonic.structures, *(to_structure(cell) for cell in pairs)),
+        structures=(
+            *harmonic.structures,
+            *(with_natural_masses(to_structure(cell)) for cell in pairs),
+        ),
         anharmonic=anharmonic,
     )
 
@@ -185,7 +205,8 @@ def analyse_third_order(
     """
     complete = require_answers(plan.structures, answers, "The thermal conductivity")
     n = len(plan.harmonic.structures)
-    phonon = fit_force_constants(plan.harmonic, np.array([a.forces for a in complete[:n]]))
+    forces = np.array([a.forces for a in complete[:n]])
+    phonon = with_isotopes(fit_force_constants(plan.harmonic, forces), plan.structure)
     phonon.nac_params = nac_params(born, len(phonon.primitive))
     numbers = mesh_numbers(phonon, plan.settings.mesh_density)
     found = phonon.run_mesh(list(numbers), is_gamma_center=True)
@@ -280,13 +301,23 @@ def _converged(
     temperatures = np.union1d(settings.temperatures, [_ROOM])
     room = int(np.flatnonzero(temperatures == _ROOM)[0])
     tried, means, answer = [], [], None
+    primitive, variances = anharmonic.primitive, None
+    masses = isotope_masses(to_structure(primitive))
+    if settings.isotopes and masses:  # an atom with a mass of its own is a pure isotope
+        from phono3py.other.isotope import get_mass_variances
+
+        natural = get_mass_variances(primitive)
+        variances = [v if m is None else 0.0 for v, m in zip(natural, masses, strict=True)]
     for step in range(settings.max_doublings + 1):
         a, b, c = (n * 2**step for n in numbers)
         mesh = (a, b, c)
         anharmonic.mesh_numbers = list(mesh)
         anharmonic.init_phph_interaction(**_GAUGE_FREE)
         anharmonic.run_thermal_conductivity(
-            temperatures=temperatures, is_isotope=settings.isotopes, log_level=0
+            temperatures=temperatures,
+            is_isotope=settings.isotopes,
+            mass_variances=variances,
+            log_level=0,
         )
         answer = anharmonic.thermal_conductivity
         tried.append(mesh)

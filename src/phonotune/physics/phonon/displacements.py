@@ -23,6 +23,7 @@ from phonotune.physics.phonon.cells import (
     primitive_cell,
     resolve_primitive,
     to_structure,
+    with_isotopes,
 )
 from phonotune.physics.phonon.document import analyse_force_constants
 from phonotune.physics.phonon.settings import PhononSettings
@@ -30,6 +31,7 @@ from phonotune.physics.supercell import check_structure, supercell_matrix
 from phonotune.physics.supercell_memory import check_memory
 from phonotune.ports import Answers, FloatArray, IntArray
 from phonotune.schemas.base import Matrix3, Source
+from phonotune.schemas.masses import with_masses, with_natural_masses
 from phonotune.schemas.phonon import BornCharges, PhononDocument
 
 _SUM_RULE_ROUNDS: Final[int] = 3
@@ -50,13 +52,13 @@ class PhononPlan:
     primitive
         Primitive vectors (rows) in units of the cell vectors.
     structures
-        The supercells to evaluate, one displaced atom each.
+        The supercells to evaluate, one displaced atom each; of elements, since forces know no isotopes.
     sites
         shape (n_d,), index of the displaced atom.
     vectors
         shape (n_d, 3), its displacement, Å, Cartesian.
     phonon
-        The Phonopy object, kept for its symmetry search (the slow part); never changed.
+        The Phonopy object with natural masses, kept for its symmetry search (the slow part); never changed.
     """
 
     structure: Structure
@@ -91,13 +93,15 @@ def plan_displacements(
         The primitive matrix or the Born charges do not fit, the supercell does not fit the memory,
         or phonopy cannot build it.
     """
+    structure = with_masses(structure)
     check_structure(structure)
     matrix = settings.supercell_matrix or supercell_matrix(
         structure, settings.min_length, settings.max_atoms
     )
     primitive = resolve_primitive(structure, settings.primitive_matrix, settings.symprec)
     check_memory(structure, matrix, primitive)
-    phonon = build_phonopy(structure, matrix, primitive, settings.symprec)
+    elements = with_natural_masses(structure)
+    phonon = build_phonopy(elements, matrix, primitive, settings.symprec)
     check_born(born, phonon.primitive, settings.symprec)
     phonon.generate_displacements(distance=settings.displacement)
     first_atoms = phonon.dataset["first_atoms"]
@@ -139,7 +143,7 @@ def analyse_forces(
     """
     complete = require_answers(plan.structures, answers, "Phonons")
     forces = np.array([a.forces for a in complete])
-    phonon = fit_force_constants(plan, forces)
+    phonon = with_isotopes(fit_force_constants(plan, forces), plan.structure)
     displaced = {
         "displacement_sites": plan.sites,
         "displacement_vectors": plan.vectors,
@@ -149,7 +153,7 @@ def analyse_forces(
 
 
 def fit_force_constants(plan: PhononPlan, forces: FloatArray) -> Phonopy:
-    """Return a Phonopy object with symmetrised compact force constants.
+    """Return a Phonopy object with symmetrised compact force constants and natural masses.
 
     Parameters
     ----------

@@ -19,11 +19,13 @@ from phonotune.physics.phonon.cells import (
     primitive_rows,
     resolve_primitive,
     to_structure,
+    with_isotopes,
 )
 from phonotune.physics.phonon.document import analyse_force_constants, phonopy_of
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.ports import FloatArray
 from phonotune.schemas.base import Matrix3, Source
+from phonotune.schemas.masses import with_masses, with_natural_masses
 from phonotune.schemas.phonon import BornCharges, PhononDocument
 
 PARAMS_FILE = "phonopy_params.yaml"
@@ -168,6 +170,7 @@ def document_of_constants(
     InputError
         The shape is not that of the supercell, or primitive matrix or charges do not fit.
     """
+    structure = with_masses(structure)
     primitive = resolve_primitive(structure, settings.primitive_matrix, settings.symprec)
     phonon = build_phonopy(structure, matrix, primitive, settings.symprec)
     n_super, n_primitive = len(phonon.supercell), len(phonon.primitive)
@@ -185,7 +188,8 @@ def _with_force_constants(
     found: PhonopyCalculation, primitive: Rows3, symprec: float
 ) -> tuple[Phonopy, dict[str, Any]]:
     """Return a Phonopy object with force constants, and the arrays that a document keeps of the forces."""
-    phonon = build_phonopy(found.structure, found.matrix, primitive, symprec)
+    elements = with_natural_masses(found.structure)
+    phonon = build_phonopy(elements, found.matrix, primitive, symprec)
     offsets = phonon.supercell.scaled_positions - found.supercell.frac_coords
     lengths = np.linalg.norm((offsets - np.rint(offsets)) @ phonon.supercell.cell, axis=1)
     if lengths.max() > 1e-3 or list(phonon.supercell.numbers) != list(
@@ -206,13 +210,14 @@ def _with_force_constants(
         )
     if dataset is None:
         phonon.force_constants = np.array(constants)[phonon.primitive.p2s_map]
-        return phonon, {}
+        return with_isotopes(phonon, found.structure), {}
     one_atom = "first_atoms" in dataset
     phonon.dataset = dataset
     phonon.produce_force_constants(
         calculate_full_force_constants=False, fc_calculator=None if one_atom else "symfc"
     )
     phonon.symmetrize_force_constants(level=3)
+    phonon = with_isotopes(phonon, found.structure)
     if not one_atom:
         return phonon, {
             "random_displacements": np.array(dataset["displacements"]),

@@ -16,7 +16,12 @@ from pymatgen.core import Structure
 
 from phonotune.errors import InputError
 from phonotune.physics.answer_checks import require_answers
-from phonotune.physics.phonon.cells import build_phonopy, resolve_primitive, to_structure
+from phonotune.physics.phonon.cells import (
+    build_phonopy,
+    resolve_primitive,
+    to_structure,
+    with_isotopes,
+)
 from phonotune.physics.phonon.displacements import PhononPlan, analyse_forces, fit_force_constants
 from phonotune.physics.phonon.document import analyse_force_constants, born_of, phonopy_of
 from phonotune.physics.phonon.settings import PhononSettings
@@ -35,6 +40,7 @@ from phonotune.ports import Answers, FloatArray, IntArray
 from phonotune.schemas.base import Source
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.dataset import Frame
+from phonotune.schemas.masses import with_natural_masses
 from phonotune.schemas.phonon import BornCharges, FrequencyRange, PhononDocument, ResidualSummary
 
 Variant = Literal["model", "symfc"]
@@ -178,7 +184,8 @@ def pairs_suffice(structure: Structure, settings: PhononSettings, n_frames: int)
         structure, settings.min_length, settings.max_atoms
     )
     primitive = resolve_primitive(structure, settings.primitive_matrix, settings.symprec)
-    phonon = build_phonopy(structure, matrix, primitive, settings.symprec)
+    elements = with_natural_masses(structure)
+    phonon = build_phonopy(elements, matrix, primitive, settings.symprec)
     components = 3 * len(phonon.supercell)
     allowed = components * (n_frames // 2) / _ENOUGH_FOR_PAIRS
     # the least possible number first: without symmetry the basis of many atoms takes gigabytes
@@ -275,6 +282,7 @@ def analyse_residual(
     phonon = fit_force_constants(plan.phonons, forces)
     model = np.array(phonon.force_constants)
     fit = fit_residual(phonon, plan.frames, at_frames, plan.settings)
+    phonon = with_isotopes(phonon, plan.phonons.structure)
     phonon.force_constants = model + fit.force_constants(phonon, fit.ridge.coefficients)
     displaced = {
         "displacement_sites": plan.phonons.sites,

@@ -49,7 +49,7 @@ class SupercellSymmetry(Symmetry):  # type: ignore[misc]
                 translations,
                 np.array(self._cell.cell.T, dtype="double", order="C"),
                 self._symprec,
-                self._cell.totuple()[2],
+                self._cell.totuple(self._distinguish_symbol_index)[2],
             )
         )
 
@@ -59,16 +59,22 @@ class QuickPhonopy(Phonopy):  # type: ignore[misc]
 
     def _search_symmetry(self) -> None:
         cell, s2p_map = self._supercell, self._primitive.s2p_map
-        arrays = (cell.cell, cell.scaled_positions, cell.numbers, cell.magnetic_moments, s2p_map)
+        kinds = cell.totuple(self._distinguish_symbol_index)[2]
+        arrays = (cell.cell, cell.scaled_positions, kinds, cell.magnetic_moments, s2p_map)
         key = ArrayKey.of((cell, s2p_map), *arrays)
-        self._symmetry = _symmetry_of(key, self._symprec, self._is_symmetry)
+        found = _symmetry_of(key, self._symprec, self._is_symmetry, self._distinguish_symbol_index)
+        self._symmetry = found
 
 
 @lru_cache(maxsize=8)
-def _symmetry_of(key: ArrayKey[Any], symprec: float, is_symmetry: bool) -> SupercellSymmetry:
+def _symmetry_of(
+    key: ArrayKey[Any], symprec: float, is_symmetry: bool, tells_isotopes: bool
+) -> SupercellSymmetry:
     """Return the symmetry of a supercell, found once and kept: every model's phonons need the same."""
     cell, s2p_map = key.value
-    return SupercellSymmetry(cell, symprec, is_symmetry, s2p_map=s2p_map)
+    return SupercellSymmetry(
+        cell, symprec, is_symmetry, s2p_map=s2p_map, distinguish_symbol_index=tells_isotopes
+    )
 
 
 def compose_permutations(

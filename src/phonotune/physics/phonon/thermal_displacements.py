@@ -10,7 +10,7 @@ from pymatgen.core import Structure
 
 from phonotune.errors import StructureError
 from phonotune.physics.answer_checks import require_answers
-from phonotune.physics.phonon.cells import to_structure
+from phonotune.physics.phonon.cells import to_structure, with_isotopes
 from phonotune.physics.phonon.displacements import PhononPlan, fit_force_constants
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class ThermalDisplacements:
         complete = require_answers(plan.structures, answers, "Phonon-mode rattle")
         phonon = fit_force_constants(plan, np.array([a.forces for a in complete]))
         self.supercell: Structure = to_structure(phonon.supercell)
+        phonon = with_isotopes(phonon, plan.structure)
         self.temperature = temperature
         self._draws: Any = RandomDisplacements(
             phonon.supercell,

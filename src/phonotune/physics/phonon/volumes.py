@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from phonopy import Phonopy
 
-from phonotune.physics.phonon.cells import nac_params
+from phonotune.physics.phonon.cells import nac_params, with_isotopes
 from phonotune.physics.phonon.displacements import PhononPlan, fit_force_constants
 from phonotune.physics.phonon.spectrum import (
     commensurate_points,
@@ -75,7 +75,8 @@ def phonons_at_volumes(
         Born charges for the NAC, assumed independent of volume; None for no NAC.
     """
     phonons = tuple(
-        fit_force_constants(plan, force) for plan, force in zip(plans, forces, strict=True)
+        with_isotopes(fit_force_constants(plan, force), plan.structure)
+        for plan, force in zip(plans, forces, strict=True)
     )
     for phonon in phonons:
         phonon.nac_params = nac_params(born, len(phonon.primitive))

@@ -17,6 +17,7 @@ from phonotune.physics.transitions.branches import TransitionSettings
 from phonotune.ports import FloatArray
 from phonotune.schemas.base import Source, structure_hash
 from phonotune.schemas.blob import Blob
+from phonotune.schemas.masses import isotope_masses
 from phonotune.schemas.phonon import PhononDocument
 from phonotune.schemas.transition import Ending, PhaseBranch, PhaseNode, TransitionDocument
 
@@ -207,11 +208,19 @@ def tree_document(
             n_sites=np.array([len(cell) for cell in cells]),
             numbers=np.concatenate([cell.atomic_numbers for cell in cells]),
             positions=np.concatenate([cell.frac_coords for cell in cells]),
+            **_masses(cells),
             path_branches=np.array([index for index, _ in paths], dtype=np.int64),
             path_lambda=steps,
             path_energies=np.array([curve for _, curve in paths]).reshape(-1, len(steps)),
         ),
     )
+
+
+def _masses(cells: list[Structure]) -> dict[str, FloatArray]:
+    """Return the masses of all sites, NaN where natural; nothing if all are."""
+    masses = [isotope_masses(cell) or [None] * len(cell) for cell in cells]
+    flat = np.array([mass for own in masses for mass in own], dtype=float)
+    return {} if np.isnan(flat).all() else {"masses": flat}
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from phonotune.physics.little_group import (
 from phonotune.physics.phonon.irreps import irrep_label
 from phonotune.physics.phonon.modes import Mode, ModeSpace, longest_projection, mode_space
 from phonotune.ports import FloatArray
+from phonotune.schemas.masses import site_kinds
 from phonotune.schemas.phonon import PhononDocument
 
 MOST_DIRECTIONS: Final[int] = 8
@@ -293,7 +294,7 @@ def direction_axes(
 
     # the crystal's axes: conventional a, what is perpendicular to it in the plane ab, and the third
     data = spglib.get_symmetry_dataset(
-        (primitive.lattice.matrix, primitive.frac_coords, list(primitive.atomic_numbers)),
+        (primitive.lattice.matrix, primitive.frac_coords, site_kinds(primitive)),
         symprec=1e-3,
     )
     matrix = np.eye(3) if data is None else np.linalg.inv(data.transformation_matrix).T

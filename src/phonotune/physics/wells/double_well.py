@@ -36,6 +36,7 @@ from phonotune.physics.wells.levels import sampled_potential, supercell_levels
 from phonotune.ports import Answers, FloatArray, IntArray
 from phonotune.schemas.base import Matrix3, Part, Source, Vector3, structure_hash
 from phonotune.schemas.blob import Blob
+from phonotune.schemas.masses import masses_in_words, same_masses, with_masses
 from phonotune.schemas.phonon import PhononDocument
 from phonotune.schemas.wells import WellDirection, WellDocument
 from phonotune.units import Angstrom, TeraHertz
@@ -168,9 +169,15 @@ def plan_well(structure: Structure, phonons: PhononDocument, settings: WellSetti
     """
     check_structure(structure)
     other = phonons.unitcell
+    structure = with_masses(structure)
     alike = structure.species == other.species and np.allclose(
         structure.lattice.matrix, other.lattice.matrix, atol=_SAME_CELL
     )
+    if alike and not same_masses(structure, other):
+        raise InputError(
+            f"The phonons of {other.formula} have other masses than the crystal: {masses_in_words(other)} and "
+            f"{masses_in_words(structure)}. Compute both with the same masses."
+        )
     if not alike:
         raise InputError(
             f"A well of {structure.formula} was requested with phonons of another cell, "

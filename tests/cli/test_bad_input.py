@@ -12,6 +12,7 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.data.document_files import write_document
 from phonotune.data.extxyz import write_frames
+from phonotune.schemas.base import structure_hash
 from phonotune.schemas.dataset import Frame
 
 FRAME = """2
@@ -209,12 +210,14 @@ def test_results_of_crystals_with_different_cells_are_not_compared(
     cli: Any, tmp_path: Path, phonons_of: Callable[..., Any]
 ) -> None:
     document = phonons_of()
-    for name, material in (("a", "1"), ("b", "2")):
+    for name, scale in (("a", 1.0), ("b", 1.001)):
         (tmp_path / name).mkdir()
-        other = document.model_copy(update={"material_id": material})
-        write_document(other, tmp_path / name / "phonons.json")
+        cell = document.unitcell.copy()
+        cell.scale_lattice(scale**3 * cell.volume)
+        changed = {"material_id": structure_hash(cell), "unitcell": cell}
+        write_document(document.model_copy(update=changed), tmp_path / name / "phonons.json")
     message = cli.error("compare", tmp_path / "a", tmp_path / "b")
-    assert "material_id" in message
+    assert "cells of 3.995 3.995 3.995 Å and 3.999 3.999 3.999 Å" in message
 
 
 def test_a_phonopy_file_of_another_crystal_is_not_compared(

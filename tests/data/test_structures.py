@@ -14,6 +14,7 @@ from pymatgen.core import Lattice, Structure
 
 from phonotune.data.structures import read_structure
 from phonotune.errors import StructureError
+from phonotune.schemas.masses import isotope_masses
 
 
 @pytest.mark.parametrize("name", ["POSCAR", "NaCl.vasp", "NaCl.cif", "NaCl.json", "NaCl.extxyz"])
@@ -180,3 +181,55 @@ def test_real_vasp_files_are_read(real_data_dir: Path) -> None:
     cell = read_structure(real_data_dir / "nacl-vasp" / "disp-001" / "vasprun.xml")
     assert len(cell) == 8 * len(unitcell)
     assert cell.volume == pytest.approx(8 * unitcell.volume, rel=1e-6)
+
+
+_SITES = "Li 0 0 0 {}\n{} 2.1 2.1 2.1 {}\n"
+_HEAD = '2\nLattice="0 2.1 2.1 2.1 0 2.1 2.1 2.1 0" Properties=species:S:1:pos:R:3{}\n'
+
+
+def test_isotopes_and_masses_are_kept_from_any_format(tmp_path: Path) -> None:
+    poscar = "Li Q\n1.0\n0 2.1 2.1\n2.1 0 2.1\n2.1 2.1 0\nLi Q\n1 1\nDirect\n0 0 0\n0.5 0.5 0.5\n"
+    cif = (
+        "data_LiQ\n_cell_length_a 4\n_cell_length_b 4\n_cell_length_c 4\n_cell_angle_alpha 90\n"
+        "_cell_angle_beta 90\n_cell_angle_gamma 90\nloop_\n_atom_site_label\n_atom_site_type_symbol\n"
+        "_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\nLi1 Li 0 0 0\nQ1 Q 0.5 0.5 0.5\n"
+    )
+    columns = _HEAD.format("") + _SITES.format("", "Q", "")
+    for isotope, mass in (("D", 2.014101778), ("T", 3.016049281)):
+        for name, text in (("POSCAR", poscar), ("a.cif", cif), ("a.extxyz", columns)):
+            path = tmp_path / name
+            path.write_text(text.replace("Q", isotope))
+            found = read_structure(path)
+            assert isotope_masses(found) == [None, mass]
+            assert [site.specie.name for site in found] == ["Li", "H"]
+            found.to(str(tmp_path / "again.json"))
+            assert read_structure(tmp_path / "again.json") == found
+
+
+@pytest.mark.parametrize("name", ["masses", "mass"])
+def test_a_column_of_masses_is_read_and_natural_ones_are_left_out(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "a.extxyz"
+    path.write_text(_HEAD.format(f":{name}:R:1") + _SITES.format(6.015, "H", 1.008))
+    assert isotope_masses(read_structure(path)) == [6.015, None]
+    path.write_text(_HEAD.format(f":{name}:R:1") + _SITES.format(6.94, "H", 1.008))
+    assert read_structure(path).site_properties == {}
+    path.write_text(_HEAD.format(f":{name}:R:1") + _SITES.format(12650.0, "H", 1837.0))
+    with pytest.raises(StructureError, match=r"12650 for Li is not one in amu"):
+        read_structure(path)
+
+
+def test_a_phonopy_yaml_gives_its_unit_cell_with_masses(tmp_path: Path) -> None:
+    (tmp_path / "phonopy_disp.yaml").write_text(
+        "phonopy: {version: 2.7.0, calculator: qe}\n"
+        "supercell_matrix: [[1, 0, 0], [0, 1, 0], [0, 0, 1]]\n"
+        "unit_cell:\n"
+        "  lattice: [[8.0, 0.0, 0.0], [0.0, 8.0, 0.0], [0.0, 0.0, 8.0]]\n"
+        "  points:\n"
+        "  - {symbol: Li, coordinates: [0.0, 0.0, 0.0], mass: 6.941}\n"
+        "  - {symbol: H, coordinates: [0.5, 0.5, 0.5], mass: 2.014}\n"
+    )
+    found = read_structure(tmp_path / "phonopy_disp.yaml")
+    assert isotope_masses(found) == [None, 2.014]
+    assert found.lattice.a == pytest.approx(8 * 0.529177, rel=1e-6)

@@ -61,6 +61,9 @@ def thermal(
     equation_of_state: Equation = "birch-murnaghan",
     conductivity: Conductivity = False,
     masses: MassesOption = Masses.stated,
+    allow_imaginary: Annotated[
+        bool, typer.Option("--allow-imaginary", help="Leave imaginary modes out of the averages.")
+    ] = False,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -110,6 +113,7 @@ def thermal(
             phonons=phonons,
             volumes=tuple(round((low + n * step) / 100, 6) for n in range(N_VOLUMES)),
             equation_of_state=cast(EquationOfState, equation_of_state),
+            allow_imaginary=allow_imaginary,
         )
         expansion = QuasiHarmonicMaker(settings=settings, born=charges)
         transport = ConductivityMaker(settings=ConductivitySettings(phonons=phonons), born=charges)

@@ -6,9 +6,11 @@ Energies and forces do not depend on it: labellers and models see the element. F
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from ase.data import atomic_masses
 
 from phonotune.errors import StructureError
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 MASS: Final = "mass"
-"""The site property, amu; absent or None: the natural mass."""
+"""The site property, amu. It is absent where all masses are natural; else every site has it."""
 
 ISOTOPES: Final = {"D": 2.014101778, "T": 3.016049281}
 """amu, AME2020; pymatgen has elements of these names, with the symbol H."""
@@ -28,14 +30,20 @@ _HEAVIEST: Final = 300.0
 
 def isotope_masses(structure: Structure) -> list[float | None]:
     """Return the mass of each site, amu, None where it is natural; an empty list if all are."""
-    found = [site.properties.get(MASS) for site in structure]
+    stated = [site.properties.get(MASS) for site in structure]
+    if all(mass is None for mass in stated):
+        return []
+    found = [
+        None if mass is None or is_natural(site.specie.Z, mass) else float(mass)
+        for site, mass in zip(structure, stated, strict=True)
+    ]
     return found if any(mass is not None for mass in found) else []
 
 
 def mass_property(structure: Structure) -> dict[str, Any]:
     """Return the masses as pymatgen's ``site_properties`` of another structure with the same sites."""
     masses = isotope_masses(structure)
-    return {MASS: masses} if masses else {}
+    return {MASS: [site.properties.get(MASS) for site in structure]} if masses else {}
 
 
 def with_masses(structure: Structure, masses: Sequence[float | None] | None = None) -> Structure:
@@ -58,28 +66,28 @@ def with_masses(structure: Structure, masses: Sequence[float | None] | None = No
     """
     if not structure.is_ordered:  # refused where it is used
         return structure
-    stated = isotope_masses(structure) if masses is None else list(masses)
+    stated = [s.properties.get(MASS) for s in structure] if masses is None else list(masses)
     named = [ISOTOPES.get(getattr(s.specie, "element", s.specie).name) for s in structure]
-    if all(mass is None for mass in (*stated, *named)):
+    if MASS not in structure.site_properties and all(m is None for m in (*stated, *named)):
         return structure
-    kept: list[float | None] = []
-    for site, own, name in zip(structure, stated or named, named, strict=True):
+    known: list[float] = []
+    for site, own, name in zip(structure, stated, named, strict=True):
         mass = name if own is None else own
         if mass is not None and not 0 < mass < _HEAVIEST:
             raise StructureError(
                 f"A mass of {mass:g} for {site.specie.symbol} is not one in amu; allowed: 0 to {_HEAVIEST:g}. "
                 "Correct it, or leave it out: then it is natural."
             )
-        natural = mass is None or is_natural(site.specie.Z, mass)
-        kept.append(None if natural else float(mass))  # type: ignore[arg-type]
+        known.append(float(atomic_masses[site.specie.Z] if mass is None else mass))
     made: Structure = structure.copy()
     for site, name in zip(made, named, strict=True):
         if name is not None:
             site.species = "H"
-    if any(kept):
-        made.add_site_property(MASS, kept)
-    elif MASS in made.site_properties:
-        made.remove_site_property(MASS)
+    if all(is_natural(site.specie.Z, mass) for site, mass in zip(made, known, strict=True)):
+        if MASS in made.site_properties:
+            made.remove_site_property(MASS)
+    else:
+        made.add_site_property(MASS, known)
     return made
 
 
@@ -92,9 +100,9 @@ def with_natural_masses(structure: Structure) -> Structure:
     return made
 
 
+@lru_cache(maxsize=1024)
 def is_natural(number: int, mass: float) -> bool:
     """Return whether a mass (amu) is that of an element in any table of standard atomic weights."""
-    from ase.data import atomic_masses
     from pymatgen.core import Element
 
     tables = (atomic_masses[number], float(Element.from_Z(number).atomic_mass))
@@ -141,8 +149,8 @@ def masses_in_words(structure: Structure) -> str:
 
 
 def same_masses(first: Structure, second: Structure) -> bool:
-    """Return whether two structures with the same sites have the same masses."""
-    one, other = (isotope_masses(s) or [None] * len(s) for s in (first, second))
-    return len(one) == len(other) and np.array_equal(
-        np.array(one, dtype=float), np.array(other, dtype=float), equal_nan=True
+    """Return whether two structures with the same sites have the same masses, to 1e-5."""
+    one, other = (
+        np.array(isotope_masses(s) or [None] * len(s), dtype=float) for s in (first, second)
     )
+    return one.shape == other.shape and np.allclose(one, other, rtol=1e-5, atol=0, equal_nan=True)

@@ -75,19 +75,18 @@ def unknown(text: str) -> list[str]:
     """Return the commands and options that a text names and the command line lacks."""
     known, found = commands(), []
     every = frozenset().union(*known.values())
+    groups = {name.split()[0] for name in known if " " in name}
     for match in _COMMAND.finditer(text):
-        words = match[1].split()
-        for word in re.split(r"\\?\|", words[0]):
-            name = " ".join([word, *words[1:2]])
-            own = known.get(name, known.get(word))
-            if own is None:
-                found.append(f"phonotune {word}")
-                continue
-            groups = [n for n in known if n.startswith(f"{word} ")]
-            if groups and name not in known:
-                own = frozenset().union(*(known[n] for n in groups))
+        words = [re.split(r"\\?\|", word) for word in match[1].split()]
+        for word in words[0]:
+            inner = words[1] if word in groups and len(words) > 1 else [""]
+            names = [f"{word} {second}".strip() for second in inner]
+            found += [f"phonotune {name}" for name in names if name not in known]
+            own = frozenset().union(*(known.get(name, every) for name in names))
+            if names == [word] and word in groups:
+                own = every
             options = _OPTION.findall(match[2])
-            found += [f"phonotune {name} {option}" for option in options if option not in own]
+            found += [f"phonotune {word} {option}" for option in options if option not in own]
     named = _OPTION.findall(without_other_programs(text))
     return found + [o for o in named if o not in every and o not in OTHERS]
 
@@ -113,6 +112,7 @@ def test_what_does_not_exist_is_found() -> None:
         "phonotune thermal --imaginary",
         "--imaginary",
     ]
+    assert unknown("`phonotune dataset frob F`") == ["phonotune dataset frob"]
     assert unknown("set --no-such-option") == ["--no-such-option"]
     assert unknown("`phonotune phonons POSCAR --model mini -o DIR`, --masses natural") == []
     assert unknown("    phonotune dataset split F --valid 0.2 -o DIR\n") == []

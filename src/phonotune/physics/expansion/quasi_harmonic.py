@@ -209,8 +209,8 @@ def analyse_volumes(
     if bad and not plan.settings.allow_imaginary:
         raise PhonotuneError(
             f"{plan.structure.reduced_formula} has imaginary modes below {threshold:g} THz at the "
-            f"volumes {', '.join(bad)}; the quasi-harmonic free energy needs real ones. Take other "
-            "volumes (--volumes), or leave these modes out (--allow-imaginary; from Python, allow_imaginary=True)."
+            f"volumes {', '.join(bad)}; the quasi-harmonic free energy needs real ones. Take "
+            "other --volumes, or leave these modes out: --allow-imaginary, from Python allow_imaginary=True."
         )
     units = formula_units(plan.structure)
     volumes = np.array([cell.volume for cell in plan.cells]) / units

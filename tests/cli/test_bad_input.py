@@ -307,3 +307,13 @@ def test_missing_frames_to_label_are_named(cli: Any, tmp_path: Path) -> None:
     path.write_text("")
     message = cli.error("label", tmp_path / "none.extxyz", "--labeller", "teacher", "-o", path)
     assert "none.extxyz does not exist" in message
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "1e999", '"a"', '{"members": "x"}', "[" * 3000])
+def test_a_model_json_of_another_kind_is_refused(
+    cli: Any, tmp_path: Path, cif: Path, output: Path, content: str
+) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "model.json").write_text(content)
+    message = cli.error("phonons", cif, "--model", tmp_path / "m", "-o", output)
+    assert "is not a model directory" in message

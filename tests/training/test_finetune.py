@@ -351,4 +351,9 @@ def test_energies_of_isolated_atoms_become_the_atomic_energies(tmp_path, dataset
         assert json.loads((tmp_path / "m" / name).read_text())["isolated_atoms"] == energies
     kept = tune(dataset.model_copy(update={"isolated_atoms": {"Na": -1.75}}), "max_epochs=0")
     assert "Z=11, the others fitted" in kept.energy_refit
+    fitted = tune(
+        dataset.model_copy(update={"isolated_atoms": energies}),
+        *("max_epochs=0", "isolated_atoms=false"),
+    )
+    assert fitted.energy_refit == tune(dataset, "max_epochs=0").energy_refit
     assert kept.metrics.valid_before.energy_mae < 100

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pymatgen.core import Structure
 
 from phonotune.errors import InputError, invalid_value
-from phonotune.files import write_atomically
+from phonotune.files import read_text, write_atomically
 from phonotune.schemas.base import Document, PropertyDocument
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.kinds import kind_of, property_kinds
@@ -56,7 +56,7 @@ def read_document(path: Path) -> PropertyDocument:
         If the file is not there, is not JSON, or is not such a document.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path, InputError))
         document = property_kinds()[content["kind"]].document_class
         for name, known in document.model_fields.items():
             if known.annotation is Blob and name in content:
@@ -64,9 +64,7 @@ def read_document(path: Path) -> PropertyDocument:
         if content.get("spread") is not None:
             content["spread"]["data"] = _blob(content["spread"]["data"])
         return cast(PropertyDocument, document.model_validate(content))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         what = type(error).__name__
         if isinstance(error, ValidationError):
             what = invalid_value(error).rstrip(".")

@@ -13,7 +13,7 @@ from phonotune.data.extxyz import iter_frames, write_frames
 from phonotune.data.identity import dataset_hash, frame_hash, frame_key
 from phonotune.data.isolated import IsolatedAtoms
 from phonotune.errors import FramesError, invalid_value
-from phonotune.files import write_atomically
+from phonotune.files import read_text, write_atomically
 from phonotune.schemas.dataset import DatasetDocument, DatasetHeader, Frame, pack_frame_blobs
 
 TRAIN: Final = "train.extxyz"
@@ -151,8 +151,8 @@ def _stored_order(header: DatasetHeader, folder: Path) -> Iterator[Frame]:
 
 def _load(manifest: Path) -> dict[str, Any]:
     try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(read_text(manifest, FramesError))
+    except (ValueError, RecursionError) as error:
         raise FramesError(f"{manifest} cannot be read ({error}).") from error
     if not isinstance(content, dict):
         raise FramesError(f"{manifest} does not describe a dataset; one JSON object is needed.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from phonotune.errors import InputError
+from phonotune.files import read_text
 from phonotune.models.engines import find_foundation
 from phonotune.models.foundation import foundation_names
 from phonotune.schemas.base import hash_json
@@ -69,7 +70,7 @@ def read_model_directory(path: Path | str) -> ModelRecord:
     """
     directory = Path(path)
     try:
-        content = json.loads((directory / MODEL_FILE).read_text(encoding="utf-8"))
+        content = json.loads(read_text(directory / MODEL_FILE, ValueError))
         members = range(content.get("members", 1))
         adapters = [(directory / adapter_file(i)).read_bytes() for i in members]
         record = model_record(
@@ -79,9 +80,9 @@ def read_model_directory(path: Path | str) -> ModelRecord:
             content["dataset_hash"],
             content["config"],
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{directory} is no model directory ({error}). It must hold {MODEL_FILE} and "
+            f"{directory} is not a model directory ({error}). It must hold {MODEL_FILE} and "
             f"{ADAPTER_FILE} as `phonotune finetune -o` writes them."
         ) from error
     if record.model_id != content.get("model_id"):

@@ -106,6 +106,11 @@ class Options(Part):
     refit_energies: bool = Field(
         default=True, description="fit atomic energies to the labels before the first step"
     )
+    isolated_atoms: bool = Field(
+        default=True,
+        description="atomic energies of elements with an isolated atom in the dataset are its energy, as in "
+        "MACE; false fits all of them",
+    )
     committee: int = Field(default=1, ge=1, description="models trained, each from its own seed")
     bootstrap: bool = Field(
         default=True, description="members of a committee see frames drawn with replacement"

@@ -35,8 +35,8 @@ from phonotune.training.replay import read_replay, replay_frames
 from phonotune.training.state import REPLAY
 from phonotune.training.strategies import find_strategy
 
-UNUSUAL_OFFSET: Final = 1.0
-"""eV/atom: cohesive energies of two functionals differ by less."""
+UNUSUAL_OFFSET: Final = 0.2
+"""eV/atom: more between labels and foundation spoils the forces that a training reaches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,15 +148,16 @@ def prepare(
                 "trained. Look for overlapping atoms or absurd labels in these frames."
             )
         e0 = dict(zip(sets[0].elements, sets[0].atomic_energies.tolist(), strict=True))
-        numbers = {Element(symbol).Z: energy for symbol, energy in (isolated_atoms or {}).items()}
+        given = (isolated_atoms or {}).items() if options.isolated_atoms else ()
+        numbers = {Element(symbol).Z: energy for symbol, energy in given}
         known = {z: energy - e0[z] for z, energy in numbers.items() if z in e0}
         refit = refit_energies(elements, sets[0].composition[labelled], residual[labelled], known)
         if abs(refit.left) > UNUSUAL_OFFSET:
             (progress or Progress()).note(
                 "Note: with the energies of the isolated atoms, labels and foundation differ by "
-                f"{refit.left:+.2f} eV/atom, which the training has to learn. Check that atoms and "
-                "frames are of one set-up; without the isolated atoms, atomic energies are fitted to "
-                "the frames."
+                f"{refit.left:+.2f} eV/atom, which the training has to learn, at the cost of its forces: "
+                "`--set isolated_atoms=false` fits atomic energies to the frames instead. Check that atoms "
+                "and frames are of one set-up."
             )
     replay: Sequence[Frame] = ()
     if options.replay.file is not None:

@@ -132,8 +132,10 @@ def test_some_of_the_weights_can_be_replaced(
 
 
 def test_names_and_values_of_the_state_are_kept(tiny_mace: torch.nn.Module) -> None:
-    state, fast = tiny_mace.state_dict(), accelerate(tiny_mace)
+    fast = accelerate(tiny_mace)
     kept = fast.state_dict()
+    constants = "._compiled_"  # of compiled functions, which the fast forward does not call
+    state = {k: v for k, v in tiny_mace.state_dict().items() if constants not in k}
     assert list(kept) == list(state)
     assert all(torch.equal(kept[key], value) for key, value in state.items())
     assert [n for n, _ in fast.named_parameters()] == [n for n, _ in tiny_mace.named_parameters()]

@@ -150,7 +150,7 @@ def test_the_fast_forward_gives_the_gradients_of_the_hessian_loss_of_the_plain_o
 ):
     plan, options, state = planned("delta", f"hessian.file={force_constants_file}")
     slopes = []
-    fast = accelerate(foundation, share=True)
+    fast = accelerate(foundation)
     assert isinstance(fast, FastMACE)
     for model in (foundation, fast):
         (column,) = find_penalties(model, plan, options, ())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, cast
 
@@ -104,8 +103,8 @@ class ModelEvaluator:
         self._record, self._member = record, member
         self.device = choose_device(device)
         self.dtype = dtype
-        own = copy.deepcopy(model).to(self.device, torch_dtype(dtype)).eval()
-        self._model = accelerate(own, share=True).requires_grad_(requires_grad=False)
+        own = accelerate(model, self.device, torch_dtype(dtype))
+        self._model = own.eval().requires_grad_(requires_grad=False)
         self._spec = GraphSpec.of(self._model)
         head = readout_head(self._model)
         channels = next(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import mace.modules  # before e3nn
 import torch
 from e3nn import o3
+from e3nn.util.codegen import CodeGenMixin
 from mace.data.neighborhood import get_neighborhood
 from mace.modules import ScaleShiftMACE, blocks
 from mace.modules.radial import BesselBasis, PolynomialCutoff
@@ -20,6 +22,7 @@ __all__ = [
     "ScaleShiftMACE",
     "SymmetricContraction",
     "blocks",
+    "copy_without_code",
     "download_foundation",
     "foundation_urls",
     "get_neighborhood",
@@ -37,6 +40,22 @@ def read_architecture(model: torch.nn.Module) -> dict[str, Any]:
 
     arguments: dict[str, Any] = extract_config_mace_model(model)
     return arguments
+
+
+def copy_without_code(model: torch.nn.Module) -> torch.nn.Module:
+    """Return a copy without the compiled functions of e3nn, to be called by a forward of one's own.
+
+    Parameters keep their names. e3nn copies a function by writing it out and reading it again, which takes
+    most of the time of a copy.
+    """
+    compiled = [module for module in model.modules() if isinstance(module, CodeGenMixin)]
+    memo: dict[int, Any] = {id(module): object.__new__(type(module)) for module in compiled}
+    for module in compiled:
+        functions = getattr(module, "__codegen__", ())
+        children = {k: v for k, v in module._modules.items() if k not in functions}
+        state = module.__dict__ | {"_modules": children, "__codegen__": []}
+        memo[id(module)].__dict__.update(copy.deepcopy(state, memo))
+    return copy.deepcopy(model, memo)
 
 
 def foundation_urls() -> dict[str, str]:

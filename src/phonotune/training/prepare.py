@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -132,8 +131,8 @@ def prepare(
         The foundation gives no number on the training frames.
     """
     reuse_memory()
-    own = copy.deepcopy(base).to(choose_device(device), torch_dtype(options.dtype))
-    model = accelerate(own, share=True).requires_grad_(requires_grad=False)
+    own = accelerate(base, choose_device(device), torch_dtype(options.dtype))
+    model = own.requires_grad_(requires_grad=False)
     elements = sorted({int(z) for f in (*train, *valid) for z in f.structure.atomic_numbers})
     sets = [FrameSet.build(frames, model, elements) for frames in (train, valid)]
     refit = no_refit(elements)

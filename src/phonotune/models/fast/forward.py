@@ -18,36 +18,38 @@ from phonotune.models.fast.geometry import FastGeometry, forces_of, neighbour_ve
 from phonotune.models.fast.graph import Neighbours
 from phonotune.models.fast.layers import Parts, matrices
 from phonotune.models.fast.tables import NotCovered, linear_paths, require
-from phonotune.models.mace_parts import ScaleShiftMACE
+from phonotune.models.mace_parts import ScaleShiftMACE, copy_without_code
 
 Output = dict[str, torch.Tensor | None]
 """``energy``, ``interaction_energy``, ``node_energy``, ``forces`` and ``stress`` as of plain MACE."""
 
 
-def accelerate(model: torch.nn.Module, *, share: bool = False) -> torch.nn.Module:
+def accelerate(
+    model: torch.nn.Module,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> torch.nn.Module:
     """Return a copy of a MACE model with a faster forward, or a plain copy of what is not known.
 
     Parameters
     ----------
     model
-        A plain MACE module in the dtype and on the device of its use; it is not changed.
-    share
-        Whether to take over the modules of `model` instead of copying them, for a model that is
-        used in no other way.
+        A plain MACE module; it is not changed.
+    device, dtype
+        Of the copy; by default those of the model.
 
     Returns
     -------
     torch.nn.Module
-        Parameters and buffers have the names of `model`'s. The forward takes a collated batch and
+        Parameters have the names of `model`'s. The forward takes a collated batch and
         ``training``, ``compute_force`` and ``compute_stress``; see :data:`Output`. Known are
         the four agnostic interaction blocks (residual or not, density or not) with correlations up
         to 3, every radial embedding, pair repulsion and several heads.
     """
-    own = model if share else copy.deepcopy(model)
     try:
-        return FastMACE(own)
+        return FastMACE(copy_without_code(model).to(device, dtype))
     except NotCovered:
-        return own
+        return copy.deepcopy(model).to(device, dtype)
 
 
 class FastMACE(torch.nn.Module):

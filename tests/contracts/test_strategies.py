@@ -136,6 +136,21 @@ def test_saved_and_loaded_models_are_equal(foundation, tuned, strategy, monkeypa
 
 
 @every_strategy
+def test_an_evaluator_adds_the_adapter_itself(foundation, tuned, strategy):
+    adapter = adapter_of(tuned[strategy])
+    found, wanted = (
+        evaluator([salt(7)])[0]
+        for evaluator in (
+            ModelEvaluator(foundation, "cpu", adapter=adapter),
+            ModelEvaluator(merge(foundation, adapter), "cpu"),
+        )
+    )
+    assert found.energy == wanted.energy
+    assert np.array_equal(found.forces, wanted.forces)
+    assert np.array_equal(found.stress, wanted.stress)
+
+
+@every_strategy
 def test_merging_is_exact(foundation, tuned, strategy):
     adapter = adapter_of(tuned[strategy])
     tensors = {name: tensor.double() for name, tensor in adapter.tensors.items()}

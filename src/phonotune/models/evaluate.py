@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from phonotune.errors import FoundationError, PhonotuneError
+from phonotune.models.adapter import Adapter, merge_into
 from phonotune.models.batching import Batching
 from phonotune.models.fast import accelerate
 from phonotune.models.graphs import Batch, GraphSpec
@@ -86,6 +87,8 @@ class ModelEvaluator:
     record, member
         Which model it is, and which member of its committee, counted from 0; None for a module that
         is not stored, which has neither source nor identity.
+    adapter
+        Added to the weights of the copy; None for the module as it is.
     """
 
     members = ()
@@ -98,12 +101,15 @@ class ModelEvaluator:
         atoms_per_batch: int | None = None,
         record: ModelRecord | None = None,
         member: int = 0,
+        adapter: Adapter | None = None,
     ) -> None:
         reuse_memory()
         self._record, self._member = record, member
         self.device = choose_device(device)
         self.dtype = dtype
         own = accelerate(model, self.device, torch_dtype(dtype))
+        if adapter is not None:
+            merge_into(own, adapter)
         self._model = own.eval().requires_grad_(requires_grad=False)
         self._spec = GraphSpec.of(self._model)
         head = readout_head(self._model)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from phonotune.errors import PhonotuneError
-from phonotune.models.adapter import Adapter, merge
+from phonotune.models.adapter import Adapter
 from phonotune.models.committee import as_evaluator
 from phonotune.models.evaluate import ModelEvaluator
 from phonotune.models.graphs import GraphSpec
@@ -64,11 +64,11 @@ def training_document(
     progress.advance(progress.done, "errors before and after")
     dataset, (first, *others) = training.dataset, members
     tuned = as_evaluator(
-        [ModelEvaluator(merge(training.base, m.adapter), training.device) for m in members]
+        [ModelEvaluator(training.base, training.device, adapter=m.adapter) for m in members]
     )
     train, valid = dataset.train_frames(), dataset.valid_frames()
-    shifted = merge(training.base, Adapter((), {}, training.refit.shifts))
-    old = ModelEvaluator(shifted, training.device)
+    shifted = Adapter((), {}, training.refit.shifts)
+    old = ModelEvaluator(training.base, training.device, adapter=shifted)
     before, after = (evaluator([f.structure for f in valid]) for evaluator in (old, tuned))
     metrics = TrainingMetrics(
         train_before=frame_errors(train, old([f.structure for f in train])),
@@ -76,7 +76,7 @@ def training_document(
         valid_before=frame_errors(valid, before),
         valid_after=frame_errors(valid, after),
     )
-    del old, shifted  # a copy of the foundation
+    del old  # a copy of the foundation
     spec, probe, failure = GraphSpec.of(training.base), None, None
     try:
         probe = forgetting(

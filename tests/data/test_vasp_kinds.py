@@ -13,8 +13,9 @@ import pytest
 from ase.units import GPa
 
 from phonotune.data.importers import Importer, import_frames
-from phonotune.data.outcar import BROKEN, read_outcar
+from phonotune.data.outcar import read_outcar
 from phonotune.data.vasp import (
+    BROKEN,
     CUT_OFF,
     ML_STEPS,
     NO_ENERGY,
@@ -173,10 +174,12 @@ def test_a_step_without_total_energy_is_said_and_the_others_kept(vasprun: Path) 
         import_frames([vasprun])
 
 
-@pytest.mark.parametrize("text", ["<i name='IMAGES'>5</i>", "<i type='int' name='IMAGES'> 5</i>"])
-def test_images_of_an_elastic_band_are_refused(vasprun: Path, outcar: Path, text: str) -> None:
-    _change(vasprun, ("<incar>", f"<incar>{text}"))
-    _change(outcar, ("  in kB ", "   CHAIN + TOTAL  (eV/Angst)\n  in kB "))
+@pytest.mark.parametrize(
+    "printed", [" NEB: projections on to tangent (spring, REAL)", "   CHAIN + TOTAL  (eV/Angst)"]
+)
+def test_images_of_an_elastic_band_are_refused(vasprun: Path, outcar: Path, printed: str) -> None:
+    _change(vasprun, ("<incar>", '<incar><i type="int" name="IMAGES"> 5</i>'))
+    _change(outcar, ("  in kB ", f"{printed}\n  in kB "))
     for path in (vasprun, outcar):
         with pytest.raises(FramesError, match="nudged elastic band"):
             import_frames([path])
@@ -206,12 +209,33 @@ def test_numbers_that_touch_stand_in_columns(outcar: Path, vasp_steps: list[Any]
     assert "NaN" in importer.refused[0].reason
 
 
-def test_a_step_that_cannot_be_read_costs_no_other(outcar: Path, vasp_steps: list[Any]) -> None:
+def test_a_step_that_cannot_be_read_costs_no_other(
+    outcar: Path, vasprun: Path, vasp_steps: list[Any]
+) -> None:
     row = " ".join(f"{x:.5f}" for x in vasp_steps[0].positions[3])
     _change(outcar, (row, "1.0 two 3.0"))
-    said: list[str] = []
-    (step,) = read_outcar(outcar, said.append)
-    assert (step.energy, said[0]) == (-28.0, BROKEN)
+    text = vasprun.read_text()
+    start = text.index("<calculation>")
+    row = text[text.index("<v>", text.index('"positions"', start)) :].split("\n")[0]
+    vasprun.write_text(text[:start] + text[start:].replace(row + "\n", "", 1))
+    for read, path in ((read_outcar, outcar), (read_vasprun, vasprun)):
+        said: list[str] = []
+        (step,) = read(path, said.append)
+        assert (step.energy, said[0]) == (-28.0, BROKEN)
+
+
+def test_a_table_of_too_many_rows_is_no_label(outcar: Path, vasp_steps: list[Any]) -> None:
+    row = " ".join(f"{x:.5f}" for x in vasp_steps[0].positions[3])
+    line = next(line for line in outcar.read_text().splitlines() if line.startswith(row))
+    _change(outcar, (line, f"{line}\n{line}"))
+    assert [step.energy for step in read_outcar(outcar)] == [-28.0]
+
+
+def test_numbers_of_settings_that_overflow_are_kept_as_they_stand(outcar: Path) -> None:
+    _change(outcar, ("   NELM ", "   ENCUT  = ****** eV\n   NELM "))
+    assert {frame.settings.split("; ")[0] for frame in import_frames([outcar])} == {
+        "ENMAX = ******"
+    }
 
 
 @pytest.mark.parametrize("kind", ["vasprun", "outcar"])

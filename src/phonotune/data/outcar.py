@@ -12,6 +12,7 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from phonotune.data.vasp import (
+    BROKEN,
     CUT_OFF,
     KILOBAR,
     ML_STEPS,
@@ -34,12 +35,9 @@ from phonotune.files import text_lines
 if TYPE_CHECKING:
     from phonotune.ports import FloatArray
 
-BROKEN: Final = (
-    "A step that cannot be read (numbers, cell or electronic steps are missing) is left out"
-)
-
 _ITERATION: Final = re.compile(r" Iteration\s+\d+\(\s*(\d+)\)")
 _CELL: Final = re.compile(r"-?\d+\.\d{9}")
+_ROW: Final = re.compile(r"\s*(-?\d+\.\d+\s*){6}")
 _STRESS: Final = re.compile(r"-?\d+\.\d{1,5}")
 
 
@@ -121,7 +119,9 @@ def _read_steps(
             elif "TOTAL-FORCE" in line:
                 next(lines)
                 rows = list(islice(lines, len(species)))
-                if "(ML)" in line:
+                if _ROW.fullmatch(next(lines)):  # more rows than atoms
+                    left.append(BROKEN)
+                elif "(ML)" in line:
                     left.append(ML_STEPS)
                 else:
                     table = rows
@@ -136,7 +136,7 @@ def _read_steps(
                 moments[line[16]] = _moments(lines, len(species))
             elif "Edisp" in line and "IVDW" not in settings:
                 settings["IVDW"] = "unnamed"
-            elif "CHAIN + TOTAL" in line or line.startswith(" NEB: "):
+            elif "CHAIN + TOTAL" in line or "NEB: projections" in line:
                 raise FramesError(NEB)
             elif "free  energy   TOTEN" in line and table:
                 numbers = _numbers(table)
@@ -167,6 +167,8 @@ def _read_steps(
                 taken, table = 0, []
             elif "General timing and accounting" in line:
                 ended = True
+        except StopIteration:  # the text ends within a table
+            break
         except (ValueError, LookupError):
             left.append(BROKEN)
             taken, table, stress, moments, cell = 0, [], None, {}, None

@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element, iterparse
 import numpy as np
 from ase.units import GPa
 from pymatgen.core import Lattice, Structure
+from pymatgen.core.structure import StructureError
 
 from phonotune.data.vasp_settings import plain, settings_of
 from phonotune.errors import FramesError
@@ -36,6 +37,9 @@ Say = Callable[[str], None]
 """Called once for each thing that a reader leaves behind, with a sentence without its full stop."""
 
 CUT_OFF: Final = "The file ends before VASP does; its whole ionic steps are taken"
+BROKEN: Final = (
+    "A step that cannot be read (numbers, cell or electronic steps are missing) is left out"
+)
 ML_STEPS: Final = "Energies and forces of a machine-learned force field (ML_LMLFF) are left out"
 NO_FULL_STRESS: Final = "No stress: with this ISIF VASP computes no full tensor"
 VECTORS: Final = "Magnetic moments are vectors (a non-collinear run) and are left behind"
@@ -55,7 +59,7 @@ NEB: Final = (
 
 UNREADABLE: Final = (
     *(ArithmeticError, AttributeError, LookupError, RuntimeError, StopIteration),
-    *(SyntaxError, TypeError, ValueError),
+    *(StructureError, SyntaxError, TypeError, ValueError),
 )
 """What reading a file can raise that is broken, cut off or of another kind."""
 
@@ -145,9 +149,13 @@ def read_vasprun(path: Path, say: Say = silent) -> list[IonicStep]:
                 elif element.tag == "atominfo":
                     symbols, titles = _atoms_and_titles(element)
                 elif element.tag == "calculation":
-                    step = _step(element, symbols, incar | listed, left)
-                    if step is not None:
-                        steps.append(replace(step, settings=settings_of(listed, incar, titles)))
+                    try:
+                        step = _step(element, symbols, incar | listed, left)
+                    except UNREADABLE:
+                        left.append(BROKEN)
+                    else:
+                        settings = settings_of(listed, incar, titles)
+                        steps += [] if step is None else [replace(step, settings=settings)]
                 elif element.tag != "set" or depth == 0:
                     continue
                 element.clear()

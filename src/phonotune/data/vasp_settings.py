@@ -211,7 +211,7 @@ def protocol_of(settings: Mapping[str, str]) -> str:
     Numbers count with the decimals of an OUTCAR (:data:`PRINTED`), so that all files of a run give one name.
     """
     rounded = {
-        key: " ".join(f"{round(float(x), PRINTED[key]):g}" for x in value.split())
+        key: " ".join(_rounded(word, PRINTED[key]) for word in value.split())
         if key in PRINTED
         else value
         for key, value in settings.items()
@@ -242,6 +242,11 @@ def _same_numbers(one: str, other: str, decimals: int) -> bool:
     a, b = ([float(x or 0) for x in row] for row in numbers)
     close = 0.5 * 10.0**-decimals + 1e-9
     return len(a) == len(b) and all(abs(x - y) <= close for x, y in zip(a, b, strict=True))
+
+
+def _rounded(word: str, decimals: int) -> str:
+    number = plain(word)
+    return f"{round(number, decimals):g}" if isinstance(number, float) else word
 
 
 def _words(value: Any) -> str:

@@ -231,6 +231,22 @@ def test_a_table_of_too_many_rows_is_no_label(outcar: Path, vasp_steps: list[Any
     assert [step.energy for step in read_outcar(outcar)] == [-28.0]
 
 
+def test_a_left_handed_cell_is_turned_and_its_labels_are_kept(
+    vasprun: Path, vasp_steps: list[Any]
+) -> None:
+    """Cell vectors b, a, c with fractional coordinates y, x, z are the same crystal."""
+    row = "<v> 0.00000000 0.00000000 5.69000000 </v>"
+    _change(vasprun, (row, row.replace("5.69", "-5.69")))
+    importer = Importer([vasprun])
+    for frame, step in zip(importer, vasp_steps, strict=True):
+        assert frame.structure.volume == pytest.approx(5.69**3)
+        assert np.linalg.det(frame.structure.lattice.matrix) > 0
+        mirrored = step.positions * [1, 1, -1]
+        np.testing.assert_allclose(frame.structure.cart_coords, mirrored, atol=1e-6)
+        np.testing.assert_array_equal(frame.forces, step.forces)
+    assert [note.count for note in importer.notes.values()] == [2]
+
+
 def test_numbers_of_settings_that_overflow_are_kept_as_they_stand(outcar: Path) -> None:
     _change(outcar, ("   NELM ", "   ENCUT  = ****** eV\n   NELM "))
     assert {frame.settings.split("; ")[0] for frame in import_frames([outcar])} == {

@@ -151,11 +151,17 @@ def test_a_short_cell_vector_is_an_overlap_of_an_atom_with_itself() -> None:
         check_structure(structure)
 
 
-def test_nan_a_flat_cell_and_a_left_handed_cell_are_refused() -> None:
+def test_nan_a_far_atom_a_flat_cell_and_a_left_handed_cell_are_refused() -> None:
+    far = Structure(Lattice.cubic(4), ["Na"], [[1e18, 0, 0]])
     broken = Structure(Lattice.cubic(4), ["Na"], [[np.nan, 0, 0]])
     flat = Structure(Lattice([[1, 0, 0], [0, 1, 0], [1, 1, 1e-9]]), ["Na"], [[0, 0, 0]])
     left = Structure(Lattice([[0, 4, 0], [4, 0, 0], [0, 0, 4]]), ["Na"], [[0, 0, 0]])
-    for structure, word in ((broken, "NaN"), (flat, "vectors"), (left, "left-handed")):
+    for structure, word in (
+        (broken, "NaN"),
+        (far, "away"),
+        (flat, "vectors"),
+        (left, "left-handed"),
+    ):
         with pytest.raises(StructureError, match=word):
             check_structure(structure)
 

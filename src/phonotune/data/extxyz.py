@@ -135,9 +135,7 @@ def frame_of(
     values = values_of(atoms)
     alone = isolated_atom(atoms, where)
     structure = alone or structure_of(atoms, where)
-    if np.linalg.det(structure.lattice.matrix) < 0:
-        notes.add("Two vectors of a left-handed cell are swapped, its labels unchanged", where)
-        structure = right_handed(structure)
+    structure = right_handed(structure, where, notes)
     forces, magmoms = values.get(keys.forces), values.get(MAGMOMS)
     if magmoms is None and np.ndim(values.get("magmoms", 0.0)) == 1:
         magmoms = values["magmoms"]  # ASE's own key; where it holds vectors, they are left behind
@@ -157,11 +155,20 @@ def frame_of(
     return frame
 
 
-def right_handed(structure: Structure) -> Structure:
-    """Return a structure of a left-handed cell with its first two vectors swapped; the crystal is the same."""
-    cell = structure.lattice.matrix[[1, 0, 2]]
+def right_handed(structure: Structure, where: str, notes: Notes) -> Structure:
+    """Return a structure whose first two vectors are swapped, and note it, if its cell is left-handed.
+
+    The crystal is the same, and so are energy, forces and the Cartesian stress.
+    """
+    cell = structure.lattice.matrix
+    if not np.linalg.det(cell) < 0:
+        return structure
+    notes.add("Two vectors of a left-handed cell are swapped, its labels unchanged", where)
     return Structure(
-        Lattice(cell), structure.species, structure.cart_coords, coords_are_cartesian=True
+        Lattice(cell[[1, 0, 2]]),
+        structure.species,
+        structure.cart_coords,
+        coords_are_cartesian=True,
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from phonotune.data.ase_files import ASE_FILES, iter_ase_images
 from phonotune.data.checks import check_frame
-from phonotune.data.extxyz import frame_of
+from phonotune.data.extxyz import frame_of, right_handed
 from phonotune.data.extxyz_labels import check_keys, keys_among, no_label, values_of
 from phonotune.data.extxyz_reader import Block, header_keys, iter_blocks
 from phonotune.data.extxyz_text import REF_KEYS, LabelKeys
@@ -237,7 +237,7 @@ class Importer:
             origin = name if len(steps) == 1 else f"{name} step {number}"
             if step.converged:
                 yield Frame(
-                    step.structure,
+                    right_handed(step.structure, origin, self.notes),
                     step.energy,
                     step.forces,
                     step.stress,

@@ -24,6 +24,9 @@ from phonotune.schemas.masses import mass_property, site_kinds
 SHORTEST_DISTANCE: Final[float] = 0.5
 """Two atoms closer than this (Å) overlap."""
 
+FARTHEST: Final[float] = 1e6
+"""Fractional coordinates beyond this are no positions, and a search for neighbours would not end."""
+
 _CENTRINGS: Final[tuple[NDArray[np.int64], ...]] = (
     np.eye(3, dtype=np.int64),
     np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]),
@@ -261,7 +264,8 @@ def check_structure(
     Raises
     ------
     StructureError
-        No atoms, disorder, NaN, a flat or left-handed cell, overlapping atoms, unknown element.
+        No atoms, disorder, NaN, atoms far outside the cell, a flat or left-handed cell, overlapping atoms,
+        unknown element.
     """
     if len(structure) == 0:
         raise StructureError("The structure holds no atoms; give a crystal with at least one.")
@@ -273,6 +277,10 @@ def check_structure(
     if not (np.isfinite(cell).all() and np.isfinite(structure.frac_coords).all()):
         raise StructureError(
             f"Cell or positions of {structure.formula} hold NaN or infinity; check the file."
+        )
+    if np.abs(structure.frac_coords).max() > FARTHEST:
+        raise StructureError(
+            f"An atom of {structure.formula} stands more than {FARTHEST:g} cell vectors away; check the file."
         )
     volume = float(np.linalg.det(cell))
     if abs(volume) < 1e-3 or abs(volume) / len(structure) < 0.5:

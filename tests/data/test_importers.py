@@ -379,3 +379,16 @@ def test_force_constants_alone_name_the_command_that_takes_them(phonopy_folder: 
             file.writelines(f"{first} {n}\n1 0 0\n0 1 0\n0 0 1\n" for n in (1, 2))
     with pytest.raises(FramesError, match="reference for `phonotune compare`"):
         list(Importer([phonopy_folder]))
+
+
+def test_labels_of_deuterium_are_those_of_hydrogen(tmp_path: Path) -> None:
+    file = tmp_path / "lid.extxyz"
+    file.write_text(
+        '2\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3:forces:R:3 energy=-1.0\n'
+        "Li 0 0 0 0 0 0.1\nD 2 2 2 0 0 -0.1\n"
+    )
+    importer = Importer([file])
+    (frame,) = importer
+    assert [site.specie.name for site in frame.structure] == ["Li", "H"]
+    assert frame.structure.site_properties == {}
+    assert "Masses are left behind; labels do not depend on them" in importer.notes

@@ -82,6 +82,21 @@ def test_the_name_follows_the_content_of_the_files_that_the_options_name(tmp_pat
         Checkpoint.of(tmp_path, "a", "d", options)
 
 
+def test_the_name_follows_the_forces_beside_a_phonopy_yaml(tmp_path):
+    (tmp_path / "phonopy_disp.yaml").write_text(
+        "phonopy: {version: 2.7.0}\nsupercell_matrix: [[1, 0, 0], [0, 1, 0], [0, 0, 1]]\n"
+        "unit_cell:\n  lattice: [[4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 4.0]]\n"
+        "  points: [{symbol: Cs, coordinates: [0, 0, 0]}, {symbol: Cl, coordinates: [0.5, 0.5, 0.5]}]\n"
+    )
+    forces = tmp_path / "FORCE_SETS"
+    forces.write_text("2\n1\n\n2\n0 0 0.01\n0 0 0.1\n0 0 -0.1\n")
+    options = parse_overrides("lora", [f"hessian.file={tmp_path}"]).root
+    first = Checkpoint.of(tmp_path, "a", "d", options).path
+    assert Checkpoint.of(tmp_path, "a", "d", options).path == first
+    forces.write_text(forces.read_text().replace("0.1", "0.2"))
+    assert Checkpoint.of(tmp_path, "a", "d", options).path != first
+
+
 def test_rewinding_takes_back_every_step(moved_state):
     before = moved_state.snapshot()
     kept = moved_state.to_bytes()

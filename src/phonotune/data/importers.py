@@ -212,6 +212,8 @@ class Importer:
             except FramesError as error:
                 self.refused.append(Refusal(where, str(error)))
                 continue
+            if "masses" in atoms.arrays:
+                self.notes.add("Masses are left behind; labels do not depend on them", where)
             names = {label: key for label, key in vars(keys).items() if key in found}
             for label, key in names.items():
                 if used.setdefault(label, key) != key:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from phonotune.errors import InputError, TrainingError
 from phonotune.files import write_atomically
 from phonotune.models.trust import sha256_of
+from phonotune.physics.phonon.calculation import read_calculation
 from phonotune.schemas.base import hash_json
 from phonotune.training.options import Options
 from phonotune.training.state import FORMAT, TrainState
@@ -51,9 +52,12 @@ class Checkpoint:
             A file that the options name does not exist.
         """
         lasting = options.model_dump(mode="json", exclude={"max_seconds"})
-        given = (options.replay.file, options.hessian.file)
+        given = [] if options.replay.file is None else [options.replay.file]
+        if options.hessian.file is not None:
+            found = read_calculation(options.hessian.file)
+            given += [file for file in found.files if file != found.born_file]
         try:
-            files = [sha256_of(file) for file in given if file is not None]
+            files = [sha256_of(file) for file in given]
         except OSError as error:
             raise InputError(
                 f"{error.filename} cannot be read ({error.strerror}). Give an existing file."

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 
@@ -281,3 +284,49 @@ def test_a_factor_of_no_calculator_is_refused(tmp_path: Path, rocksalt: Structur
     (tmp_path / "BORN").write_text(f"5.0\n{CHARGES}")
     with pytest.raises(InputError, match=r"the factor 5 of .*BORN is e²/4πε₀ in the units of no"):
         read_born(tmp_path / "BORN", rocksalt)
+
+
+def test_cells_that_do_not_belong_together_are_refused(
+    calculation: Callable[..., Phonopy], tmp_path: Path
+) -> None:
+    write_disp(calculation(), tmp_path)
+    yaml = tmp_path / "phonopy_disp.yaml"
+    whole = yaml.read_text()
+    head, _, tail = whole.partition("supercell_matrix:\n")
+    rows = "- [   1,   0,   0 ]\n- [   0,   1,   0 ]\n- [   0,   0,   1 ]\n"
+    assert tail.startswith(rows)
+    cases = {
+        "2, 0, 0": "supercell of 8 atoms, and its matrix makes 16",
+        "-1, 0, 0": "needs a positive determinant",
+        "0.5, 0, 0": "needs a positive determinant|integers only",
+        "1, 0": "phonopy yaml",
+    }
+    for row, reason in cases.items():
+        changed = f"- [ {row} ]\n- [ 0, 1, 0 ]\n- [ 0, 0, 1 ]\n{tail[len(rows) :]}"
+        yaml.write_text(f"{head}supercell_matrix:\n{changed}")
+        with pytest.raises(FramesError, match=reason) as refused:
+            read_calculation(tmp_path)
+        assert "\n" not in str(refused.value)
+    before, _, _ = whole.partition("\nsupercell:")
+    yaml.write_text(before.replace(rows, rows.replace(" 1", " 9999"), 1))
+    with pytest.raises(FramesError, match=r"cannot be read|need about"):
+        read_calculation(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "no compression at all"])
+def test_a_damaged_compressed_yaml_is_one_sentence(
+    damage: str, calculation: Callable[..., Phonopy], tmp_path: Path
+) -> None:
+    calculation().save(tmp_path / "phonopy_params.yaml")
+    plain = (tmp_path / "phonopy_params.yaml").read_bytes()
+    for suffix, module in (("xz", lzma), ("gz", gzip), ("bz2", bz2)):
+        path = tmp_path / f"phonopy_params.yaml.{suffix}"
+        packed = module.compress(plain)
+        path.write_bytes(packed)
+        assert read_calculation(path).dataset is not None
+        path.write_bytes(packed[:200] if damage == "cut off" else b"phonopy: {}\n")
+        reason = "cut off or damaged" if damage == "cut off" else "no unit cell and supercell"
+        with pytest.raises(FramesError, match=reason):
+            read_calculation(path)
+        path.write_bytes(plain)
+        assert read_calculation(path).dataset is not None

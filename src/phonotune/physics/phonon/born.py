@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from phonopy.file_IO import parse_BORN
+from phonopy.file_IO import parse_BORN_from_strings
 from phonopy.interface.calculator import calculator_info
 from phonopy.physical_units import get_calculator_physical_units
 from pymatgen.core import Structure
 
 from phonotune.errors import InputError
+from phonotune.files import read_text
 from phonotune.physics.phonon.cells import Rows3, check_born, primitive_cell, to_phonopy
 from phonotune.schemas.phonon import BornCharges
 
@@ -47,7 +48,7 @@ def read_born(
         raise InputError(f"{path} does not exist; give phonopy's BORN file.")
     primitive = to_phonopy(primitive_cell(structure, symprec, primitive_matrix))
     try:
-        nac = parse_BORN(primitive, symprec=symprec, filename=path)
+        nac = parse_BORN_from_strings(read_text(path, InputError), primitive, symprec=symprec)
         born = charges_of(nac, str(path))
         check_born(born, primitive, symprec)
     except (InputError, ValueError, RuntimeError, IndexError, UnicodeDecodeError) as error:

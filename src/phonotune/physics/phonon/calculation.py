@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from io import StringIO
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import yaml
 from phonopy.cui.load_helper import read_force_constants_from_hdf5
-from phonopy.file_IO import parse_disp_yaml, parse_FORCE_CONSTANTS, parse_FORCE_SETS
+from phonopy.file_IO import parse_disp_yaml, parse_FORCE_CONSTANTS, parse_FORCE_SETS_from_strings
 from phonopy.harmonic.force_constants import compact_fc_to_full_fc
 from phonopy.interface.calculator import get_force_constant_conversion_factor
 from phonopy.interface.phonopy_yaml import PhonopyYamlData, read_phonopy_yaml
@@ -21,7 +24,8 @@ from phonopy.physical_units import CalculatorPhysicalUnits, get_calculator_physi
 from phonopy.structure.atoms import PhonopyAtoms
 from pymatgen.core import Structure
 
-from phonotune.errors import FramesError
+from phonotune.errors import FramesError, InputError
+from phonotune.files import read_text
 from phonotune.physics.phonon.born import charges_of, read_born
 from phonotune.physics.phonon.cells import (
     Rows3,
@@ -30,7 +34,8 @@ from phonotune.physics.phonon.cells import (
     primitive_rows,
     to_structure,
 )
-from phonotune.physics.supercell import as_matrix
+from phonotune.physics.supercell import as_matrix, check_structure
+from phonotune.physics.supercell_memory import check_memory
 from phonotune.ports import FloatArray
 from phonotune.schemas.base import Matrix3
 from phonotune.schemas.phonon import BornCharges
@@ -50,14 +55,19 @@ _UNIT_CELLS: Final = ("POSCAR-unitcell", "POSCAR")
 _IDENTITY: Final[Rows3] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 _SYMPREC: Final = 1e-5
 _READ_ERRORS: Final = (
-    OSError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
     EOFError,
     LookupError,
+    LZMAError,
+    MemoryError,
+    OSError,
     RuntimeError,
     TypeError,
     ValueError,
-    AttributeError,
     yaml.YAMLError,
+    zlib.error,
 )
 """What phonopy's readers raise on a broken file; at the end of a short FORCE_SETS, a RecursionError."""
 
@@ -198,42 +208,54 @@ def read_calculation(path: Path) -> PhonopyCalculation:
         raise FramesError(f"{path} holds {what if files else none}")
     file = files[0]
     if _YAML.fullmatch(file.name):
-        data = _read(file, "a phonopy yaml", lambda: read_phonopy_yaml(file))
+        data = _read(
+            file,
+            "a phonopy yaml",
+            lambda: read_phonopy_yaml(StringIO(read_text(file, FramesError))),
+        )
     else:
         file, data = _from_poscar(folder)
     if data.unitcell is None or data.supercell_matrix is None:
         raise FramesError(
             f"{file} holds no unit cell and supercell matrix; it is not a phonopy yaml of a calculation."
         )
-    units = _read(file, "a phonopy yaml", lambda: get_calculator_physical_units(data.calculator))
-    structure = _structure(data.unitcell, units, file)
-    matrix = as_matrix(np.asarray(data.supercell_matrix).T)
-    if data.supercell is not None:
-        supercell = _structure(data.supercell, units, file)
-    else:
-        cells = build_phonopy(structure, matrix, _IDENTITY, _SYMPREC, symmetry=False)
-        supercell = to_structure(cells.supercell)
-    primitive = None
-    if data.primitive_matrix is not None:
-        primitive = float_rows(np.asarray(data.primitive_matrix).T)
+    try:
+        units = get_calculator_physical_units(data.calculator)
+        structure = _structure(data.unitcell, units, file)
+        matrix = as_matrix(np.asarray(data.supercell_matrix).T)
+        check_structure(structure)
+        if data.supercell is None:
+            check_memory(structure, matrix, _IDENTITY)
+            cells = build_phonopy(structure, matrix, _IDENTITY, _SYMPREC, symmetry=False)
+            supercell = to_structure(cells.supercell)
+        else:
+            supercell = _structure(data.supercell, units, file)
+        primitive = data.primitive_matrix
+        if primitive is not None:
+            primitive = float_rows(np.asarray(primitive, dtype=float).reshape(3, 3).T)
+    except (InputError, *_READ_ERRORS) as error:
+        raise FramesError(f"{file}: {' '.join(str(error).split())}") from error
+    n_atoms = len(structure) * round(float(np.linalg.det(matrix)))
+    if len(supercell) != n_atoms:
+        raise FramesError(
+            f"{file} has a supercell of {len(supercell)} atoms, and its matrix makes {n_atoms}; give the files "
+            "of one calculation."
+        )
     files, notes = [file], []
     if data.unitcell.magnetic_moments is not None:
         notes.append(
             f"{file}: magnetic moments are left out; the symmetry of the phonons is that of the atoms alone."
         )
 
-    planned, dataset, constants = data.dataset, None, data.force_constants
-    n_planned = (
-        0 if planned is None else len(planned.get("first_atoms", planned.get("displacements")))
-    )
+    planned, dataset, constants = data.dataset or {}, None, data.force_constants
+    n_planned = len(planned.get("first_atoms", planned.get("displacements", ())))
     if n_planned and _has_forces(planned):
         dataset, n_planned = planned, 0
     beside = _beside(folder)
     if dataset is None and FORCE_SETS in beside:
         name = folder / beside.pop(0)
-        dataset = _read(
-            name, "FORCE_SETS", partial(parse_FORCE_SETS, natom=len(supercell), filename=name)
-        )
+        text, n = read_text(name, FramesError), len(supercell)
+        dataset = _read(name, "FORCE_SETS", partial(parse_FORCE_SETS_from_strings, text, natom=n))
         files.append(name)
         if n_planned and not _same_displacements(planned, dataset):
             notes.append(
@@ -273,7 +295,8 @@ def read_calculation(path: Path) -> PhonopyCalculation:
 
 
 def _yamls(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if _OWN_YAML.fullmatch(path.name))
+    found = (path for path in folder.iterdir() if _OWN_YAML.fullmatch(path.name))
+    return sorted(path for path in found if path.is_file())
 
 
 def _beside(folder: Path) -> list[str]:
@@ -400,8 +423,10 @@ def _full(
         try:
             constants = np.asarray(read(phonon.primitive.p2s_map), dtype=np.float64)
         except RuntimeError as error:
-            mismatch = f": {error}"
+            mismatch = f": {' '.join(str(error).split())}"
             continue
+        if not np.isfinite(constants).all():
+            raise FramesError(f"A force constant in {path} is infinite or not a number.")
         if constants.shape == (n_super, n_super, 3, 3):
             return constants
         if constants.shape == (len(phonon.primitive), n_super, 3, 3):

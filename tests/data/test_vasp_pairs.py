@@ -55,6 +55,14 @@ def test_both_files_of_one_run_agree(tmp_path: Path, changes: dict[str, str], ve
         assert kept.items() <= printed.items()
 
 
+def test_a_meta_gga_that_vasp_6_echoes_is_in_both_files(tmp_path: Path) -> None:
+    for name, version in (("R2SCAN", "6.4.3"), ("SCAN", "6.3.0")):
+        paths = write_run(tmp_path / name, {"METAGGA": name, "LASPH": "T"}, version)
+        one, two = import_frames(paths)
+        assert read_settings(two.settings)["METAGGA"] == name.lower()
+        assert one.protocol == two.protocol
+
+
 def test_runs_that_differ_have_different_protocols(tmp_path: Path) -> None:
     same = [{2, 1}, {0, 3, 10}, {14}]  # LREAL on; LREAL off and PBE by name are defaults
     names: dict[int, str] = {}

@@ -91,8 +91,9 @@ def test_convergence_and_an_unused_u_do_not_count() -> None:
 
 
 def test_a_meta_gga_is_found_in_incar() -> None:
-    found = settings_of(USED | {"METAGGA": "F"}, {"METAGGA": "R2SCAN"}, TITLES)
-    assert found["METAGGA"] == "r2scan"
+    for listed in ("F", "--", "R2SCA", "R2SCAN"):
+        found = settings_of(USED | {"METAGGA": listed}, {"METAGGA": "R2SCAN"}, TITLES)
+        assert found["METAGGA"] == "r2scan"
 
 
 def test_the_u_of_an_outcar_is_read() -> None:

@@ -118,5 +118,8 @@ def _configuration(sections: dict[str, list[str]]) -> IonicStep:
 
 
 def _numbers(rows: list[str], n_rows: int) -> FloatArray:
-    """Return rows of three numbers, shape (n_rows, 3); ValueError if they are not that many."""
-    return np.array([row.split() for row in rows], dtype=np.float64).reshape(n_rows, 3)
+    """Return rows of three numbers, shape (n_rows, 3); ValueError if they are not that many, or infinite."""
+    numbers = np.array([row.split() for row in rows], dtype=np.float64).reshape(n_rows, 3)
+    if not np.isfinite(numbers).all():
+        raise ValueError("a number is not finite")
+    return numbers

@@ -25,6 +25,7 @@ from phonotune.data.vasp import (
     IonicStep,
     Say,
     first_line,
+    number,
     silent,
     tell,
 )
@@ -111,8 +112,8 @@ def _read_steps(
     for line in lines:
         try:
             if " Iteration " in line:
-                number = _ITERATION.search(line)
-                taken = int(number[1]) if number else taken + 1
+                counted = _ITERATION.search(line)
+                taken = int(counted[1]) if counted else taken + 1
                 table, stress, moments, of_ml = [], None, {}, False
             elif "direct lattice vectors" in line:
                 cell = _cell(lines)
@@ -197,5 +198,5 @@ def _numbers(table: list[str]) -> FloatArray:
         if len(words) != 6:  # numbers that touch stand in columns: 3F13.5, 3X, 3F14.6
             ends = [13, 26, 39, 56, 70, 84]
             words = [line[a:b] for a, b in zip([0, *ends], ends, strict=False)]
-        rows.append([float("nan") if "*" in word else float(word) for word in words])
+        rows.append([number(word) for word in words])
     return np.array(rows, dtype=np.float64)

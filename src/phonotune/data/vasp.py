@@ -7,6 +7,7 @@ under compression; ASE's sign is the opposite.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -226,11 +227,11 @@ def _step(
         return None
     cell, positions = _rows(place, "basis"), _rows(place, "positions")
     structure = Structure(Lattice(cell), symbols, positions)
-    free = _number(energies["e_fr_energy"] or "")
+    free = number(energies["e_fr_energy"] or "")
     energy: float | None = free
     if pressure := float(plain(used.get("PSTRESS")) or 0):
         last = electronic[-1].find("i[@name='e_fr_energy']") if electronic else None
-        scf = None if last is None else _number(last.text or "")
+        scf = None if last is None else number(last.text or "")
         energy = without_p_v(free, scf, pressure, structure.volume)
         left.append(NO_P_V if energy is not None else PERHAPS_P_V)
     stress = _rows(element, "stress")
@@ -264,10 +265,11 @@ def _rows(element: Element, name: str) -> FloatArray | None:
     array = element.find(f".//varray[@name='{name}']")
     if array is None:
         return None
-    rows = [[_number(word) for word in (v.text or "").split()] for v in array]
+    rows = [[number(word) for word in (v.text or "").split()] for v in array]
     return np.array(rows, dtype=np.float64)
 
 
-def _number(word: str) -> float:
+def number(word: str) -> float:
     """Return a number as VASP writes it; one too large for its columns is asterisks, here NaN."""
-    return float("nan") if "*" in word else float(word)
+    value = float("nan") if "*" in word else float(word)
+    return value if math.isfinite(value) else math.nan

@@ -76,7 +76,9 @@ def settings_of(
     asked = {key: incar.get(key, incar.get(_BY_ANOTHER_NAME.get(key, key))) for key in KEYS}
     found = {key: _words(parameters.get(key, asked[key])) for key in KEYS}
     for key in _LISTED_AS_OFF:
-        found[key] = _words(asked[key]) if found[key] in _OFF else found[key]
+        said = _words(asked[key])
+        if found[key] in _OFF or said.startswith(found[key]):  # METAGGA is listed as R2SCA
+            found[key] = said
     found["PREC"] = found["PREC"][:1]
     if found["LREAL"][:1] in {"a", "o"}:  # Auto and On of INCAR, which VASP lists as T
         found["LREAL"] = "t"

@@ -249,6 +249,10 @@ def test_a_frame_that_cannot_be_read_does_not_cost_the_others(write: Write) -> N
         text_of(atoms=("Na1 0 0 0 0 0 0", ATOMS[1])),
         text_of(HEADER.replace("forces:R:3", "forces:Q:3")),
         text_of(HEADER.replace("REF_energy", 'a="_JSON [1" REF_energy')),
+        text_of(HEADER.replace("forces:R:3", "forces:R:9999999999999")),
+        text_of(HEADER.replace("0.0 4.2 0.0", "1e200 4.2 1e200").replace("4.1", "1e200")),
+        text_of(HEADER.replace("4.1", "nan")),
+        text_of(HEADER.replace("4.1 0.0 0.0 0.0 4.2", "4.1 4.2 0.0 4.1 4.2")),
     ]
     frames, importer = imported(write(*(t for one in bad for t in (one, text_of()))))
     assert len(frames) == len(bad)

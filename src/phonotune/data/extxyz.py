@@ -179,6 +179,11 @@ def structure_of(atoms: Atoms, where: str) -> Structure:
             f"{where}: not periodic in three directions (pbc {atoms.pbc.tolist()}, "
             f"{atoms.cell.rank} cell vectors); phonons need a crystal with a full Lattice."
         )
+    volume = abs(float(np.linalg.det(atoms.cell.array)))
+    if not 1e-3 < volume < 1e12:
+        raise FramesError(
+            f"{where}: the cell has {volume:.3g} Å^3; give three independent vectors in Å."
+        )
     numbers = [int(z) for z in atoms.numbers]
     if 0 in numbers:
         raise FramesError(f"{where}: an atom has no element (species X); name its element.")

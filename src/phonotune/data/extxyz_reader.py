@@ -75,6 +75,8 @@ class Block:
         """Return the frame as ASE sees it; FramesError if it cannot be read."""
         count, header, *atoms = self.lines
         try:
+            if self.extra_columns() < 0:  # ASE would make any number of columns
+                raise ValueError("Properties names more columns than the first atom has")
             try:
                 return self._read(count, header, *atoms)
             except KeyError as error:
@@ -103,7 +105,8 @@ class Block:
     def extra_columns(self) -> int:
         """Return how many columns of the first atom ``Properties`` does not name."""
         named = str(self.header.get("Properties", "species:S:1:pos:R:3")).split(":")[2::3]
-        return len(self.lines[2].split()) - sum(map(int, named)) if len(self.lines) > 2 else 0
+        there = len(self.lines[2].split()) if self.n_atoms else 0
+        return there - sum(map(int, named))
 
     def _read(self, *lines: str) -> Atoms:
         text = StringIO("\n".join(lines) + "\n")

@@ -55,7 +55,7 @@ def isolated_atom(atoms: Atoms, where: str) -> Structure | None:
     if len(atoms) != 1 or 0 in atoms.numbers:
         return None
     species = [int(atoms.numbers[0])]
-    if atoms.cell.rank == 3 and atoms.pbc.all():
+    if atoms.pbc.all() and 1e-3 < abs(float(np.linalg.det(atoms.cell.array))) < 1e12:
         structure = Structure(
             Lattice(atoms.cell.array), species, atoms.positions, coords_are_cartesian=True
         )

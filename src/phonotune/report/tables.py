@@ -27,6 +27,7 @@ from phonotune.schemas.columns import ABSENT
 from phonotune.schemas.elastic import ElasticDocument
 from phonotune.schemas.forgetting import ForgettingProbe
 from phonotune.schemas.kinds import Kind, kind_of
+from phonotune.schemas.masses import isotope_masses, masses_in_words
 from phonotune.schemas.phonon import PhononDocument
 from phonotune.schemas.training import ErrorMetrics, TrainingDocument
 from phonotune.schemas.wells import WellDocument
@@ -81,6 +82,7 @@ def phonon_table(*phonons: PhononDocument) -> Table:
         rows,
         title=f"{first.formula}: phonons",
         caption="Imaginary frequencies are negative. F, S and C_v per mole of formula units."
+        + (f" Masses: {masses_in_words(cell)}." if isotope_masses(cell := first.unitcell) else "")
         + bars_note(phonons),
     )
 

@@ -207,6 +207,22 @@ def test_force_sets_of_other_displacements_are_used_and_said(
     assert "other displacements than phonopy_disp.yaml" in note
 
 
+def test_more_random_displacements_than_planned_are_used_and_said(
+    calculation: Callable[..., Phonopy], tmp_path: Path
+) -> None:
+    phonon = calculation(random=True)
+    write_disp(phonon, tmp_path)
+    dataset = {
+        key: np.concatenate([phonon.dataset[key]] * 2) for key in ("displacements", "forces")
+    }
+    write_FORCE_SETS(dataset, tmp_path / "FORCE_SETS")
+    found = read_calculation(tmp_path)
+    assert len(found.dataset["forces"]) == 4
+    assert "other displacements than phonopy_disp.yaml" in found.notes[0]
+    write_FORCE_SETS({key: rows[:1] for key, rows in dataset.items()}, tmp_path / "FORCE_SETS")
+    assert read_calculation(tmp_path).notes == ()
+
+
 def test_broken_files_beside_the_yaml_are_one_sentence(
     calculation: Callable[..., Phonopy], tmp_path: Path
 ) -> None:
@@ -330,3 +346,15 @@ def test_a_damaged_compressed_yaml_is_one_sentence(
             read_calculation(path)
         path.write_bytes(plain)
         assert read_calculation(path).dataset is not None
+
+
+def test_too_few_displacements_give_no_force_constants(
+    calculation: Callable[..., Phonopy], settings: PhononSettings, source: Source, tmp_path: Path
+) -> None:
+    phonon = calculation()
+    write_disp(phonon, tmp_path)
+    dataset = {**phonon.dataset, "first_atoms": phonon.dataset["first_atoms"][:1]}
+    write_FORCE_SETS(dataset, tmp_path / "FORCE_SETS")
+    assert len(read_displacement_frames(tmp_path, "run")) == 1
+    with pytest.raises(FramesError, match="give no force constants"):
+        read_phonopy(tmp_path, settings, source)

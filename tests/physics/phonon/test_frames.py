@@ -76,6 +76,12 @@ def test_symmetry_reduced_displacements_are_one_group_without_energy(tmp_path: P
             PHONOPY_HEAD + SINGLE.replace("atom: 2", "atom: 3"),
             "not those of a supercell of 2 atoms",
         ),
+        (
+            PHONOPY_HEAD
+            + "dataset:\n  displacements: [[[0, 0, 0.01], [0, 0, 0]], [[0, 0, 0.01], [0, 0, 0]]]\n"
+            "  forces: [[[0, 0, 0.1], [0, 0, -0.1]]]\n",
+            "not those of a supercell of 2 atoms",
+        ),
         (PHONOPY_HEAD + SINGLE.replace(" 0.1]", " .nan]"), "infinite or not a number"),
     ],
 )

@@ -10,13 +10,11 @@ from functools import partial
 from io import StringIO
 from lzma import LZMAError
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import yaml
-from phonopy.cui.load_helper import read_force_constants_from_hdf5
-from phonopy.file_IO import parse_disp_yaml, parse_FORCE_CONSTANTS, parse_FORCE_SETS_from_strings
-from phonopy.harmonic.force_constants import compact_fc_to_full_fc
+from phonopy.file_IO import parse_disp_yaml, parse_FORCE_SETS_from_strings
 from phonopy.interface.calculator import get_force_constant_conversion_factor
 from phonopy.interface.phonopy_yaml import PhonopyYamlData, read_phonopy_yaml
 from phonopy.interface.vasp import read_vasp
@@ -31,14 +29,24 @@ from phonotune.physics.phonon.cells import (
     Rows3,
     build_phonopy,
     float_rows,
-    primitive_rows,
     to_structure,
+)
+from phonotune.physics.phonon.force_files import (
+    IDENTITY,
+    SYMPREC,
+    constants_reader,
+    every_pair,
+    has_forces,
+    same_displacements,
+    scaled_dataset,
 )
 from phonotune.physics.supercell import as_matrix, check_structure
 from phonotune.physics.supercell_memory import check_memory
 from phonotune.ports import FloatArray
 from phonotune.schemas.base import Matrix3
 from phonotune.schemas.phonon import BornCharges
+
+T = TypeVar("T")
 
 FORCE_SETS: Final = "FORCE_SETS"
 FORCE_CONSTANTS: Final = ("FORCE_CONSTANTS", "force_constants.hdf5")
@@ -52,8 +60,6 @@ _YAML: Final = re.compile(r".*\.ya?ml(\.(xz|gz|bz2|lzma))?", re.IGNORECASE)
 _OWN_YAML: Final = re.compile(r"phonopy.*\.ya?ml(\.(xz|gz|bz2|lzma))?", re.IGNORECASE)
 _PREFERRED: Final = ("phonopy_params.yaml", "phonopy_disp.yaml", "phonopy.yaml")
 _UNIT_CELLS: Final = ("POSCAR-unitcell", "POSCAR")
-_IDENTITY: Final[Rows3] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-_SYMPREC: Final = 1e-5
 _READ_ERRORS: Final = (
     ArithmeticError,
     AssertionError,
@@ -137,7 +143,7 @@ class PhonopyCalculation:
         else:
             return None
         ours = self._primitive(primitive, symprec)
-        for rows in [self.primitive] if self.primitive else [primitive, _IDENTITY]:
+        for rows in [self.primitive] if self.primitive else [primitive, IDENTITY]:
             theirs = self._primitive(rows, symprec)
             if len(theirs) == len(charges.charges):
                 atoms = [theirs.p2p_map[theirs.s2p_map[atom]] for atom in ours.p2s_map]
@@ -197,6 +203,15 @@ def read_calculation(path: Path) -> PhonopyCalculation:
     FramesError
         No such file, not phonopy's format, files that do not belong together, partly occupied sites.
     """
+    try:
+        return _read(path, "a phonon calculation of phonopy", lambda: _read_files(path))
+    except FramesError:
+        raise
+    except InputError as error:
+        raise FramesError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def _read_files(path: Path) -> PhonopyCalculation:
     if not path.exists():
         raise FramesError(f"{path} does not exist; give {KINDS}.")
     folder = path if path.is_dir() else path.parent
@@ -219,22 +234,19 @@ def read_calculation(path: Path) -> PhonopyCalculation:
         raise FramesError(
             f"{file} holds no unit cell and supercell matrix; it is not a phonopy yaml of a calculation."
         )
-    try:
-        units = get_calculator_physical_units(data.calculator)
-        structure = _structure(data.unitcell, units, file)
-        matrix = as_matrix(np.asarray(data.supercell_matrix).T)
-        check_structure(structure)
-        if data.supercell is None:
-            check_memory(structure, matrix, _IDENTITY)
-            cells = build_phonopy(structure, matrix, _IDENTITY, _SYMPREC, symmetry=False)
-            supercell = to_structure(cells.supercell)
-        else:
-            supercell = _structure(data.supercell, units, file)
-        primitive = data.primitive_matrix
-        if primitive is not None:
-            primitive = float_rows(np.asarray(primitive, dtype=float).reshape(3, 3).T)
-    except (InputError, *_READ_ERRORS) as error:
-        raise FramesError(f"{file}: {' '.join(str(error).split())}") from error
+    units = get_calculator_physical_units(data.calculator)
+    structure = _structure(data.unitcell, units, file)
+    matrix = as_matrix(np.asarray(data.supercell_matrix).T)
+    check_structure(structure)
+    if data.supercell is None:
+        check_memory(structure, matrix, IDENTITY)
+        cells = build_phonopy(structure, matrix, IDENTITY, SYMPREC, symmetry=False)
+        supercell = to_structure(cells.supercell)
+    else:
+        supercell = _structure(data.supercell, units, file)
+    primitive = data.primitive_matrix
+    if primitive is not None:
+        primitive = float_rows(np.asarray(primitive, dtype=float).reshape(3, 3).T)
     n_atoms = len(structure) * round(float(np.linalg.det(matrix)))
     if len(supercell) != n_atoms:
         raise FramesError(
@@ -249,7 +261,7 @@ def read_calculation(path: Path) -> PhonopyCalculation:
 
     planned, dataset, constants = data.dataset or {}, None, data.force_constants
     n_planned = len(planned.get("first_atoms", planned.get("displacements", ())))
-    if n_planned and _has_forces(planned):
+    if n_planned and has_forces(planned):
         dataset, n_planned = planned, 0
     beside = _beside(folder)
     if dataset is None and FORCE_SETS in beside:
@@ -257,20 +269,20 @@ def read_calculation(path: Path) -> PhonopyCalculation:
         text, n = read_text(name, FramesError), len(supercell)
         dataset = _read(name, "FORCE_SETS", partial(parse_FORCE_SETS_from_strings, text, natom=n))
         files.append(name)
-        if n_planned and not _same_displacements(planned, dataset):
+        if n_planned and not same_displacements(planned, dataset):
             notes.append(
                 f"{name} has other displacements than {file.name}; those of {name.name} count."
             )
     if dataset is None and constants is None and beside:
         name = folder / beside.pop(0)
         files.append(name)
-        reader = _constants_reader(name, data.calculator)
+        reader = constants_reader(name, data.calculator)
         constants = _read(
-            name, "force constants", lambda: _full(reader, structure, matrix, primitive, name)
+            name, "force constants", lambda: every_pair(reader, structure, matrix, primitive, name)
         )
     elif constants is not None:
         stored = constants
-        constants = _full(lambda _: stored, structure, matrix, primitive, file)
+        constants = every_pair(lambda _: stored, structure, matrix, primitive, file)
     if beside and (dataset or constants is not None):
         used = "forces" if dataset else files[-1].name
         notes.append(f"{' and '.join(beside)} in {folder} not used: the {used} beside count.")
@@ -285,7 +297,9 @@ def read_calculation(path: Path) -> PhonopyCalculation:
         matrix=matrix,
         supercell=supercell,
         primitive=primitive,
-        dataset=None if dataset is None else _scaled(dataset, units, len(supercell), files[-1]),
+        dataset=None
+        if dataset is None
+        else scaled_dataset(dataset, units, len(supercell), files[-1]),
         force_constants=constants,
         n_planned=n_planned,
         nac=None if data.nac_params is None else dict(data.nac_params),
@@ -304,7 +318,7 @@ def _beside(folder: Path) -> list[str]:
     return [name for name in PHONOPY_FILES if (folder / name).is_file()]
 
 
-def _read(path: Path, kind: str, read: Callable[[], Any]) -> Any:
+def _read(path: Path, kind: str, read: Callable[[], T]) -> T:
     try:
         return read()
     except _READ_ERRORS as error:
@@ -352,93 +366,3 @@ def _structure(cell: PhonopyAtoms, units: CalculatorPhysicalUnits, path: Path) -
     scaled = cell.copy()
     scaled.cell = cell.cell * units.distance_to_A
     return to_structure(scaled)
-
-
-def _has_forces(dataset: Any) -> bool:
-    if "first_atoms" in dataset:
-        return all("forces" in entry for entry in dataset["first_atoms"])
-    return "forces" in dataset
-
-
-def _same_displacements(planned: Any, found: Any) -> bool:
-    """Return whether forces belong to planned displacements; of random ones, to the first of them."""
-    if ("first_atoms" in planned) != ("first_atoms" in found):
-        return False
-    if "first_atoms" not in planned:
-        moves, n = found["displacements"], len(found["displacements"])
-        return bool(np.allclose(moves, planned["displacements"][:n], atol=1e-6))
-    rows = [[(d["number"], *d["displacement"]) for d in s["first_atoms"]] for s in (planned, found)]
-    return len(rows[0]) == len(rows[1]) and np.allclose(rows[0], rows[1], atol=1e-6)
-
-
-def _scaled(
-    dataset: Any, units: CalculatorPhysicalUnits, n_atoms: int, path: Path
-) -> dict[str, Any]:
-    """Return a dataset in Å, eV/Å and eV."""
-    scales = {
-        "displacement": units.distance_to_A,
-        "displacements": units.distance_to_A,
-        "forces": units.force_to_eVperA,
-        "supercell_energy": units.energy_to_eV,
-        "supercell_energies": units.energy_to_eV,
-    }
-
-    def scaled(entry: Any) -> dict[str, Any]:
-        return {
-            key: np.asarray(value, dtype=np.float64) * scales[key] if key in scales else value
-            for key, value in entry.items()
-        }
-
-    entries = [scaled(entry) for entry in dataset.get("first_atoms", [dataset])]
-    for number, entry in enumerate(entries, start=1):
-        where = f"displacement {number} of {path}" if "first_atoms" in dataset else str(path)
-        if entry["forces"].shape[-2:] != (n_atoms, 3) or not 0 <= entry.get("number", 0) < n_atoms:
-            raise FramesError(
-                f"The forces of {where} are not those of a supercell of {n_atoms} atoms; give the files of one "
-                "calculation."
-            )
-        if not all(np.isfinite(entry[key]).all() for key in scales if key in entry):
-            raise FramesError(f"A number in {where} is infinite or not a number.")
-    if "first_atoms" in dataset:
-        return {"natom": n_atoms, "first_atoms": entries}
-    return entries[0]
-
-
-def _full(
-    read: Callable[[Any], FloatArray],
-    structure: Structure,
-    matrix: Matrix3,
-    primitive: Rows3 | None,
-    path: Path,
-) -> FloatArray:
-    """Return force constants of every pair of atoms, shape (n_super, n_super, 3, 3), the unit unchanged.
-
-    ``read`` gets the atoms of the supercell that stand for the primitive cell, and raises a RuntimeError
-    where compact force constants are of others.
-    """
-    mismatch = ""
-    for rows in [primitive] if primitive else [primitive_rows(structure, _SYMPREC), _IDENTITY]:
-        phonon = build_phonopy(structure, matrix, rows, _SYMPREC, symmetry=False)
-        n_super = len(phonon.supercell)
-        try:
-            constants = np.asarray(read(phonon.primitive.p2s_map), dtype=np.float64)
-        except RuntimeError as error:
-            mismatch = f": {' '.join(str(error).split())}"
-            continue
-        if not np.isfinite(constants).all():
-            raise FramesError(f"A force constant in {path} is infinite or not a number.")
-        if constants.shape == (n_super, n_super, 3, 3):
-            return constants
-        if constants.shape == (len(phonon.primitive), n_super, 3, 3):
-            return np.asarray(compact_fc_to_full_fc(phonon.primitive, constants), dtype=np.float64)
-        mismatch = f": they are of {constants.shape[0]} by {constants.shape[1]} atoms"
-    raise FramesError(
-        f"{path} holds force constants that do not fit a supercell of {n_super} atoms{mismatch}. Give the "
-        "files of one calculation."
-    )
-
-
-def _constants_reader(path: Path, calculator: str | None) -> Callable[[Any], FloatArray]:
-    if path.name.endswith(".hdf5"):
-        return lambda atoms: read_force_constants_from_hdf5(path, atoms, calculator)
-    return lambda atoms: parse_FORCE_CONSTANTS(path, atoms)

@@ -212,11 +212,17 @@ def _with_force_constants(
         phonon.force_constants = np.array(constants)[phonon.primitive.p2s_map]
         return with_isotopes(phonon, found.structure), {}
     one_atom = "first_atoms" in dataset
-    phonon.dataset = dataset
-    phonon.produce_force_constants(
-        calculate_full_force_constants=False, fc_calculator=None if one_atom else "symfc"
-    )
-    phonon.symmetrize_force_constants(level=3)
+    try:
+        phonon.dataset = dataset
+        phonon.produce_force_constants(
+            calculate_full_force_constants=False, fc_calculator=None if one_atom else "symfc"
+        )
+        phonon.symmetrize_force_constants(level=3)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise FramesError(
+            f"The displacements and forces of {found.files[0]} give no force constants "
+            f"({' '.join(str(error).split())}); all that phonopy planned are needed."
+        ) from error
     phonon = with_isotopes(phonon, found.structure)
     if not one_atom:
         return phonon, {

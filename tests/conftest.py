@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -50,12 +51,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -seconds.get(item.path.relative_to(TESTS).as_posix(), 0))
 
 
+@pytest.fixture(scope="session")
+def kept_probes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the probes that trainings label with their foundations, one for all processes of the run."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "probes"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _own_folders(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    kept_probes: Path,
 ) -> Iterator[None]:
     """Keep every test away from the user's store, cache, checkpoints and folder."""
     folder = tmp_path_factory.mktemp("home")
+    if not request.node.get_closest_marker("own_probes"):
+        (folder / "cache_dir").mkdir()
+        (folder / "cache_dir" / "probes").symlink_to(kept_probes)
     for name in ("DATA_DIR", "CACHE_DIR", "CHECKPOINT_DIR"):
         monkeypatch.setenv(f"PHONOTUNE_{name}", str(folder / name.lower()))
     monkeypatch.chdir(folder)

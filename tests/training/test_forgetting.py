@@ -24,6 +24,8 @@ ELEMENTS = ("Ba", "Cl", "Na", "O")
 SUM = 2 * float(covalent_radii[atomic_numbers["Na"]])
 CUTOFF = 4.0
 
+pytestmark = pytest.mark.own_probes
+
 Curve = Callable[[np.ndarray], np.ndarray]
 
 

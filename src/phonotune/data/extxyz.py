@@ -18,7 +18,7 @@ from phonotune.data.checks import check_frame
 from phonotune.data.extxyz_labels import energy_of, keys_advice, numbers, stress_of, values_of
 from phonotune.data.extxyz_reader import header_keys, iter_images
 from phonotune.data.extxyz_text import MAGMOMS, REF_KEYS, LabelKeys, format_frame
-from phonotune.data.isolated import is_isolated, isolated_atom
+from phonotune.data.isolated import has_volume, is_isolated, isolated_atom
 from phonotune.data.notes import Notes
 from phonotune.errors import FramesError
 from phonotune.files import compressing, replacing
@@ -179,10 +179,9 @@ def structure_of(atoms: Atoms, where: str) -> Structure:
             f"{where}: not periodic in three directions (pbc {atoms.pbc.tolist()}, "
             f"{atoms.cell.rank} cell vectors); phonons need a crystal with a full Lattice."
         )
-    volume = abs(float(np.linalg.det(atoms.cell.array)))
-    if not 1e-3 < volume < 1e12:
+    if not has_volume(atoms):
         raise FramesError(
-            f"{where}: the cell has {volume:.3g} Å^3; give three independent vectors in Å."
+            f"{where}: the cell {atoms.cell.tolist()} spans no volume; give three independent vectors in Å."
         )
     numbers = [int(z) for z in atoms.numbers]
     if 0 in numbers:

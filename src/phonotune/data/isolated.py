@@ -26,6 +26,12 @@ BOX: Final = 20.0
 """Å: edge of the cell that an isolated atom is written with if it has none of its own."""
 
 
+def has_volume(atoms: Atoms) -> bool:
+    """Return whether the cell of an image has three independent vectors of a sensible length."""
+    with np.errstate(all="ignore"):
+        return 1e-3 < abs(float(np.linalg.det(atoms.cell.array))) < 1e12
+
+
 def is_isolated(structure: Structure) -> bool:
     """Return whether a structure is one atom without a neighbour within :data:`NEIGHBOURS`."""
     return len(structure) == 1 and not len(structure.get_neighbor_list(NEIGHBOURS)[3])
@@ -55,7 +61,7 @@ def isolated_atom(atoms: Atoms, where: str) -> Structure | None:
     if len(atoms) != 1 or 0 in atoms.numbers:
         return None
     species = [int(atoms.numbers[0])]
-    if atoms.pbc.all() and 1e-3 < abs(float(np.linalg.det(atoms.cell.array))) < 1e12:
+    if atoms.pbc.all() and has_volume(atoms):
         structure = Structure(
             Lattice(atoms.cell.array), species, atoms.positions, coords_are_cartesian=True
         )

@@ -73,6 +73,9 @@ def test_configurations_of_several_systems_are_read_with_units_and_signs(ml_ab: 
 
 
 def test_frames_have_no_protocol_but_the_one_that_is_given(ml_ab: Path) -> None:
+    ml_ab.rename(ml_ab.with_name("NaCl_ML_AB.old"))
+    assert len(import_frames([ml_ab.with_name("NaCl_ML_AB.old")])) == 2
+    ml_ab.with_name("NaCl_ML_AB.old").rename(ml_ab)
     importer = Importer([ml_ab], protocol="PBE 500 eV")
     assert [frame.protocol for frame in importer] == ["PBE 500 eV"] * 2
     assert [frame.origin for frame in importer] == ["ML_AB step 1", "ML_AB step 2"]

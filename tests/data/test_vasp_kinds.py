@@ -234,7 +234,6 @@ def test_a_table_of_too_many_rows_is_no_label(outcar: Path, vasp_steps: list[Any
 def test_a_left_handed_cell_is_turned_and_its_labels_are_kept(
     vasprun: Path, vasp_steps: list[Any]
 ) -> None:
-    """Cell vectors b, a, c with fractional coordinates y, x, z are the same crystal."""
     row = "<v> 0.00000000 0.00000000 5.69000000 </v>"
     _change(vasprun, (row, row.replace("5.69", "-5.69")))
     importer = Importer([vasprun])

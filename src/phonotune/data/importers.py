@@ -43,7 +43,7 @@ _KINDS: Final = (
 )
 _OF_VASP: Final = {
     re.compile(r"vaspout.*\.h5"): read_vaspout,
-    re.compile(r"^ml_abn?(\W|$)"): read_ml_ab,
+    re.compile(r"(^|[^a-z])ml_abn?([^a-z]|$)"): read_ml_ab,
     re.compile(r"outcar"): read_outcar,
     re.compile(r"vasprun|\.xml"): read_vasprun,
 }

@@ -247,6 +247,15 @@ def test_frames_come_one_by_one(tmp_path: Path, two_runs: list[Path]) -> None:
     assert read[-1] == (2, "")
 
 
+@pytest.mark.parametrize("name", ["outcar.extxyz", "vasprun.xml.xyz", "ml_ab.extxyz"])
+def test_extxyz_named_after_a_file_of_vasp_is_extxyz(
+    tmp_path: Path, make_frame: MakeFrame, name: str
+) -> None:
+    write_frames(tmp_path / name, [make_frame(energy=1.0)])
+    (frame,) = import_frames([tmp_path / name])
+    assert frame.energy == 1.0
+
+
 @pytest.mark.real_data
 def test_real_folders_are_imported_each_with_its_protocol(real_data_dir: Path) -> None:
     numbers = {"nacl-vasp": 10, "catio3-vasp": 4, "mgo-vasp": 2}

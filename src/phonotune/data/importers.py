@@ -176,9 +176,7 @@ class Importer:
         if _ARCHIVE.search(lower):
             raise FramesError("an archive, not a file of a calculation; unpack it")
         read = next((read for pattern, read in _OF_VASP.items() if pattern.search(lower)), None)
-        if read:
-            yield from self._vasp_frames(read(path, partial(self.notes.add, origin=name)), name)
-        elif ".extxyz" in lower or ".xyz" in lower:
+        if ".extxyz" in lower or ".xyz" in lower:  # also outcar.extxyz
             try:
                 check_keys(header_keys(path, name), self._keys)
             except FramesError:
@@ -189,6 +187,8 @@ class Importer:
             images = iter_ase_images(path)
             check_keys(set().union(*map(values_of, images)), self._keys)
             yield from self._own_frames(iter_ase_images(path), name)
+        elif read:
+            yield from self._vasp_frames(read(path, partial(self.notes.add, origin=name)), name)
         elif ".yaml" in lower or ".yml" in lower or path.name in PHONOPY_FILES:
             calculation = read_calculation(path)
             for note in calculation.notes:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 from pymatgen.core import Structure
 
-from phonotune.errors import ConfigError, LabelError, PhonotuneError
+from phonotune.errors import ConfigError, InputError, LabelError, PhonotuneError
 from phonotune.physics.phonon.cells import to_phonopy, to_structure
 from phonotune.physics.phonon.conductivity import (
     ConductivityPlan,
@@ -22,6 +22,7 @@ from phonotune.physics.phonon.conductivity import (
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.ports import Evaluation
 from phonotune.schemas.base import Source
+from phonotune.schemas.masses import with_masses
 from phonotune.schemas.thermal import ConductivityDocument
 from tests.physics.conftest import DOUBLE, silicon_potential
 
@@ -170,3 +171,29 @@ def test_without_phono3py_the_error_says_what_to_install(
 def test_settings_ask_for_at_least_one_doubling() -> None:
     with pytest.raises(ValidationError, match="max_doublings"):
         ConductivitySettings(max_doublings=0)
+
+
+def test_a_pure_isotope_scatters_no_phonons(
+    silicon: Structure,
+    plan: ConductivityPlan,
+    answers: list[Evaluation],
+    document: ConductivityDocument,
+) -> None:
+    mass = 27.97692653
+    own = plan_third_order(with_masses(silicon, [mass] * len(silicon)), SETTINGS)
+    assert list(own.structures) == list(plan.structures)
+    source = Source(role="reference", evaluator="sw")
+    found = analyse_third_order(own, answers, source)
+    settings = own.settings.model_copy(update={"isotopes": False})
+    without = analyse_third_order(replace(own, settings=settings), answers, source)
+    assert found.mean_conductivity_300 == pytest.approx(without.mean_conductivity_300, rel=1e-9)
+    assert found.mean_conductivity_300 > document.mean_conductivity_300
+    heavy, light = (d.data.arrays()["mesh_frequencies"][1:] for d in (document, found))
+    np.testing.assert_allclose(light, np.sqrt(28.0855 / mass) * heavy, rtol=1e-5)
+
+
+def test_different_masses_of_one_element_are_refused(silicon: Structure) -> None:
+    pytest.importorskip("phono3py")
+    mixed = with_masses(silicon, [29.0] + [None] * (len(silicon) - 1))
+    with pytest.raises(InputError, match=r"Si 29.0000 amu \(1 of 8 atoms\).*--masses natural"):
+        plan_third_order(mixed, SETTINGS)

@@ -151,7 +151,7 @@ def _reference(path: Path, models: list[PropertySet], masses: Masses, out: Sessi
         found = replace(found, structure=with_natural_masses(found.structure))
     out.note(f"Reference: {', '.join(str(file) for file in found.files)}")
     for note in found.notes:
-        out.note(f"Note: {note}")
+        out.note(f"Note: {note}.")
     if found.has_born and not phonons.has_nac:
         out.note(
             f"Note: the Born charges of {found.born_file or found.files[0]} are left out, since the phonons of "

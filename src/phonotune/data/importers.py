@@ -287,7 +287,7 @@ def _files(paths: Iterable[str | Path], notes: Notes) -> list[Path]:
         if len(files) == before:
             raise FramesError(
                 f"{path} is a folder without vasprun.xml or OUTCAR, vaspout.h5 or ML_AB in it or below, and "
-                f"without phonopy's files; give {_KINDS}."
+                f"without phonopy's files (those beside a phonons.json are phonotune's own); give {_KINDS}."
             )
     if not files:
         raise FramesError(f"Nothing to import; give at least one {_KINDS}.")

@@ -358,3 +358,26 @@ def test_too_few_displacements_give_no_force_constants(
     assert len(read_displacement_frames(tmp_path, "run")) == 1
     with pytest.raises(FramesError, match="give no force constants"):
         read_phonopy(tmp_path, settings, source)
+
+
+def test_a_file_that_is_named_counts_before_the_forces_of_the_yaml(
+    calculation: Callable[..., Phonopy], tmp_path: Path
+) -> None:
+    phonon = calculation()
+    phonon.produce_force_constants()
+    phonon.save(tmp_path / "phonopy_params.yaml")
+    constants = tmp_path / "FORCE_CONSTANTS"
+    write_FORCE_CONSTANTS(2 * phonon.force_constants, constants, phonon.primitive.p2s_map)
+    assert read_calculation(tmp_path).dataset is not None
+    found = read_calculation(constants)
+    assert [path.name for path in found.files] == ["phonopy_params.yaml", "FORCE_CONSTANTS"]
+    assert found.dataset is None
+    rows = found.force_constants[phonon.primitive.p2s_map]
+    np.testing.assert_allclose(rows, 2 * phonon.force_constants, atol=1e-9)
+    dataset = phonon.dataset
+    for entry in dataset["first_atoms"]:
+        entry["forces"] = 3 * np.array(entry["forces"])
+    write_FORCE_SETS(dataset, tmp_path / "FORCE_SETS")
+    named = read_calculation(tmp_path / "FORCE_SETS").dataset["first_atoms"][0]["forces"]
+    own = read_calculation(tmp_path).dataset["first_atoms"][0]["forces"]
+    np.testing.assert_allclose(named, 3 * own, atol=1e-8)

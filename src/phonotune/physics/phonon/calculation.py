@@ -105,7 +105,7 @@ class PhonopyCalculation:
     born_file
         BORN beside a yaml without NAC parameters, or None.
     notes
-        What was left aside, one sentence each.
+        What was left aside, one sentence each, without its full stop.
     """
 
     files: tuple[Path, ...]
@@ -196,7 +196,8 @@ def read_calculation(path: Path) -> PhonopyCalculation:
     ----------
     path
         A phonopy yaml (plain, xz, gz, bz2), FORCE_SETS or the like, or the folder that holds them. What a
-        yaml lacks is taken from the files beside it.
+        yaml lacks is taken from the files beside it; FORCE_SETS and the like count if they are named, and
+        get only their cells from there.
 
     Raises
     ------
@@ -256,14 +257,16 @@ def _read_files(path: Path) -> PhonopyCalculation:
     files, notes = [file], []
     if data.unitcell.magnetic_moments is not None:
         notes.append(
-            f"{file}: magnetic moments are left out; the symmetry of the phonons is that of the atoms alone."
+            f"{file}: magnetic moments are left out; the symmetry of the phonons is that of the atoms alone"
         )
 
     planned, dataset, constants = data.dataset or {}, None, data.force_constants
     n_planned = len(planned.get("first_atoms", planned.get("displacements", ())))
-    if n_planned and has_forces(planned):
-        dataset, n_planned = planned, 0
     beside = _beside(folder)
+    if path.name in beside:  # this file is asked for, whatever lies beside it
+        beside, constants = [path.name], None
+    elif n_planned and has_forces(planned):
+        dataset, n_planned = planned, 0
     if dataset is None and FORCE_SETS in beside:
         name = folder / beside.pop(0)
         text, n = read_text(name, FramesError), len(supercell)
@@ -271,7 +274,7 @@ def _read_files(path: Path) -> PhonopyCalculation:
         files.append(name)
         if n_planned and not same_displacements(planned, dataset):
             notes.append(
-                f"{name} has other displacements than {file.name}; those of {name.name} count."
+                f"{name} has other displacements than {file.name}; those of {name.name} count"
             )
     if dataset is None and constants is None and beside:
         name = folder / beside.pop(0)
@@ -285,7 +288,7 @@ def _read_files(path: Path) -> PhonopyCalculation:
         constants = every_pair(lambda _: stored, structure, matrix, primitive, file)
     if beside and (dataset or constants is not None):
         used = "forces" if dataset else files[-1].name
-        notes.append(f"{' and '.join(beside)} in {folder} not used: the {used} beside count.")
+        notes.append(f"{' and '.join(beside)} in {folder} not used: the {used} beside count")
     if constants is not None:
         constants = constants * get_force_constant_conversion_factor(
             units.force_constants_unit, None

@@ -96,8 +96,8 @@ def test_each_frame_has_its_own_names_of_the_labels(write: Write) -> None:
     assert (first.energy, second.energy) == (-6.5, -6.25)
     assert np.array_equal(first.forces, second.forces)
     assert [str(note) for note in importer.notes.values()] == [
-        "The energy is energy; in other frames it is REF_energy (a.extxyz, frame 2).",
-        "The forces is forces; in other frames it is REF_forces (a.extxyz, frame 2).",
+        "The label energy comes from energy, in other frames from REF_energy (a.extxyz, frame 2).",
+        "The label forces comes from forces, in other frames from REF_forces (a.extxyz, frame 2).",
     ]
 
 
@@ -252,6 +252,8 @@ def test_a_frame_that_cannot_be_read_does_not_cost_the_others(write: Write) -> N
         text_of(HEADER.replace("forces:R:3", "forces:R:9999999999999")),
         text_of(HEADER.replace("0.0 4.2 0.0", "1e200 4.2 1e200").replace("4.1", "1e200")),
         text_of(HEADER.replace("4.1", "nan")),
+        text_of(HEADER.replace("species:S:1", "Z:I:1"), ("119 0 0 0 0 0 0", "-5 2 2 2 0 0 0")),
+        text_of(HEADER.replace("species:S:1", "Z:I:1"), ("999 0 0 0 0 0 0",)),
         text_of(HEADER.replace("4.1 0.0 0.0 0.0 4.2", "4.1 4.2 0.0 4.1 4.2")),
     ]
     frames, importer = imported(write(*(t for one in bad for t in (one, text_of()))))

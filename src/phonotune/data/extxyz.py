@@ -184,8 +184,10 @@ def structure_of(atoms: Atoms, where: str) -> Structure:
             f"{where}: the cell {atoms.cell.tolist()} spans no volume; give three independent vectors in Å."
         )
     numbers = [int(z) for z in atoms.numbers]
-    if 0 in numbers:
-        raise FramesError(f"{where}: an atom has no element (species X); name its element.")
+    if odd := set(numbers) - set(range(1, 119)):
+        raise FramesError(
+            f"{where}: an atom has no element (species X or atomic number {min(odd)}); name its element."
+        )
     return Structure(Lattice(atoms.cell.array), numbers, atoms.positions, coords_are_cartesian=True)
 
 

@@ -217,7 +217,7 @@ class Importer:
             names = {label: key for label, key in vars(keys).items() if key in found}
             for label, key in names.items():
                 if used.setdefault(label, key) != key:
-                    what = f"The {label} is {key}; in other frames it is {used[label]}"
+                    what = f"The label {label} comes from {key}, in other frames from {used[label]}"
                     self.notes.add(what, where)
             if (
                 len({key in vars(REF_KEYS).values() for key in names.values()}) > 1

@@ -58,7 +58,7 @@ def isolated_atom(atoms: Atoms, where: str) -> Structure | None:
         raise FramesError(
             f"{where}: config_type is {said}, but there are {len(atoms)} atoms; an isolated atom is one."
         )
-    if len(atoms) != 1 or 0 in atoms.numbers:
+    if len(atoms) != 1 or not 1 <= atoms.numbers[0] <= 118:
         return None
     species = [int(atoms.numbers[0])]
     if atoms.pbc.all() and has_volume(atoms):

@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from ase.data import atomic_masses
 
 from phonotune.errors import StructureError
 
@@ -66,6 +65,8 @@ def with_masses(structure: Structure, masses: Sequence[float | None] | None = No
     """
     if not structure.is_ordered:  # refused where it is used
         return structure
+    from ase.data import atomic_masses
+
     stated = [s.properties.get(MASS) for s in structure] if masses is None else list(masses)
     named = [ISOTOPES.get(getattr(s.specie, "element", s.specie).name) for s in structure]
     if MASS not in structure.site_properties and all(m is None for m in (*stated, *named)):
@@ -103,6 +104,7 @@ def with_natural_masses(structure: Structure) -> Structure:
 @lru_cache(maxsize=1024)
 def is_natural(number: int, mass: float) -> bool:
     """Return whether a mass (amu) is that of an element in any table of standard atomic weights."""
+    from ase.data import atomic_masses
     from pymatgen.core import Element
 
     tables = (atomic_masses[number], float(Element.from_Z(number).atomic_mass))

@@ -42,16 +42,29 @@ LARGEST: Final = 16
 
 _ROCKSALT = [[0, 0, 0], [0.5, 0.5, 0.5]]
 _PEROVSKITE = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0]]
-CRYSTALS: Final[dict[str, tuple[str, float, list[str], list[list[float]]]]] = {
-    "BaTiO3": ("Pm-3m", 4.00, ["Ba", "Ti", "O"], _PEROVSKITE),
-    "KNbO3": ("Pm-3m", 4.03, ["K", "Nb", "O"], _PEROVSKITE),
-    "NaCl": ("Fm-3m", 5.64, ["Na", "Cl"], _ROCKSALT),
-    "MgO": ("Fm-3m", 4.21, ["Mg", "O"], _ROCKSALT),
-    "Si": ("Fd-3m", 5.43, ["Si"], [[0, 0, 0]]),
-    "CaF2": ("Fm-3m", 5.46, ["Ca", "F"], [[0, 0, 0], [0.25, 0.25, 0.25]]),
-    "K3Sb": ("Fm-3m", 8.47, ["Sb", "K", "K"], [[0, 0, 0], [0.25, 0.25, 0.25], [0.5, 0.5, 0.5]]),
+_HEUSLER = [[0, 0, 0], [0.25, 0.25, 0.25], [0.5, 0.5, 0.5]]
+CRYSTALS: Final[dict[str, tuple[str, Lattice, list[str], list[list[float]]]]] = {
+    "BaTiO3": ("Pm-3m", Lattice.cubic(4.00), ["Ba", "Ti", "O"], _PEROVSKITE),
+    "KNbO3": ("Pm-3m", Lattice.cubic(4.03), ["K", "Nb", "O"], _PEROVSKITE),
+    "NaCl": ("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], _ROCKSALT),
+    "MgO": ("Fm-3m", Lattice.cubic(4.21), ["Mg", "O"], _ROCKSALT),
+    "Si": ("Fd-3m", Lattice.cubic(5.43), ["Si"], [[0, 0, 0]]),
+    "CaF2": ("Fm-3m", Lattice.cubic(5.46), ["Ca", "F"], [[0, 0, 0], [0.25, 0.25, 0.25]]),
+    "K3Sb": ("Fm-3m", Lattice.cubic(8.47), ["Sb", "K", "K"], _HEUSLER),
+    "SnSe": (
+        "Cmcm",
+        Lattice.orthorhombic(4.31, 11.70, 4.32),
+        ["Sn", "Se"],
+        [[0, 0.12, 0.25], [0, 0.356, 0.25]],
+    ),
+    "ZnO": (
+        "P6_3mc",
+        Lattice.hexagonal(3.25, 5.21),
+        ["Zn", "O"],
+        [[1 / 3, 2 / 3, 0], [1 / 3, 2 / 3, 0.382]],
+    ),
 }
-"""Space group, lattice constant (Å; ``teacher`` relaxes it), elements and their sites."""
+"""Space group, lattice (``teacher`` relaxes it), elements and their sites."""
 
 
 def labeller(name: str) -> str:
@@ -76,12 +89,13 @@ def reference(name: str) -> Evaluator:
 
 @cache
 def crystal(name: str) -> Structure:
-    """Return the crystal, relaxed by ``teacher`` within its space group; CaF2 as it is."""
-    group, constant, elements, sites = CRYSTALS[name]
-    start = Structure.from_spacegroup(group, Lattice.cubic(constant), elements, sites)
+    """Return the crystal, relaxed by ``teacher`` within its space group (SnSe: ions only); CaF2 as it is."""
+    group, lattice, elements, sites = CRYSTALS[name]
+    start = Structure.from_spacegroup(group, lattice, elements, sites)
     if labeller(name) == XTB:
         return start
-    return relax_batch(reference(name), [start], RelaxSettings())[0].final
+    settings = RelaxSettings(relax_cell=name != "SnSe")  # the teacher's layers drift apart
+    return relax_batch(reference(name), [start], settings)[0].final
 
 
 def trajectories(name: str, seed: int, folder: Path) -> TrajectoryDocument:

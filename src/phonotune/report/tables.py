@@ -110,6 +110,7 @@ def residual_table(document: PhononDocument) -> Table:
         f"did not see: {number(1000 * fit.error_before, 2)} meV/Å off without ΔΦ, "
         f"{number(1000 * fit.error_after, 2)} with it. Standard deviation of the frequencies by the "
         f"fit: {number(fit.frequency_uncertainty, 4)} THz."
+        f"{f' {fit.advice}' if fit.advice else ''}"
     )
     heads = (("Lowest mode", "THz"), ("Highest mode", "THz"))
     return Table(heads, rows, corner="Residual force constants", caption=caption)

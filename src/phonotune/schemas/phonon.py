@@ -98,7 +98,17 @@ class ResidualSummary(Part):
         description="rms that is left on frames (or images) that the fit did not see"
     )
     frequency_uncertainty: TeraHertz = Field(
-        description="standard deviation by the fit, mean over the zone"
+        description="standard deviation by the fit and by the model's anharmonic error, mean over the zone"
+    )
+    kept: Dimensionless | None = Field(
+        default=None,
+        description="share of the fitted ΔΦ that is kept; 0 where anharmonic forces may have made it up",
+    )
+    noise: ElectronVoltPerAngstrom | None = Field(
+        default=None, description="rms force that neither ΔΦ nor bonds explain, frames weighted"
+    )
+    advice: str | None = Field(
+        default=None, description="what to label for a better ΔΦ; None where nothing is lacking"
     )
     model: FrequencyRange = Field(description="the model alone")
     symfc: FrequencyRange = Field(description="plain symfc fit of the same frames, no model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -379,3 +380,68 @@ def test_the_fit_takes_the_basis_that_the_choice_of_pairs_has_found(
     document = corrected(plan_displacements(again, small_settings), labels, MODEL, source)
     assert document.residual is not None
     assert basis._find_basis.cache_info().misses == searches
+
+
+@pytest.fixture(scope="module")
+def anharmonic(rocksalt: Structure, rock_plan: PhononPlan) -> Callable[[int, float], list[Frame]]:
+    """Labels that differ from MODEL by its harmonic error and, on every site, by forces of third order."""
+    supercell = make_supercell(rocksalt, rock_plan.matrix)
+
+    def labelled(n: int, length: float) -> list[Frame]:
+        found = []
+        for frame in rattles(supercell, HARMONIC, n, length):
+            moves = frame.structure.cart_coords - supercell.cart_coords
+            spoilt = frame.forces - 300.0 * (moves**3 + 0.05 * moves**2)
+            found.append(replace(frame, forces=spoilt - spoilt.mean(axis=0)))
+        return found
+
+    return labelled
+
+
+def errors(document: PhononDocument, wanted: PhononDocument) -> tuple[float, float]:
+    """Return the mean error of the frequencies with and without ΔΦ, THz."""
+    plain = residual_variant(document, "model")
+    nu, own, alone = (d.data.arrays()["mesh_frequencies"] for d in (wanted, document, plain))
+    return float(np.abs(own - nu).mean()), float(np.abs(alone - nu).mean())
+
+
+def test_the_correction_goes_to_none_where_anharmonic_forces_may_have_made_it_up(
+    anharmonic: Callable[[int, float], list[Frame]],
+    rock_plan: PhononPlan,
+    source: Source,
+    harmonic_phonons: PhononDocument,
+) -> None:
+    document = corrected(rock_plan, anharmonic(4, 0.2), MODEL, source)
+    with_it, alone = errors(document, harmonic_phonons)
+    fit = document.residual
+    assert fit.kept == 0.0
+    assert with_it == pytest.approx(alone)
+    assert with_it < 2.0 * fit.frequency_uncertainty
+    assert "ΔΦ is left out" in fit.advice
+    assert "Label two frames in which every atom is displaced by 0.03 Å" in fit.advice
+
+
+def test_frames_of_large_amplitude_do_not_spoil_those_of_small(
+    anharmonic: Callable[[int, float], list[Frame]],
+    rock_plan: PhononPlan,
+    source: Source,
+    harmonic_phonons: PhononDocument,
+) -> None:
+    small = anharmonic(1, 0.03)
+    for n in (1, 3):
+        document = corrected(rock_plan, [*small, *anharmonic(n, 0.2)], MODEL, source)
+        assert document.residual.n_frames == 1 + n
+        with_it, alone = errors(document, harmonic_phonons)
+        first, _ = errors(corrected(rock_plan, small, MODEL, source), harmonic_phonons)
+        assert with_it < max(1.5 * first, 0.02 * alone)
+        assert with_it < 2.0 * document.residual.frequency_uncertainty
+        assert document.residual.kept > 0.9
+
+
+def test_a_document_that_says_nothing_of_what_is_kept_loads(fixed: PhononDocument) -> None:
+    assert fixed.residual.kept == pytest.approx(1.0)
+    assert fixed.residual.advice is None
+    old = json.loads(MontyEncoder().encode(fixed))
+    for name in ("kept", "noise", "advice"):
+        del old["residual"][name]
+    assert MontyDecoder().process_decoded(old).residual.kept is None

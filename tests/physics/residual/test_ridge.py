@@ -101,3 +101,34 @@ def test_a_plain_fit_is_the_shortest_where_it_is_not_unique() -> None:
 
 def test_strengths_are_tried_strongest_first() -> None:
     assert (np.diff(STRENGTHS) < 0).all()
+
+
+def test_a_nuisance_is_fitted_beside_and_forgotten() -> None:
+    rng = np.random.default_rng(5)
+    design, truth, data = problem(120, 6, noise=0.01)
+    nuisance = rng.normal(size=(120, 20))
+    spoilt = data + nuisance @ rng.normal(size=20)
+    found = fit(design, spoilt, nuisance=nuisance)
+    np.testing.assert_allclose(found.coefficients, truth, atol=0.02)
+    assert np.abs(fit(design, spoilt).coefficients - truth).max() > 0.1
+    assert found.noise == pytest.approx(0.01, rel=0.3)
+
+
+def test_a_bias_as_large_as_the_coefficients_leaves_nothing_but_uncertainty() -> None:
+    design, _, data = problem(60, 5, noise=0.1)
+    found = fit(design, data)
+    none, most = found.shrunk(found.prior), found.shrunk(0.001 * found.prior)
+    assert none.kept == 0.0
+    assert not none.coefficients.any()
+    rng = np.random.default_rng(6)
+    spread = np.std([none.draw(rng) for _ in range(200)], axis=0)
+    np.testing.assert_allclose(spread, np.sqrt(found.prior), rtol=0.2)
+    np.testing.assert_allclose(most.coefficients, 0.997 * found.coefficients)
+
+
+def test_blocks_that_leave_more_than_their_weight_states_are_told() -> None:
+    design, _, data = problem(200, 5, noise=0.1)
+    data[:50] += 0.9 * np.random.default_rng(7).normal(size=50)
+    found = fit(design, data, blocks=np.repeat(np.arange(4), 50))
+    assert found.block_noise[0] > 2.0
+    assert (found.block_noise[1:] < 0.6).all()

@@ -27,13 +27,14 @@ from phonotune.physics.phonon.document import analyse_force_constants, born_of, 
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.phonon.spectrum import without_acoustic
 from phonotune.physics.residual.basis import ForceConstantBasis, site_forces
+from phonotune.physics.residual.bonds import bond_forces
 from phonotune.physics.residual.matching import (
     MatchedFrames,
     ResidualSettings,
     match_frames,
     require_matches,
 )
-from phonotune.physics.residual.mirrored import OddParts
+from phonotune.physics.residual.mirrored import ANHARMONIC_LENGTH, OddParts
 from phonotune.physics.residual.ridge import RidgeFit, fit_ridge, least_squares
 from phonotune.physics.supercell import supercell_matrix
 from phonotune.ports import Answers, FloatArray, IntArray
@@ -52,6 +53,14 @@ SYMFC: Final = "symfc"
 _ENOUGH_FOR_PAIRS: Final = 2.0
 """Forces of the first frame of each pair per independent force constant. From here on a second frame gains
 more by cancelling the cubic part than by a direction of its own."""
+_ROUNDS: Final = 3
+"""Fits in which frames are weighted by what the fit before left of them."""
+_MOSTLY: Final = 0.9
+"""Share of ΔΦ below which the result says that it was shrunk."""
+_HARMONIC: Final = 0.05
+"""Å: smaller displacements are as small as they need to be."""
+_ENOUGH_FOR_ALL: Final = 1.5
+"""Forces per independent force constant from which no further frame is asked for."""
 _MOST_BLOCKS: Final = 8
 _FEWEST_BLOCKS: Final = 3
 
@@ -126,6 +135,8 @@ class ResidualFit:
         The fit of ΔΦ, coefficients in the basis.
     plain
         shape (n_prim, n_super, 3, 3), eV/Å^2, the plain symfc fit of the labels themselves.
+    amplitudes
+        shape (n_parts,), Å, root mean square displacement of each frame or mirrored pair.
     n_pairs
         Pairs of mirrored frames among the labelled ones.
     """
@@ -133,7 +144,34 @@ class ResidualFit:
     basis: ForceConstantBasis
     ridge: RidgeFit
     plain: FloatArray
+    amplitudes: FloatArray
     n_pairs: int
+
+    @property
+    def advice(self) -> str | None:
+        """What to label for a better ΔΦ, in one line; None where nothing is lacking."""
+        low, high = (f"{a:.2g}" for a in (self.amplitudes.min(), self.amplitudes.max()))
+        frames = f"frames of {low} Å" if low == high else f"frames of {low} to {high} Å"
+        kept = self.ridge.kept
+        if kept < _MOSTLY:
+            verdict = f"shrunk to {kept:.0%}" if kept > 0.0 else "left out"
+            if self.amplitudes.min() <= _HARMONIC:
+                return (
+                    f"ΔΦ is {verdict}: {frames} show no harmonic error of the model that stands out "
+                    f"from the {1000 * self.ridge.noise:.2g} meV/Å that no force constants explain."
+                )
+            return (
+                f"ΔΦ is {verdict}: in {frames} the model's anharmonic error may look like a harmonic one. "
+                "Label two frames in which every atom is displaced by 0.03 Å."
+            )
+        per_part = 3 * self.basis.n_atoms
+        lacking = _ENOUGH_FOR_ALL * self.basis.n_parameters / per_part - len(self.amplitudes)
+        if lacking > 0.0:
+            return (
+                f"{self.basis.n_parameters} force constants are many for {per_part} forces per frame: "
+                f"label {int(np.ceil(lacking))} more, displaced at random by 0.03 Å."
+            )
+        return None
 
     def force_constants(self, phonon: Phonopy, coefficients: FloatArray) -> FloatArray:
         """Return coefficients as compact force constants, shape (n_prim, n_super, 3, 3), eV/Å^2."""
@@ -200,10 +238,12 @@ def fit_residual(
     """Fit ΔΦ to reference minus model forces, and Φ to the reference forces alone.
 
     Only the odd part of mirrored frames is fitted. Forces that symmetry allows at the undisplaced sites,
-    of the model or of the reference, are fitted too but not kept. The strength of the ridge is found by
-    leaving out one frame (or pair) after the other. With a single frame, every eighth image of the
-    primitive cell is left out (every third atom where nothing repeats): the remaining images determine
-    the same force constants.
+    of the model or of the reference, are fitted too but not kept, and so are anharmonic forces of bonds. The
+    strengths of the penalties are the most likely ones. Frames are weighted by what the fit leaves of
+    them, at first by their amplitude. ΔΦ is shrunk by what the anharmonic error that is left may have
+    made up, to none where that explains all of it or where frames left out are not predicted better.
+    With a single frame, every eighth image of the primitive cell is left out (every third atom where
+    nothing repeats): the remaining images determine the same force constants.
 
     Parameters
     ----------
@@ -236,15 +276,77 @@ def fit_residual(
         blocks = images % min(_MOST_BLOCKS, images.max() + 1)
 
     n, rows = len(frames), 3 * basis.n_atoms
-    ridge = fit_ridge(
-        basis.constrained(np.concatenate(parts.fold(free.reshape(n, rows, -1)))),
-        parts.fold(frames.forces - model_forces).ravel(),
-        np.repeat(blocks, 3),
-        np.repeat(parts.weights(frames.displacements, settings.harmonic_amplitude), rows),
-        np.concatenate(parts.fold(np.broadcast_to(allowed, (n, *allowed.shape)))),
+    design = basis.constrained(np.concatenate(parts.fold(free.reshape(n, rows, -1))))
+    bonds = bond_forces(
+        to_structure(phonon.supercell),
+        frames.displacements,
+        settings.decay_length,
+        ANHARMONIC_LENGTH,
     )
+    data = parts.fold(frames.forces - model_forces).ravel()
+    nuisance = np.concatenate(parts.fold(bonds.reshape(n, rows, -1)))
+    constant = np.concatenate(parts.fold(np.broadcast_to(allowed, (n, *allowed.shape))))
+    lengths = np.sum(design.reshape(len(parts), -1) ** 2, axis=1)
+    moves = frames.displacements
+    variances = 1.0 / parts.weights(moves, settings.harmonic_amplitude)
+    for _ in range(_ROUNDS if len(parts) > 1 else 1):
+        variances = variances * np.mean(1.0 / variances)
+        least = parts.least_noise(moves) * lengths / rows / variances
+        ridge = fit_ridge(
+            design,
+            data,
+            np.repeat(blocks, 3),
+            np.repeat(1.0 / variances, rows),
+            constant,
+            nuisance,
+            float(np.exp(np.mean(np.log(least)))),
+        )
+        found = ridge.noise**2 * variances
+        variances = variances * ridge.block_noise if len(parts) > 1 else variances
+    biases = np.sqrt(parts.biases(moves) * found * rows / lengths)
+    bias = float(np.average(biases, weights=lengths / found)) if ridge.noise > 0.0 else 0.0
+    ridge = ridge.shrunk(bias**2)
     plain_constants = flat.expand(plain, phonon.primitive.p2s_map)
-    return ResidualFit(basis, ridge, plain_constants, int(parts.is_pair.sum()))
+    return ResidualFit(
+        basis, ridge, plain_constants, parts.amplitudes(moves), int(parts.is_pair.sum())
+    )
+
+
+def frequency_deviations(
+    phonon: Phonopy,
+    model: FloatArray,
+    fit: ResidualFit,
+    q: FloatArray,
+    frequencies: FloatArray,
+    settings: ResidualSettings,
+) -> FloatArray:
+    """Return the standard deviation of the frequencies by the fit, mean over the bands, THz.
+
+    Parameters
+    ----------
+    phonon
+        Supercell; its force constants are changed.
+    model
+        shape (n_prim, n_super, 3, 3), eV/Å^2, the force constants that ΔΦ corrects.
+    fit
+        The fit, from whose posterior distribution force constants are drawn.
+    q
+        shape (n_q, 3).
+    frequencies
+        shape (n_q, 3 n_prim), THz, of model + ΔΦ, ascending.
+    settings
+        Number and seed of the draws.
+
+    Returns
+    -------
+    shape (n_q,).
+    """
+    rng, squares = np.random.default_rng(settings.seed), np.zeros_like(frequencies)
+    for _ in range(settings.n_draws):
+        phonon.force_constants = model + fit.force_constants(phonon, fit.ridge.draw(rng))
+        drawn = phonon.run_qpoints(q).frequencies
+        squares += (np.sort(drawn, axis=1) - frequencies) ** 2
+    return np.asarray(np.sqrt(squares / settings.n_draws).mean(axis=1))
 
 
 def analyse_residual(
@@ -303,14 +405,9 @@ def analyse_residual(
             lowest_frequency=float(without_acoustic(q, nu).min()), highest_frequency=float(nu.max())
         )
 
-    rng, mesh = np.random.default_rng(plan.settings.seed), arrays["mesh_frequencies"]
-    squares = np.zeros_like(mesh)
-    for _ in range(plan.settings.n_draws):
-        phonon.force_constants = model + fit.force_constants(phonon, fit.ridge.draw(rng))
-        drawn = phonon.run_qpoints(arrays["mesh_q"]).frequencies
-        squares += (np.sort(drawn, axis=1) - mesh) ** 2
-    deviation = np.sqrt(squares / plan.settings.n_draws).mean(axis=1)
-
+    deviation = frequency_deviations(
+        phonon, model, fit, arrays["mesh_q"], arrays["mesh_frequencies"], plan.settings
+    )
     summary = ResidualSummary(
         settings=plan.settings.model_dump(mode="json"),
         n_frames=len(plan.frames),
@@ -323,6 +420,9 @@ def analyse_residual(
         error_before=fit.ridge.error_before,
         error_after=fit.ridge.error_after,
         frequency_uncertainty=float(np.average(deviation, weights=arrays["mesh_weights"])),
+        kept=fit.ridge.kept,
+        noise=fit.ridge.noise,
+        advice=fit.advice,
         model=ranges["model"],
         symfc=ranges["symfc"],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 from pydantic import Field
@@ -24,6 +24,8 @@ _LEAST_DISPLACEMENT: Final = 1e-3
 class ResidualSettings(Part):
     """How residual force constants are fitted; the strength of the ridge follows from the data."""
 
+    content_version: ClassVar[int] = 2
+
     lattice_tolerance: Angstrom = Field(
         default=0.01,
         gt=0,
@@ -40,8 +42,9 @@ class ResidualSettings(Part):
     harmonic_amplitude: Angstrom = Field(
         default=0.015,
         gt=0,
-        description="root mean square displacement at which a single frame has half the weight; beyond, the "
-        "weight falls with the fourth power, as the variance of the anharmonic part grows",
+        description="root mean square displacement at which a single frame has half the weight at first; "
+        "beyond, the weight falls with the fourth power, as the variance of the anharmonic part grows. What "
+        "the fit leaves of each frame then corrects the weights",
     )
     n_draws: int = Field(
         default=32, ge=2, description="force constants drawn for the uncertainty of frequencies"

@@ -16,8 +16,12 @@ from phonotune.ports import FloatArray, IntArray
 
 _TOLERANCE: Final = 1e-4
 """Å: displacements are opposite if no atom deviates by more; files store about 1e-7."""
-_ANHARMONIC_LENGTH: Final = 0.5
+ANHARMONIC_LENGTH: Final = 0.5
 """Å: each order of the series is smaller than the one before by about displacement / length."""
+_THIRD_ORDER_LENGTH: Final = 0.18
+"""Å: root mean square displacement at which forces of third order equal those of second."""
+_ALIKE: Final = 0.6
+"""Share of the squares of third-order forces that force constants can take for their own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +87,12 @@ class OddParts:
         ones = values[self.first]
         return np.asarray(np.where(pair, 0.5 * (ones - values[self.second]), ones))
 
+    def amplitudes(self, displacements: FloatArray) -> FloatArray:
+        """Return the root mean square displacement of each part, shape (n_parts,), Å."""
+        odd = self.fold(displacements)
+        odd = odd - odd.mean(axis=1, keepdims=True)
+        return np.asarray(np.sqrt(np.mean(np.sum(odd**2, axis=2), axis=1)))
+
     def weights(self, displacements: FloatArray, harmonic_amplitude: float) -> FloatArray:
         """Return the weight of each part, shape (n_parts,): an inverse variance.
 
@@ -97,10 +107,35 @@ class OddParts:
         harmonic_amplitude
             Å.
         """
-        odd = self.fold(displacements)
-        odd = odd - odd.mean(axis=1, keepdims=True)
-        amplitude = np.sqrt(np.mean(np.sum(odd**2, axis=2), axis=1))
+        amplitude = self.amplitudes(displacements)
         second_order = (amplitude / harmonic_amplitude) ** 4
-        third_order = second_order * (amplitude / _ANHARMONIC_LENGTH) ** 2
+        third_order = second_order * (amplitude / ANHARMONIC_LENGTH) ** 2
         variance = np.where(self.is_pair, 0.5 + third_order, 1.0 + second_order)
         return np.asarray(1.0 / variance)
+
+    def biases(self, displacements: FloatArray) -> FloatArray:
+        """Return the anharmonic error that force constants take for their own, shape (n_parts,).
+
+        Forces of second order are noise to force constants and average out; those of third order partly look
+        like force constants, the same in every frame. The result is the variance of that part in units of
+        the variance that is left as noise: third order alone in mirrored frames, growing with the square of
+        the amplitude in others. Constants: errors of ``mini`` on six crystals labelled by ``teacher``
+        (docs/performance.md).
+
+        Parameters
+        ----------
+        displacements
+            shape (n_frames, n_atoms, 3), Å.
+        """
+        squares = self.amplitudes(displacements) ** 2
+        third_order = np.where(self.is_pair, 1.0, squares / (squares + _THIRD_ORDER_LENGTH**2))
+        alike = _ALIKE * third_order
+        return np.asarray(alike / (1.0 - alike))
+
+    def least_noise(self, displacements: FloatArray) -> FloatArray:
+        """Return the variance of the noise that amplitudes let expect, in units of that of the harmonic part.
+
+        shape (n_parts,); one order of the series smaller, two in mirrored frames.
+        """
+        ratio = (self.amplitudes(displacements) / ANHARMONIC_LENGTH) ** 2
+        return np.asarray(np.where(self.is_pair, ratio**2, ratio))

@@ -2,7 +2,7 @@
 
     python benchmarks/residual_study.py [--crystals NAME ...] [--models untuned lora ...]
         [--amplitudes 0.02 0.05 ...] [--frames 1 2 4 8] [--seeds 0 1 2] [--out runs/residual_study.jsonl]
-        [--figure FILE.svg]
+
 
 ``teacher`` labels. Every atom of the phonons' supercell is displaced by the amplitude in a direction of its
 own; ``mini`` untuned, and tuned (defaults) on 16 frames that the pipeline chooses by energy, corrects the

@@ -435,7 +435,7 @@ def test_frames_of_large_amplitude_do_not_spoil_those_of_small(
         first, _ = errors(corrected(rock_plan, small, MODEL, source), harmonic_phonons)
         assert with_it < max(1.5 * first, 0.02 * alone)
         assert with_it < 2.0 * document.residual.frequency_uncertainty
-        assert document.residual.kept > 0.9
+        assert document.residual.kept > 0.5
 
 
 def test_a_document_that_says_nothing_of_what_is_kept_loads(fixed: PhononDocument) -> None:

@@ -302,14 +302,18 @@ def fit_residual(
             float(np.exp(np.mean(np.log(least)))),
         )
         found = ridge.noise**2 * variances
-        variances = variances * ridge.block_noise if len(parts) > 1 else variances
+        if (
+            len(parts) > 1
+        ):  # no frame gains on the smallest: a common error hides in the larger ones
+            smallest = parts.amplitudes(moves).argmin()
+            variances = variances * np.maximum(ridge.block_noise, ridge.block_noise[smallest])
     biases = np.sqrt(parts.biases(moves) * found * rows / lengths)
     bias = float(np.average(biases, weights=lengths / found)) if ridge.noise > 0.0 else 0.0
-    ridge = ridge.shrunk(bias**2)
+    # small frames cannot be predicted from large ones alone
+    amplitudes = parts.amplitudes(moves)
+    ridge = ridge.shrunk(bias**2, bool(amplitudes.max() < 2.0 * amplitudes.min()))
     plain_constants = flat.expand(plain, phonon.primitive.p2s_map)
-    return ResidualFit(
-        basis, ridge, plain_constants, parts.amplitudes(moves), int(parts.is_pair.sum())
-    )
+    return ResidualFit(basis, ridge, plain_constants, amplitudes, int(parts.is_pair.sum()))
 
 
 def frequency_deviations(

@@ -63,7 +63,7 @@ class RidgeFit:
     kept: float = 1.0
     _lost: float = field(default=0.0, repr=False)
 
-    def shrunk(self, bias: float) -> RidgeFit:
+    def shrunk(self, bias: float, alike: bool = True) -> RidgeFit:
         """Return the fit without what an error common to all data may have made up.
 
         Such an error, of the size sqrt(bias) in each coefficient, does not average out. The coefficients
@@ -74,11 +74,13 @@ class RidgeFit:
         ----------
         bias
             Expected square of the error in a coefficient.
+        alike
+            Whether blocks are alike, so that nothing is kept if those left out are not predicted better.
         """
         if bias <= 0.0:
             return self
         kept = max(0.0, 1.0 - _BENEFIT_OF_DOUBT * bias / max(self.prior, 1e-300))
-        if self.error_after >= self.error_before:
+        if alike and self.error_after >= self.error_before:
             kept = 0.0
         lost = float(np.sqrt((1.0 - kept) * max(self.prior, bias)))
         return replace(self, coefficients=kept * self.coefficients, kept=kept, _lost=lost)

@@ -120,7 +120,7 @@ def invalid_value(error: ValidationError, name: Callable[[Sequence[str]], str] =
         stands for the values as a whole.
     """
     first = error.errors()[0]
-    message = first["msg"].removeprefix("Value error, ").removesuffix(".")
+    message = " ".join(first["msg"].split()).removeprefix("Value error, ").removesuffix(".")
     called = name([str(part) for part in first["loc"]])
     if not called:
         return f"{message}."

@@ -77,6 +77,7 @@ def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, message: str) -
     with pytest.raises(ConfigError, match=message) as caught:
         build_maker(write(tmp_path, text), {})
     assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value) or "selection method" in message
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

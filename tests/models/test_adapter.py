@@ -216,6 +216,15 @@ def test_a_swapped_adapter_is_refused(directory):
         read_model_directory(path)
 
 
+def test_a_foundation_without_its_name_is_refused_in_one_sentence(directory):
+    path, _ = directory
+    file = path / "model.json"
+    file.write_text(file.read_text().replace('"name"', '"nmae"'))
+    with pytest.raises(InputError, match="is not a model directory") as caught:
+        read_model_directory(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(InputError, match="no model directory"):
         load_model(tmp_path)

@@ -151,7 +151,7 @@ def test_a_short_cell_vector_is_an_overlap_of_an_atom_with_itself() -> None:
         check_structure(structure)
 
 
-def test_nan_a_far_atom_a_flat_cell_and_a_left_handed_cell_are_refused() -> None:
+def test_nan_a_far_atom_and_a_flat_left_handed_or_empty_cell_are_refused() -> None:
     far = Structure(Lattice.cubic(4), ["Na"], [[1e18, 0, 0]])
     broken = Structure(Lattice.cubic(4), ["Na"], [[np.nan, 0, 0]])
     flat = Structure(Lattice([[1, 0, 0], [0, 1, 0], [1, 1, 1e-9]]), ["Na"], [[0, 0, 0]])
@@ -161,9 +161,17 @@ def test_nan_a_far_atom_a_flat_cell_and_a_left_handed_cell_are_refused() -> None
         (far, "away"),
         (flat, "vectors"),
         (left, "left-handed"),
+        (Structure(Lattice.cubic(300), ["Na"], [[0, 0, 0]]), "300 Å long"),
+        (Structure(Lattice.orthorhombic(1e4, 4, 4), ["Na"], [[0, 0, 0]]), "at most 3000 Å"),
     ):
         with pytest.raises(StructureError, match=word):
             check_structure(structure)
+
+
+def test_atoms_thousands_of_cells_away_are_searched_in_their_cell() -> None:
+    check_structure(Structure(Lattice.cubic(4), ["Na", "Cl"], [[3e4, 2e4, 1e4], [0.5, 0.5, 0.5]]))
+    with pytest.raises(StructureError, match="apart"):
+        check_structure(Structure(Lattice.cubic(4), ["Na", "Cl"], [[3e4, 2e4, 1e4], [0, 0, 0.05]]))
 
 
 def test_disorder_and_unknown_elements_are_refused() -> None:

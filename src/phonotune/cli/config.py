@@ -89,12 +89,12 @@ def maker_of(
             )
         if key not in allowed:
             raise unknown_name(f"key in {file}", str(key), allowed)
-        chosen[key] = _checked(str(key), value, getattr(default, key))
+        chosen[key] = _checked(str(key), value, getattr(default, key), file)
     chosen |= {key: value for key, value in options.items() if value not in (None, [])}
     return PhonotuneMaker(**chosen)
 
 
-def _checked(key: str, value: Any, default: Any) -> Any:
+def _checked(key: str, value: Any, default: Any, file: Path | None) -> Any:
     """Return a value of the type of the field's default."""
     from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -103,10 +103,11 @@ def _checked(key: str, value: Any, default: Any) -> Any:
     if isinstance(default, BaseModel) and isinstance(value, dict):
         for name in value:
             if name not in type(default).model_fields:
-                raise unknown_name(f"key of {key}", str(name), type(default).model_fields)
+                raise unknown_name(f"key of {key} in {file}", str(name), type(default).model_fields)
     try:
         return TypeAdapter(expected).validate_python(
             value, strict=not isinstance(default, BaseModel)
         )
     except ValidationError as error:
-        raise ConfigError(invalid_value(error, lambda path: ".".join([key, *path]))) from error
+        why = invalid_value(error, lambda path: ".".join([key, *path]))
+        raise ConfigError(f"{file}: {why}") from error

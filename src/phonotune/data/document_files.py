@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 from pymatgen.core import Structure
 
-from phonotune.errors import InputError, invalid_value
+from phonotune.errors import InputError, PhonotuneError, invalid_value
 from phonotune.files import read_text, write_atomically
 from phonotune.schemas.base import Document, PropertyDocument
 from phonotune.schemas.blob import Blob
@@ -64,10 +64,14 @@ def read_document(path: Path) -> PropertyDocument:
         if content.get("spread") is not None:
             content["spread"]["data"] = _blob(content["spread"]["data"])
         return cast(PropertyDocument, document.model_validate(content))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except InputError:
+        raise
+    except (PhonotuneError, ValueError, KeyError, TypeError, RecursionError) as error:
         what = type(error).__name__
         if isinstance(error, ValidationError):
             what = invalid_value(error).rstrip(".")
+        elif isinstance(error, PhonotuneError):
+            what = str(error).rstrip(".")
         raise InputError(
             f"{path} is not a document of a property written by phonotune ({what}). "
             f"Write it again with `phonotune {'`, `'.join(_commands())}`."

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from phonotune.errors import InputError
+from pydantic import ValidationError
+
+from phonotune.errors import InputError, invalid_value
 from phonotune.files import read_text
 from phonotune.models.engines import find_foundation
 from phonotune.models.foundation import foundation_names
@@ -80,9 +82,10 @@ def read_model_directory(path: Path | str) -> ModelRecord:
             content["dataset_hash"],
             content["config"],
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        why = invalid_value(error) if isinstance(error, ValidationError) else str(error)
         raise InputError(
-            f"{directory} is not a model directory ({error}). It must hold {MODEL_FILE} and "
+            f"{directory} is not a model directory ({why.rstrip('.')}). It must hold {MODEL_FILE} and "
             f"{ADAPTER_FILE} as `phonotune finetune -o` writes them."
         ) from error
     if record.model_id != content.get("model_id"):

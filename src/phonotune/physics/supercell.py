@@ -27,6 +27,10 @@ SHORTEST_DISTANCE: Final[float] = 0.5
 FARTHEST: Final[float] = 1e6
 """Fractional coordinates beyond this are no positions, and a search for neighbours would not end."""
 
+LONGEST: Final[float] = 3e3
+EMPTIEST: Final[float] = 1e6
+"""Longer vectors (Å) or more Å^3 an atom are not those of a crystal; a search for neighbours takes minutes."""
+
 _CENTRINGS: Final[tuple[NDArray[np.int64], ...]] = (
     np.eye(3, dtype=np.int64),
     np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]),
@@ -264,8 +268,8 @@ def check_structure(
     Raises
     ------
     StructureError
-        No atoms, disorder, NaN, atoms far outside the cell, a flat or left-handed cell, overlapping atoms,
-        unknown element.
+        No atoms, disorder, NaN, atoms far outside the cell, a flat, left-handed or nearly empty cell,
+        overlapping atoms, unknown element.
     """
     if len(structure) == 0:
         raise StructureError("The structure holds no atoms; give a crystal with at least one.")
@@ -292,7 +296,16 @@ def check_structure(
         raise StructureError(
             f"The cell of {structure.formula} is left-handed; swap two of its vectors."
         )
-    centres, neighbours, _, distances = structure.get_neighbor_list(r=SHORTEST_DISTANCE)
+    longest = max(structure.lattice.abc)
+    if longest > LONGEST or volume > EMPTIEST * len(structure):
+        raise StructureError(
+            f"The cell of {structure.formula} is {longest:.4g} Å long and has {volume:.3g} Å^3 for "
+            f"{len(structure)} atoms; at most {LONGEST:g} Å and {EMPTIEST:g} Å^3 an atom are allowed. Check "
+            "the file and its unit."
+        )
+    far = np.abs(structure.frac_coords).max() > 2.0  # the search takes a grid from atom to atom
+    inside = Structure.from_sites(structure.sites, to_unit_cell=True) if far else structure
+    centres, neighbours, _, distances = inside.get_neighbor_list(r=SHORTEST_DISTANCE)
     if len(distances):
         worst = int(np.argmin(distances))
         i, j = int(centres[worst]), int(neighbours[worst])

@@ -18,7 +18,7 @@ from phonotune.data.structures import read_structure
 from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.compare import PropertySet, compare
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
-from phonotune.physics.phonon.files import read_phonopy_yaml
+from phonotune.physics.phonon.files import read_phonopy
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.schemas.base import Source
 from phonotune.schemas.dataset import Frame
@@ -107,7 +107,7 @@ def reference_phonons(case: str) -> PhononDocument:
         return model_phonons(case, "teacher", "reference")
     settings = PhononSettings.model_validate(model_phonons(case, FOUNDATION, "untuned").settings)
     path = NACL / "phonopy_params_NaCl-fd.yaml.xz"
-    return read_phonopy_yaml(path, settings, Source(role="reference", evaluator="vasp"), False)
+    return read_phonopy(path, settings, Source(role="reference", evaluator="vasp"), False)
 
 
 def zone_mae(case: str, model: ModelRecord | str, role: str) -> float:

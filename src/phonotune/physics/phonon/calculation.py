@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from phonopy.file_IO import parse_disp_yaml, parse_FORCE_SETS_from_strings
 from phonopy.interface.calculator import get_force_constant_conversion_factor
-from phonopy.interface.phonopy_yaml import PhonopyYamlData, read_phonopy
+from phonopy.interface.phonopy_yaml import PhonopyYamlData, read_phonopy_yaml
 from phonopy.interface.vasp import read_vasp
 from phonopy.physical_units import CalculatorPhysicalUnits, get_calculator_physical_units
 from phonopy.structure.atoms import PhonopyAtoms
@@ -227,7 +227,7 @@ def _read_files(path: Path) -> PhonopyCalculation:
         data = _read(
             file,
             "a phonopy yaml",
-            lambda: read_phonopy(StringIO(read_text(file, FramesError))),
+            lambda: read_phonopy_yaml(StringIO(read_text(file, FramesError))),
         )
     else:
         file, data = _from_poscar(folder)

@@ -71,13 +71,15 @@ def test_a_file_chooses_properties_and_gives_options_by_strategy(tmp_path: Path)
         ("strategies: lora", "strategies = 'lora' is not allowed"),
         ("- a\n- b", "a mapping is needed"),
         ("a: [", "is not YAML"),
+        ("seed: 2001-99-99", "is not YAML: month must be"),
+        (f"seed: {'[' * 5000}", "is not YAML"),
     ],
 )
 def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         build_maker(write(tmp_path, text), {})
     assert "\n" not in str(caught.value)
-    assert str(tmp_path) in str(caught.value) or "selection method" in message
+    assert str(tmp_path) in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

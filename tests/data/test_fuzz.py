@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import os
@@ -24,6 +25,7 @@ from typing import Any
 
 import ase.db
 import ase.io
+import h5py
 import numpy as np
 import pytest
 import vasp_files
@@ -390,7 +392,9 @@ def damaged(content: bytes, edits: list[tuple[str, int, int, bytes, str]]) -> by
     for kind, one, two, word, whole in edits:
         size, lines = max(1, len(content)), content.splitlines(keepends=True)
         start, end = sorted((one % (len(lines) + 1), (one + two % 9) % (len(lines) + 1)))
-        if kind == "word":
+        if kind == "word" and content.startswith(b"\x89HDF") and one % 2:
+            content = changed_hdf5(content, one // 2, two)
+        elif kind == "word":
             places = list(WORD.finditer(content))
             place = places[one % len(places)].span() if places else (0, 0)
             content = content[: place[0]] + word + content[place[1] :]
@@ -409,6 +413,40 @@ def damaged(content: bytes, edits: list[tuple[str, int, int, bytes, str]]) -> by
         else:
             content = WHOLE[whole](content)
     return content
+
+
+def changed_hdf5(content: bytes, one: int, two: int) -> bytes:
+    """Replace or remove a dataset or a group; a file that is damaged already stays as it is."""
+    buffer = io.BytesIO(content)
+    try:
+        with h5py.File(buffer, "r+") as file:
+            names: list[str] = []
+            file.visit(names.append)
+            name = names[one % len(names)]
+            old = file[name][()] if isinstance(file[name], h5py.Dataset) else 0.0
+            number = np.asarray(old).dtype.kind in "if"
+            new = [
+                *(
+                    None,
+                    -1,
+                    0,
+                    2.5,
+                    np.nan,
+                    10**12,
+                    "text",
+                    b"\xff",
+                    np.zeros((0, 3)),
+                    np.ones((2, 2)),
+                ),
+                *(np.full(np.shape(old), value) for value in (np.nan, np.inf, -1, 1e300, 0.0)),
+                *(np.array([old]), np.array([old, old]), old * 10**6 if number else "1e400"),
+            ][two % 18]
+            del file[name]
+            if new is not None:
+                file[name] = new
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError):
+        return content
+    return buffer.getvalue()
 
 
 class TooSlowError(BaseException):

@@ -143,6 +143,14 @@ def test_several_structures_of_a_format_only_ase_knows_are_refused(tmp_path: Pat
         read_structure(tmp_path / "two.traj")
 
 
+def test_a_site_of_no_element_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "POSCAR").write_text(
+        "c\n1\n4 0 0\n0 4 0\n0 0 4\nXx Cl\n1 1\nDirect\n0 0 0\n.5 .5 .5\n"
+    )
+    with pytest.raises(StructureError, match=r"POSCAR holds Xx.*, which is not an element"):
+        read_structure(tmp_path / "POSCAR")
+
+
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StructureError, match="is a folder"):
         read_structure(tmp_path)

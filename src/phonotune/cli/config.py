@@ -108,6 +108,8 @@ def _checked(key: str, value: Any, default: Any, file: Path | None) -> Any:
         return TypeAdapter(expected).validate_python(
             value, strict=not isinstance(default, BaseModel)
         )
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from error
     except ValidationError as error:
         why = invalid_value(error, lambda path: ".".join([key, *path]))
         raise ConfigError(f"{file}: {why}") from error

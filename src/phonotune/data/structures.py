@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 from ase.io import read as ase_read
 from ase.io.formats import UnknownFileTypeError
-from pymatgen.core import Element, Structure
+from pymatgen.core import DummySpecies, Element, Structure
 from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 
 from phonotune.data.extxyz import structure_of
@@ -59,6 +59,9 @@ def read_structure(path: str | Path) -> Structure:
             f"{path} has partially occupied sites ({parsed.composition.reduced_formula}); "
             "phonons need an ordered structure. Choose one ordering."
         )
+    unknown = [str(site.specie) for site in parsed if isinstance(site.specie, DummySpecies)]
+    if unknown:
+        raise StructureError(f"{path} holds {unknown[0]}, which is not an element; name it as one.")
     try:
         parsed = with_masses(parsed)
         numbers = [int(z) for z in parsed.atomic_numbers]

@@ -33,7 +33,7 @@ def read_mapping(file: Path, what: str, advice: str) -> dict[Any, Any]:
         raise ConfigError(
             f"The {what} {file} cannot be read: {error.strerror}. {advice}"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"The {what} {file} is not YAML: {' '.join(str(error).split())}."
         ) from error

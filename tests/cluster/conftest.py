@@ -119,7 +119,9 @@ def site(
     environment.setattr(jobflow_remote.SETTINGS, "project", "phonotune")
     if manager == "fireworks":
         for file in tmp_path.glob("*/my_qadapter.yaml"):
-            file.write_text(file.read_text().replace("--sleep 60", "--sleep 2"))
+            text, patience = file.read_text(), "--max_loops 5 --sleep 60"
+            assert patience in text
+            file.write_text(text.replace(patience, "--max_loops 60 --sleep 1"))
         give_vasp(tmp_path / "cpu" / "my_qadapter.yaml", potcars)
         launchpad = str(tmp_path / "my_launchpad.yaml")
         processes.run("lpad", "-l", launchpad, "reset", "--password", time.strftime("%Y-%m-%d"))
@@ -161,15 +163,15 @@ def give_vasp(file: Path, potcars: Path) -> None:
 
 
 def quicken(project: Path) -> None:
-    """Give the runner short delays, and let one process of the queue run many short jobs."""
+    """Give the runner short delays, and let one process of each queue run many short jobs."""
     delays = ("checkout", "check_run_status", "advance_status", "update_batch")
     lines = ["runner:", *(f"  delay_{name}: 1" for name in delays)]
     text = project.read_text() + "\n".join(lines) + "\n"
     folder = project.parent.parent
-    for worker in ("light", "cpu"):
+    for worker in ("light", "cpu", "gpu"):
         batch = (
             f"batch: {{jobs_handle_dir: {folder}/batch/{worker}, work_dir: {folder}/batch-jobs/"
-            f"{worker}, max_wait: 5, sleep_time: 0.5}}"
+            f"{worker}, max_wait: 20, sleep_time: 0.5}}"
         )
         place = f"    work_dir: {folder}/jobs/{worker}\n"
         assert place in text

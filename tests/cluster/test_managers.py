@@ -42,13 +42,14 @@ SECONDS = 900
 def working(manager: str, site: Path) -> Iterator[None]:
     """Run what a user would leave running: qlaunch for each worker, or jobflow-remote's runner."""
     with contextlib.ExitStack() as stack:
+        stack.callback(processes.run, "scancel", "--user", "root")  # what then still waits for jobs
         if manager == "jobflow-remote":
             command = ["jf", "runner", "run"]
             stack.enter_context(processes.Background(command, site / "runner.log", cwd=site))
         else:
             for worker in WORKERS:
-                command = ["qlaunch", "-c", str(site / worker), "rapidfire", "-m", "2"]
-                command += ["--nlaunches", "infinite", "--sleep", "2"]
+                command = ["qlaunch", "-c", str(site / worker), "rapidfire", "-m", "1"]
+                command += ["--nlaunches", "infinite", "--sleep", "1"]
                 stack.enter_context(
                     processes.Background(command, site / f"{worker}.log", cwd=site / worker)
                 )

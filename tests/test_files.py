@@ -121,6 +121,7 @@ def test_what_is_written_under_a_name_of_compressed_files_is_compressed(
         "eins\r\nzwölf\r\n".encode("utf-16"),
         gzip.compress("eins\nzwölf\n".encode("latin-1")),
     ],
+    ids=["utf-8", "utf-8 with BOM", "latin-1", "utf-16", "latin-1, compressed"],
 )
 def test_text_of_any_encoding_is_read(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.txt").write_bytes(content)
@@ -144,6 +145,7 @@ TEXT = random.Random(1).randbytes(3000).hex().encode()
         (gzip.compress(b"a.txt".ljust(257, b"\0") + b"ustar" + TEXT), "unpack it"),
         (None, "does not exist"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_file_that_is_no_text_is_refused_in_a_sentence(
     tmp_path: Path, content: bytes | None, message: str

@@ -280,7 +280,9 @@ def test_vasp_that_is_not_here_stops_run_before_it_starts(
     assert not store.exists()
 
 
-@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(FRAME.encode())[:-20]])
+@pytest.mark.parametrize(
+    "content", [b"not gzip", gzip.compress(FRAME.encode())[:-20]], ids=["foreign", "cut off"]
+)
 def test_a_damaged_file_of_frames_is_refused_in_a_sentence(
     cli: Any, tmp_path: Path, frames: Path, output: Path, content: bytes
 ) -> None:

@@ -226,7 +226,7 @@ def test_a_foundation_without_its_name_is_refused_in_one_sentence(directory):
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no model directory"):
+    with pytest.raises(InputError, match="is not a model directory"):
         load_model(tmp_path)
 
 

@@ -10,6 +10,7 @@ from phonotune.models.trust import (
     trust,
     trusted_files,
 )
+from phonotune.settings import get_settings
 
 A, B = "a" * 64, "b" * 64
 
@@ -34,15 +35,16 @@ def test_a_file_that_moved_keeps_one_entry(tmp_path):
 
 
 def test_a_damaged_ledger_says_what_to_do():
-    ledger_path().parent.mkdir(parents=True)
+    ledger_path().parent.mkdir(parents=True, exist_ok=True)
     ledger_path().write_text("{")
     with pytest.raises(FoundationError, match=r"trusted\.json.*models trust"):
         trusted_files()
 
 
-def test_a_ledger_that_cannot_be_written_is_named(tmp_path):
-    ledger_path().parent.parent.mkdir(parents=True, exist_ok=True)
-    ledger_path().parent.write_text("a file where the folder should be")
+def test_a_ledger_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    monkeypatch.setenv("PHONOTUNE_CACHE_DIR", str(tmp_path / "cache"))
+    get_settings.cache_clear()
     with pytest.raises(FoundationError, match="PHONOTUNE_CACHE_DIR"):
         trust("one.model", tmp_path / "one.model", A)
 

@@ -123,6 +123,17 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
         import_frames([path])
 
 
+@pytest.mark.parametrize("counts", [[1, 10**15], [3, -1]])
+def test_elements_of_other_atoms_than_the_positions_are_refused(
+    tmp_path: Path, counts: list[int]
+) -> None:
+    path = write(tmp_path / "vaspout.h5")
+    with h5py.File(path, "a") as file:
+        file["results/positions/number_ion_types"][()] = counts
+    with pytest.raises(FramesError, match="positions of 2 atoms, elements of"):
+        import_frames([path])
+
+
 def test_a_compressed_file_reads_alike(tmp_path: Path) -> None:
     path = write(tmp_path / "vaspout.h5")
     (tmp_path / "vaspout.h5.gz").write_bytes(gzip.compress(path.read_bytes()))

@@ -93,8 +93,11 @@ def _read_steps(file: h5py.File, left: list[str]) -> list[IonicStep]:
 
     counts = [int(n) for n in file["results/positions/number_ion_types"][()]]
     types = [_value(name).split("_")[0] for name in file["results/positions/ion_types"][()]]
-    species = [name for name, n in zip(types, counts, strict=True) for _ in range(n)]
     steps = file["intermediate/ion_dynamics"]
+    n_atoms = steps["position_ions"].shape[1]
+    if sum(counts) != n_atoms or min(counts) < 0:
+        raise ValueError(f"positions of {n_atoms} atoms, elements of {sum(counts)}")
+    species = [name for name, n in zip(types, counts, strict=True) for _ in range(n)]
     tags = [_value(tag) for tag in steps["energies_tags"][()]]
     energies = steps["energies"][()][:, next(i for i, tag in enumerate(tags) if "TOTEN" in tag)]
     forces, positions = steps["forces"][()], steps["position_ions"][()]

@@ -21,8 +21,6 @@ def test_a_sound_frame_passes_with_and_without_labels(make_frame: MakeFrame) -> 
         ({"energy": np.inf}, "energy is inf"),
         ({"forces": np.zeros((7, 3))}, r"shape \(7, 3\); \(8, 3\)"),
         ({"forces": np.full((8, 3), np.nan)}, "24 of 24 numbers"),
-        ({"energy": -1e30}, "energy is -1e"),
-        ({"forces": np.full((8, 3), 1e200)}, "beyond 1e.15 .*24 of 24 numbers"),
         ({"stress": np.zeros(6)}, r"shape \(6,\); \(3, 3\)"),
         ({"stress": np.full((3, 3), np.inf)}, "stress hold NaN"),
         ({"stress": np.arange(9.0).reshape(3, 3)}, "not symmetric"),

@@ -56,3 +56,9 @@ def test_no_label_gives_no_number(make_frame: MakeFrame) -> None:
     assert found.energy_lowest is None
     assert found.force_rms is None
     assert found.pressure_highest is None
+
+
+def test_forces_whose_square_is_infinite_are_warned_of(make_frame: Callable[..., Frame]) -> None:
+    statistics = describe([make_frame(forces=np.full((8, 3), 1e200))])
+    assert statistics.force_rms is None
+    assert any("Forces reach" in warning for warning in statistics.warnings)

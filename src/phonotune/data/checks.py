@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 STRESS_ASYMMETRY: Final = 1e-4
 """eV/Å^3: a stress less symmetric than this was written in another order of its numbers."""
 
-LARGEST: Final = 1e15
-"""No label (eV, eV/Å, eV/Å^3) of a sound file is larger; the square of such a number may be infinite."""
-
 
 def check_frame(frame: Frame, where: str) -> None:
     """Check one frame: its structure, and shape and finiteness of every label it has.
@@ -33,16 +30,15 @@ def check_frame(frame: Frame, where: str) -> None:
     Raises
     ------
     FramesError
-        NaN, infinity or a number beyond :data:`LARGEST`, atoms closer than 0.5 Å, a label of the
-        wrong shape, an asymmetric stress.
+        NaN or infinity, atoms closer than 0.5 Å, a label of the wrong shape, an asymmetric stress.
     """
     try:
         check_structure(frame.structure)
     except StructureError as error:
         raise FramesError(f"{where}: {error}") from error
-    if frame.energy is not None and not abs(frame.energy) < LARGEST:
+    if frame.energy is not None and not np.isfinite(frame.energy):
         raise FramesError(
-            f"{where}: the energy is {frame.energy}; a finite number of eV below {LARGEST:g} is needed. "
+            f"{where}: the energy is {frame.energy}; a finite number of eV is needed. "
             "Leave the label out if the calculation failed."
         )
     if frame.forces is not None:
@@ -65,11 +61,10 @@ def _check_array(values: FloatArray, name: str, shape: tuple[int, ...], where: s
             f"{where}: {name} have shape {values.shape}; {shape} is needed (one row per atom "
             "for forces, one number for magnetic moments, 3 by 3 for a stress)."
         )
-    bad = np.argwhere(~(np.abs(values) < LARGEST))
+    bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         place = f"atom {bad[0][0] + 1}" if name != "stress" else f"row {bad[0][0] + 1}"
-        what = f"numbers beyond {LARGEST:g}" if np.isfinite(values).all() else "NaN or infinity"
         raise FramesError(
-            f"{where}: {name} hold {what} (first at {place}, {len(bad)} of "
+            f"{where}: {name} hold NaN or infinity (first at {place}, {len(bad)} of "
             f"{values.size} numbers). Remove the frame or label it again."
         )

@@ -218,7 +218,9 @@ def _parse_header(line: str) -> dict[str, Any]:
         info[name] = value
     if "Lattice" in info:
         if np.shape(info["Lattice"]) not in ((9,), (3, 3)):
-            raise ValueError(f"Lattice has shape {np.shape(info['Lattice'])}; nine numbers are needed")
+            raise ValueError(
+                f"Lattice has shape {np.shape(info['Lattice'])}; nine numbers are needed"
+            )
         rows = np.asarray(info["Lattice"], dtype=float).reshape(3, 3)
         info["Lattice"] = rows.T  # ASE takes the columns
     return info

@@ -54,8 +54,9 @@ class Tally:
         if frame.energy is not None:
             self._energies.add(frame.energy / len(frame.structure))
         if frame.forces is not None:
-            self._forces.add(float(np.linalg.norm(frame.forces, axis=1).max()))
-            self._squares += float(np.square(frame.forces).sum())
+            with np.errstate(over="ignore"):  # of forces beyond 1e154, which are warned of
+                self._forces.add(float(np.linalg.norm(frame.forces, axis=1).max()))
+                self._squares += float(np.square(frame.forces).sum())
             self._components += frame.forces.size
         if frame.stress is not None:
             pressure = -float(np.trace(frame.stress)) / 3.0 * EV_PER_CUBIC_ANGSTROM_IN_GPA
@@ -68,7 +69,7 @@ class Tally:
 
     def result(self) -> DatasetStatistics:
         """Return the statistics of what was added."""
-        rms = np.sqrt(self._squares / self._components) if self._components else None
+        rms = float(np.sqrt(self._squares / self._components)) if self._components else None
         return DatasetStatistics(
             n_frames=self.n_frames,
             n_groups=len(self._groups),
@@ -82,10 +83,10 @@ class Tally:
             with_magmoms=self._with["magmoms"],
             energy_lowest=self._energies.lowest,
             energy_highest=self._energies.highest,
-            force_rms=None if rms is None else float(rms),
-            force_largest=self._forces.highest,
-            pressure_lowest=self._pressures.lowest,
-            pressure_highest=self._pressures.highest,
+            force_rms=_finite(rms),
+            force_largest=_finite(self._forces.highest),
+            pressure_lowest=_finite(self._pressures.lowest),
+            pressure_highest=_finite(self._pressures.highest),
             warnings=self._warnings(),
         )
 
@@ -126,6 +127,11 @@ class Extremes:
     def furthest(self) -> float:
         """The largest absolute value; 0 before the first number."""
         return max(abs(self.lowest or 0.0), abs(self.highest or 0.0))
+
+
+def _finite(value: float | None) -> float | None:
+    """Return a number, or None for one beyond the largest that can be stored."""
+    return value if value is None or np.isfinite(value) else None
 
 
 def protocol_name(frame: Frame) -> str:

@@ -57,7 +57,7 @@ test: dev lint
 
 # The tests of a cluster share one Slurm, so a file stays on one of the two processes.
 test-slow: dev
-	$(PYTEST) --dist loadfile -m 'not ($(DAILY))' $(PYTEST_ARGS)
+	$(PYTEST) --dist loadfile --no-loadscope-reorder -m 'not ($(DAILY))' $(PYTEST_ARGS)
 
 test-all:
 	$(MAKE) test COVERAGE=1

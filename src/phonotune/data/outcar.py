@@ -19,15 +19,14 @@ from phonotune.data.vasp import (
     NEB,
     NO_FULL_STRESS,
     NO_P_V,
-    UNREADABLE,
     VECTORS,
     DamagedError,
     IonicStep,
     Say,
-    first_line,
     number,
     silent,
     tell,
+    whole_steps,
 )
 from phonotune.data.vasp_settings import OutcarHead, read_outcar_head
 from phonotune.errors import FramesError
@@ -63,18 +62,10 @@ def read_outcar(path: Path, say: Say = silent) -> list[IonicStep]:
     """
     steps: list[IonicStep] = []
     left: list[str] = []
-    try:
+    with whole_steps(steps, left, "an OUTCAR with forces"):
         lines = text_lines(path, DamagedError)
         head, cell, first = _read_head(lines)
         steps.extend(_read_steps(chain([first], lines), head, cell, left))
-    except DamagedError:
-        if not steps:
-            raise
-        left.append(CUT_OFF)
-    except UNREADABLE as error:
-        if not steps:
-            raise FramesError(f"not an OUTCAR with forces ({first_line(error)})") from error
-        left.append(CUT_OFF)
     return tell(steps, left, say)
 
 

@@ -8,7 +8,8 @@ under compression; ASE's sign is the opposite.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -134,41 +135,65 @@ def read_vasprun(path: Path, say: Say = silent) -> list[IonicStep]:
     titles: list[str] = []
     steps: list[IonicStep] = []
     left: list[str] = []
+    settings: Mapping[str, str] = {}
     depth = 0  # of nested sets: a density of states, bands, projections
-    try:
-        with uncompressed(path, DamagedError) as file:
-            for event, element in iterparse(file, events=("start", "end")):
-                depth += (element.tag == "set") * (1 if event == "start" else -1)
-                if event == "start":
-                    continue
-                if element.tag in ("incar", "parameters"):
-                    kept = incar if element.tag == "incar" else listed
-                    for entry in element.iter():  # NELM comes again for response functions
-                        kept.setdefault(entry.get("name", ""), entry.text or "")
-                    if plain((incar | listed).get("IMAGES")):
-                        raise FramesError(NEB)
-                elif element.tag == "atominfo":
-                    symbols, titles = _atoms_and_titles(element)
-                elif element.tag == "calculation":
-                    try:
-                        step = _step(element, symbols, incar | listed, left)
-                    except UNREADABLE:
-                        left.append(BROKEN)
-                    else:
-                        settings = settings_of(listed, incar, titles)
-                        steps += [] if step is None else [replace(step, settings=settings)]
-                elif element.tag != "set" or depth == 0:
-                    continue
-                element.clear()
-    except DamagedError:
-        if not steps:
-            raise
-        left.append(CUT_OFF)
-    except UNREADABLE as error:
-        if not steps:
-            raise FramesError(f"not a complete vasprun.xml ({first_line(error)})") from error
-        left.append(CUT_OFF)
+    with (
+        whole_steps(steps, left, "a complete vasprun.xml"),
+        uncompressed(path, DamagedError) as file,
+    ):
+        for event, element in iterparse(file, events=("start", "end")):
+            depth += (element.tag == "set") * (1 if event == "start" else -1)
+            if event == "start":
+                continue
+            if element.tag in ("incar", "parameters"):
+                kept = incar if element.tag == "incar" else listed
+                for entry in element.iter():  # NELM comes again for response functions
+                    kept.setdefault(entry.get("name", ""), entry.text or "")
+                if plain((incar | listed).get("IMAGES")):
+                    raise FramesError(NEB)
+            elif element.tag == "atominfo":
+                symbols, titles = _atoms_and_titles(element)
+            elif element.tag == "calculation":
+                try:
+                    step = _step(element, symbols, incar | listed, left)
+                except UNREADABLE:
+                    left.append(BROKEN)
+                else:
+                    settings = settings or settings_of(listed, incar, titles)
+                    steps += [] if step is None else [replace(step, settings=settings)]
+            elif element.tag != "set" or depth == 0:
+                continue
+            element.clear()
     return tell(steps, left, say)
+
+
+@contextmanager
+def whole_steps(steps: list[IonicStep], left: list[str], kind: str) -> Iterator[None]:
+    """Let a file that ends early, or cannot be read further, give the whole ionic steps before.
+
+    Parameters
+    ----------
+    steps
+        Those that were read; the body adds to it.
+    left
+        Gets :data:`CUT_OFF`.
+    kind
+        What the file should be, for the message.
+
+    Raises
+    ------
+    FramesError
+        No step was read.
+    """
+    try:
+        yield
+    except (DamagedError, *UNREADABLE) as error:
+        if steps:
+            left.append(CUT_OFF)
+        elif isinstance(error, DamagedError):
+            raise
+        else:
+            raise FramesError(f"not {kind} ({first_line(error)})") from error
 
 
 def tell(steps: list[IonicStep], left: Sequence[str], say: Say) -> list[IonicStep]:

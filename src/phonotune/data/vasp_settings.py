@@ -177,9 +177,8 @@ def read_outcar_head(text: str) -> OutcarHead:
     counts = re.search(r"ions per type =\s*((?:\d+\s+)+)", lists + "\n")
     numbers = tuple(map(int, counts[1].split())) if counts else ()
     titles = re.findall(r"TITEL\s*=\s*(.*\S)", lists)
-    if not titles or len(titles) != len(
-        numbers
-    ):  # all of them are named once before the first is described
+    # all of them are named once before the first is described
+    if not titles or len(titles) != len(numbers):
         named = re.findall(r"^\s*POTCAR:\s*(\S.*\S)\s*$", lists, re.MULTILINE)
         titles = named[: len(numbers)] if numbers else named
     symbols = re.findall(r"VRHFIN\s*=\s*([A-Z][a-z]?)", lists)

@@ -172,9 +172,8 @@ def fit_ridge(
     columns = np.hstack([fixed, u])
     losses = np.concatenate([np.zeros(fixed.shape[1]), unknown])
     residual = columns @ (losses * (columns.T @ rest))
-    if len(losses) < len(
-        rest
-    ):  # else nothing lies outside the columns, and rounding must not either
+    # else nothing lies outside the columns, and rounding must not either
+    if len(losses) < len(rest):
         residual += rest - u @ loadings
     members = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
     seen = vt[:, :k]

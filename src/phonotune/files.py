@@ -19,6 +19,11 @@ from uuid import uuid4
 COMPRESSED: Final = (".gz", ".bz2", ".xz")
 """Endings of the names of files that are written compressed."""
 
+PARSER_ERRORS: Final = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, lzma.LZMAError),
+    *(OSError, TypeError, ValueError, zlib.error),
+)
+"""What the readers of other packages raise on a file that is broken, or of another kind."""
 _OPENERS: Final[dict[bytes, Callable[..., Any]]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,

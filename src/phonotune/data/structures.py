@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-import zlib
-from lzma import LZMAError
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from ase import Atoms
@@ -18,7 +17,7 @@ from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 from phonotune.data.extxyz import structure_of
 from phonotune.data.extxyz_reader import iter_images
 from phonotune.errors import FramesError, StructureError
-from phonotune.files import read_text
+from phonotune.files import PARSER_ERRORS, read_text
 from phonotune.physics.phonon.calculation import read_calculation
 from phonotune.physics.supercell import check_structure
 from phonotune.schemas.masses import mass_property, with_masses
@@ -123,23 +122,10 @@ def _require_one(path: Path, count: int, what: str = "structures") -> None:
         raise StructureError(f"{path} holds {count} {what}; one is needed. Give a file with one.")
 
 
-_PARSE_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    LZMAError,
-    NotImplementedError,
-    OSError,
-    SyntaxError,
-    StopIteration,
-    TypeError,
-    UnknownFileTypeError,
-    ValueError,
-    zlib.error,
+_PARSE_ERRORS: Final = (
+    *PARSER_ERRORS,
+    *(NotImplementedError, SyntaxError, StopIteration, UnknownFileTypeError),
 )
-"""What third-party parsers raise on a file of another kind."""
 
 
 def _from_vasp4_poscar(path: Path) -> Structure:

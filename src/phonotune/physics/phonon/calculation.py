@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from io import StringIO
-from lzma import LZMAError
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -23,7 +21,7 @@ from phonopy.structure.atoms import PhonopyAtoms
 from pymatgen.core import Structure
 
 from phonotune.errors import FramesError, InputError
-from phonotune.files import read_text
+from phonotune.files import PARSER_ERRORS, read_text
 from phonotune.physics.phonon.born import charges_of, read_born
 from phonotune.physics.phonon.cells import (
     Rows3,
@@ -60,21 +58,7 @@ _YAML: Final = re.compile(r".*\.ya?ml(\.(xz|gz|bz2|lzma))?", re.IGNORECASE)
 _OWN_YAML: Final = re.compile(r"phonopy.*\.ya?ml(\.(xz|gz|bz2|lzma))?", re.IGNORECASE)
 _PREFERRED: Final = ("phonopy_params.yaml", "phonopy_disp.yaml", "phonopy.yaml")
 _UNIT_CELLS: Final = ("POSCAR-unitcell", "POSCAR")
-_READ_ERRORS: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    LZMAError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    yaml.YAMLError,
-    zlib.error,
-)
+_READ_ERRORS: Final = (*PARSER_ERRORS, MemoryError, RuntimeError, yaml.YAMLError)
 """What phonopy's readers raise on a broken file; at the end of a short FORCE_SETS, a RecursionError."""
 
 

@@ -37,7 +37,7 @@ from phonotune.physics.phonon.displacements import (
     fit_force_constants,
     plan_displacements,
 )
-from phonotune.physics.phonon.residual import fit_residual, frequency_deviations
+from phonotune.physics.phonon.residual_fit import fit_residual, frequency_deviations
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.residual.matching import MatchedFrames, ResidualSettings
 from phonotune.physics.supercell import displaced

@@ -15,7 +15,7 @@ from phonotune.jobs.property import Model, resumed_evaluator
 from phonotune.physics.cubic_supercell import cubic_supercell_matrix
 from phonotune.physics.phonon.cells import as_identity, primitive_cell
 from phonotune.physics.phonon.displacements import plan_displacements
-from phonotune.physics.phonon.residual import pairs_suffice
+from phonotune.physics.phonon.residual_fit import pairs_suffice
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.phonon.thermal_displacements import ThermalDisplacements
 from phonotune.physics.relax import Relaxation, RelaxSettings, relax_batch

@@ -21,10 +21,10 @@ from phonotune.physics.phonon.displacements import (
 from phonotune.physics.phonon.residual import (
     ResidualPlan,
     analyse_residual,
-    pairs_suffice,
     plan_residual,
     residual_variant,
 )
+from phonotune.physics.phonon.residual_fit import pairs_suffice
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.residual import basis
 from phonotune.physics.residual.matching import ResidualSettings

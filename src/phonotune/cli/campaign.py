@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from phonotune.cli.console import session
-from phonotune.cli.options import AsJson, Debug, Store, check_output_folder
+from phonotune.cli.options import AsJson, Debug, Masses, Store, check_output_folder
 from phonotune.cli.tables import new_table
 from phonotune.errors import ConfigError, InputError, unknown_name
 from phonotune.flows.yaml_file import read_mapping
@@ -129,11 +129,11 @@ def read_campaign(file: Path) -> tuple[CampaignMaker, dict[str, Structure]]:
             raise ConfigError(f"No file matches {text!r} in {file.parent}. Check `structures`.")
         paths += found
     maker = maker_of(content, {}, file)
-    masses = str(own.get("masses", "stated"))
-    if masses not in ("stated", "natural"):
-        raise unknown_name(f"masses in {file}", masses, ("stated", "natural"))
+    masses = str(own.get("masses", Masses.stated))
+    if masses not in tuple(Masses):
+        raise unknown_name(f"masses in {file}", masses, tuple(Masses))
     crystals = {str(path): read_structure(path) for path in paths}
-    if masses == "natural":
+    if masses == Masses.natural:
         crystals = {name: with_natural_masses(crystal) for name, crystal in crystals.items()}
     check_crystals(crystals)
     return CampaignMaker(str(own.get("name", file.stem)), maker), crystals

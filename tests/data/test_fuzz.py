@@ -500,6 +500,18 @@ def _no_more_memory_than_the_machine_has() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
+def each_time_the_same(count: int) -> settings:
+    """Generate so many examples, the same ones in every run."""
+    return settings(
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_damaged_file_is_read_or_refused_in_one_sentence(name: str, tmp_path: Path) -> None:
@@ -513,14 +525,7 @@ def test_a_damaged_file_is_read_or_refused_in_one_sentence(name: str, tmp_path: 
     faults: dict[str, Path] = {}
     tried, before = 0, megabytes()
 
-    @settings(
-        max_examples=FILES,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @each_time_the_same(FILES)
     @given(EDITS)
     def try_one(edits: list[tuple[str, int, int, bytes, str]]) -> None:
         nonlocal tried
@@ -579,14 +584,7 @@ def test_commands_end_with_0_or_2(name: str, tmp_path: Path) -> None:
     whole = path.read_bytes()
     codes = [Cli().plain(*kind.arguments(path, other)).exit_code]  # imports what it needs, too
 
-    @settings(
-        max_examples=max(1, FILES // 100),
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @each_time_the_same(max(1, FILES // 100))
     @given(EDITS)
     def try_one(edits: list[tuple[str, int, int, bytes, str]]) -> None:
         path.write_bytes(damaged(whole, edits))

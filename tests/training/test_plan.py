@@ -44,6 +44,18 @@ def test_equitrain_moves_the_early_layers_in_full(foundation):
     assert not any("interactions.1" in term.block.parameter for term in plan.terms)
 
 
+def test_equitrain_moves_what_the_paper_ran_or_what_it_describes(foundation):
+    ran, described = (
+        parse_overrides("equitrain", [f"recipe={r}"]).root for r in ("paper", "described")
+    )
+    assert ran.model_copy(update={"recipe": "described", "layers": "all"}) == described
+    plan = find_strategy("equitrain").plan(foundation, SALT, described)
+    assert plan.moved == plan.reached == plan.total
+    assert any(term.block.parameter.startswith("readouts.") for term in plan.terms)
+    early = plan_of(foundation, "equitrain", "recipe=described", "layers=early")
+    assert early == plan_of(foundation, "equitrain", "recipe=paper")
+
+
 def test_an_empty_plan_is_refused(foundation):
     with pytest.raises(ConfigError, match="moves no parameter"):
         plan_terms(weight_blocks(foundation, SALT), [])

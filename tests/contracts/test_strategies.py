@@ -16,12 +16,14 @@ from phonotune.models.adapter import merge, read_adapters
 from phonotune.models.architecture import build_mace, fresh_like
 from phonotune.models.evaluate import ModelEvaluator, torch_dtype
 from phonotune.models.load import load_model
+from phonotune.models.records import model_record
 from phonotune.models.weight_updates import EffectiveWeights, weight_blocks
 from phonotune.report.bundle import source_order
 from phonotune.schemas.base import Source
 from phonotune.schemas.dataset import DatasetDocument, Frame, pack_frames
 from phonotune.schemas.training import FoundationRecord
 from phonotune.training.batches import FrameSet
+from phonotune.training.checkpoint import Checkpoint
 from phonotune.training.config import FineTuneConfig, build_config, parse_overrides
 from phonotune.training.finetune import finetune
 from phonotune.training.options import Options
@@ -33,6 +35,17 @@ EXACT = 1e-10
 """eV and eV/Å: rounding of float64 through a whole model."""
 SALT = [11, 17]
 RECORD = FoundationRecord(name="tiny", sha256="cd" * 32)
+
+NAMES_BEFORE = {
+    "scratch": ("2948f7577e02", "f042dfe18759"),
+    "transfer": ("e3cdb20040c6", "f61fbbbbc905"),
+    "freeze": ("2c3e9631fd7f", "6d803d5df424"),
+    "multihead": ("733a76b87a1b", "5afc091b01e6"),
+    "equitrain": ("a790065aeccf", "16a025f4f0db"),
+    "delta": ("095a5eb758db", "f91ca000c83c"),
+    "lora": ("9d00b84f0c44", "66571d59c640"),
+}
+"""How phonotune 0.1.1 named the checkpoint and the model of each strategy's defaults."""
 
 
 @pytest.fixture(scope="module")
@@ -269,3 +282,21 @@ def test_a_registered_strategy_trains_and_leaves_the_rest_alone(
     changed = {term.block.parameter for term in adapter_of(document).updates}
     assert changed
     assert all(name.startswith("readouts.") for name in changed)
+
+
+@pytest.mark.parametrize(("strategy", "names"), NAMES_BEFORE.items())
+def test_an_option_added_later_renames_no_training(strategy, names, tmp_path):
+    config = build_config(strategy)
+    foundation = FoundationRecord(name="mini", sha256="a" * 64)
+    model = model_record(foundation, strategy, [b"x"], "b" * 64, config.resolved())
+    checkpoint = Checkpoint.of(tmp_path, foundation.sha256, "b" * 64, config.root)
+    assert (checkpoint.path.stem[:12], model.model_id[:12]) == names
+
+
+def test_an_option_added_later_counts_where_it_changes_the_training(tmp_path):
+    configs = [
+        build_config("equitrain", given)
+        for given in ({}, {"layers": "all"}, {"isolated_atoms": False})
+    ]
+    names = {Checkpoint.of(tmp_path, "a" * 64, "b" * 64, config.root).path for config in configs}
+    assert len(names) == 3

@@ -16,7 +16,7 @@ from phonotune.models.engines import find_foundation
 from phonotune.models.foundation import foundation_names
 from phonotune.schemas.base import hash_json
 from phonotune.schemas.blob import Blob
-from phonotune.schemas.training import FoundationRecord, ModelRecord
+from phonotune.schemas.training import FoundationRecord, ModelRecord, counted_options
 
 MODEL_FILE: Final = "model.json"
 ADAPTER_FILE: Final = "adapter.safetensors"
@@ -45,7 +45,7 @@ def model_record(
         "strategy": strategy,
         "adapters": [hashlib.sha256(content).hexdigest() for content in adapters],
         "dataset": dataset_hash,
-        "config": dict(config or {}),
+        "config": counted_options(config or {}),
     }
     return ModelRecord(
         model_id=hash_json(identity),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -17,6 +18,14 @@ from phonotune.units import (
     Second,
 )
 
+LATER_OPTIONS: Final[Mapping[str, Any]] = {"isolated_atoms": True, "layers": "early"}
+"""Options that trainings by phonotune 0.1.1 did not have, each with the value that does what those did."""
+
+
+def counted_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what counts of a resolved configuration, so that an option added later renames no training."""
+    return {k: v for k, v in config.items() if k not in LATER_OPTIONS or v != LATER_OPTIONS[k]}
+
 
 class FoundationRecord(Part):
     """A foundation: a name and the sha256 of its file, or of what determines an ASE calculator."""
@@ -29,8 +38,9 @@ class FoundationRecord(Part):
 class ModelRecord(Part):
     """A model as stored: foundation plus adapter, never a pickle.
 
-    ``model_id`` is the sha256 over foundation sha256, strategy, adapter sha256, dataset hash and resolved
-    config; an untuned foundation has no adapter and ``strategy=None``, a committee has one adapter per member.
+    ``model_id`` is the sha256 over foundation sha256, strategy, adapter sha256, dataset hash and what counts
+    of the resolved config (:func:`counted_options`). An untuned foundation has no adapter and
+    ``strategy=None``, a committee has one adapter per member.
     """
 
     uncounted_fields = ("config", "adapters")  # which model_id has hashed

@@ -17,6 +17,7 @@ from phonotune.files import write_atomically
 from phonotune.models.trust import sha256_of
 from phonotune.physics.phonon.calculation import read_calculation
 from phonotune.schemas.base import hash_json
+from phonotune.schemas.training import counted_options
 from phonotune.training.options import Options
 from phonotune.training.state import FORMAT, TrainState
 
@@ -44,14 +45,15 @@ class Checkpoint:
     ) -> Checkpoint:
         """Name the file by foundation, dataset, options and what their files hold.
 
-        ``max_seconds`` changes no result and is left out.
+        ``max_seconds`` changes no result and is left out, as is an option that came later and keeps its
+        default: a training that was begun before goes on.
 
         Raises
         ------
         InputError
             A file that the options name does not exist.
         """
-        lasting = options.model_dump(mode="json", exclude={"max_seconds"})
+        lasting = counted_options(options.model_dump(mode="json", exclude={"max_seconds"}))
         given = [] if options.replay.file is None else [options.replay.file]
         if options.hessian.file is not None:
             found = read_calculation(options.hessian.file)

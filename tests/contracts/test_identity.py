@@ -20,7 +20,7 @@ import phonotune.physics.relax
 from phonotune.flows.identity import stable_flow
 from phonotune.jobs.label import LabelMaker, collect_labels
 from phonotune.jobs.phonon import PhononMaker
-from phonotune.jobs.vasp.protocol import LabelProtocol
+from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
 from phonotune.physics.relax import RelaxSettings
 from phonotune.schemas import content
 from phonotune.schemas.content import FOREIGN_VERSIONS, content_hash
@@ -197,6 +197,16 @@ def test_the_table_of_potcars_counts_though_the_default_protocol_has_it(ids):
 def test_naming_a_flow_twice_changes_nothing():
     once = stable_flow(golden.flows()["pipeline teacher"])
     assert stable_flow(once).job_uuids == once.job_uuids
+
+
+def test_how_vasp_is_watched_does_not_count():
+    def ids(monitoring: VaspMonitoring) -> tuple[str, ...]:
+        made = LabelMaker(monitoring=monitoring)
+        relax = made.resolve().relax.make(golden.crystal())
+        return stable_flow(Flow([relax, *made.static_jobs([golden.crystal()])])).job_uuids
+
+    rare = VaspMonitoring(polling_seconds=60.0, monitor_every=5, frozen_seconds=60.0)
+    assert ids(rare) == ids(VaspMonitoring())
 
 
 def test_how_an_argument_is_passed_does_not_count():

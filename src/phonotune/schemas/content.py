@@ -44,6 +44,9 @@ WATCHED: Final = frozenset({"phonotune", "jobflow", "atomate2", "pymatgen", "cus
 FOREIGN_VERSIONS: Final[dict[str, int]] = {}
 """``content_version`` of classes of other packages, by module and name."""
 
+HOW_OFTEN_VASP_IS_LOOKED_AT: Final = {"polling_time_step": 10.0, "monitor_freq": 30}
+"""What custodian is told of that, which changes no label: whatever it says, these defaults count."""
+
 Notes = set[tuple[str, str]]
 """Name of a class, and a version or a note of it that counts wherever an object of it is reached."""
 Encode = Callable[[Any], Any]
@@ -76,7 +79,8 @@ def read_content(value: Any, notes: Notes, encode: Encode = lambda _: None) -> A
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, Mapping):
-        return {str(key): read(inner) for key, inner in value.items()}
+        watching = HOW_OFTEN_VASP_IS_LOOKED_AT
+        return {str(key): read(watching.get(key, inner)) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [read(inner) for inner in value]
     if isinstance(value, set | frozenset):

@@ -8,7 +8,7 @@ no handler of the walltime: a run of one point that is stopped before it has con
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from custodian.custodian import ErrorHandler
 from custodian.utils import backup
@@ -102,6 +102,8 @@ class FatalMessage(ErrorHandler):
 
 class FrozenRun(FrozenJobErrorHandler):
     """End a run that has written nothing for a long time, instead of changing its ALGO."""
+
+    uncounted_fields: ClassVar[tuple[str, ...]] = ("timeout",)
 
     def __str__(self) -> str:
         return f"VASP wrote nothing for {self.timeout:g} s"

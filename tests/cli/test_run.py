@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobflow import Flow, job
+from jobflow import Flow, OnMissing, job
 from pymatgen.core import Structure
 
 from phonotune.flows.pipeline import PhonotuneMaker
@@ -117,6 +117,29 @@ def test_a_failed_job_is_told_and_the_rest_is_kept(options: list[object], cli: A
     assert "the licence has expired" in result.stderr
     assert "run the same command again" in result.stderr
     assert list(MODULI) == CALLS
+
+
+def test_what_failed_is_missing_in_the_comparison_of_the_rest(
+    options: list[object], cli: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken_flow(maker: PhonotuneMaker, structure: Structure) -> Flow:
+        jobs = [measure(structure, role, "mini") for role in ("reference", "untuned", "scratch")]
+        expected = {role: ["elastic"] for role in ("reference", "untuned", "scratch")}
+        given = [[jobs[1].output], [jobs[2].output]]
+        compared = CompareMaker(expected=expected).make([jobs[0].output], given)
+        compared.update_config({"on_missing_references": OnMissing.NONE})
+        return Flow([*jobs, compared])
+
+    monkeypatch.setattr(PhonotuneMaker, "make", broken_flow)
+    result = cli.plain(*options, "--labeller", "teacher")
+    assert result.exit_code == 1
+    missing = "Missing, since their jobs failed: Elastic constants, scratch."
+    assert missing in " ".join(result.stdout.split())
+    assert missing in (tmp_path / "out" / "report.html").read_text()
+    monkeypatch.setitem(MODULI, "scratch", 70.0)  # mended: the comparison is made anew
+    (comparison,) = cli(*options, "--labeller", "teacher")["comparisons"]
+    assert [row["source"]["role"] for row in comparison["rows"]] == ["untuned", "scratch"]
+    assert comparison["missing"] == []
 
 
 @pytest.fixture

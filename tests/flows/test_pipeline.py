@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from jobflow import Flow, Job
+from jobflow import Flow, Job, OnMissing
 from monty.json import MontyDecoder, MontyEncoder
 
 from phonotune.dotted import load
@@ -117,6 +117,16 @@ def test_every_job_knows_its_role_and_keeps_its_childrens_routing(aluminium):
     for made, _ in flow.iterflow():
         assert made.metadata["phonotune"]["role"] in {"light", "dft", "gpu_eval", "gpu_train"}
         assert made.config.pass_manager_config is False
+
+
+def test_the_comparison_waits_for_no_property_that_failed_and_knows_what_there_should_be(aluminium):
+    flow = replace(MAKER, properties=["phonon", "transitions"]).make(aluminium)
+    (compared,) = [made for made, _ in flow.iterflow() if made.name == "compare"]
+    assert compared.config.on_missing_references == OnMissing.NONE
+    expected = compared.function.__self__.expected
+    assert expected.pop("reference") == ["phonon"]
+    assert list(expected) == ["untuned", "lora", "equitrain"]
+    assert all(names == ["phonon", "transitions"] for names in expected.values())
 
 
 def test_a_selection_by_the_model_gets_the_foundation_and_a_worker_for_it(aluminium):

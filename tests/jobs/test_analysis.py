@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ase.calculators.emt import EMT
 from jobflow import Flow
 from pymatgen.core import Lattice, Structure
 
+from phonotune.errors import InputError
 from phonotune.flows.local import run_flow
 from phonotune.jobs.analysis import evaluate_and_analyse
 from phonotune.jobs.compare import CompareMaker
@@ -121,7 +123,10 @@ def test_error_bars_survive_the_store_and_a_comparison(record: ModelRecord, tmp_
     )
     committee = ElasticMaker().make(salt, record)
     single = ElasticMaker().make(salt, "mini")
-    compared = CompareMaker().make([single.output], [[committee.output]])
+    expected = {"reference": ["elastic", "phonon"], "tuned": ["elastic"], "lora": ["elastic"]}
+    compared = CompareMaker(expected=expected).make(
+        [single.output, None], [[committee.output], [None]]
+    )
     store = open_store(tmp_path / "store")
     summary = run_flow(Flow([committee, single, compared]), store, root_dir=tmp_path)
     assert summary.failed == []
@@ -133,3 +138,14 @@ def test_error_bars_survive_the_store_and_a_comparison(record: ModelRecord, tmp_
     assert spread_arrays(found["delta"])["elastic_tensor"].shape == (6, 6)
     (comparison,) = ResultStore(store).query(kind="comparison")
     assert comparison.rows[0].properties.bulk_modulus == found["delta"].bulk_modulus
+    assert comparison.missing == ["Phonons, reference", "Elastic constants, lora"]
+    assert len(comparison.rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("who", "sides"), [("reference has", ([None], [[1]])), ("models have", ([1], [[None]]))]
+)
+def test_without_a_reference_or_a_model_nothing_is_compared(who: str, sides: Any) -> None:
+    maker = CompareMaker()
+    with pytest.raises(InputError, match=f"the {who} no property"):
+        maker.make.original(maker, *sides)

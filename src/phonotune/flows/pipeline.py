@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from inspect import signature
 from typing import Any, ClassVar
 
-from jobflow import Flow, Job, Maker
+from jobflow import Flow, Job, Maker, OnMissing
 from pydantic import ValidationError
 from pymatgen.core import Structure
 
@@ -160,7 +160,14 @@ class PhonotuneMaker(Maker):
             _property_jobs(makers, crystal, role, label, model, dataset.output, reference)
             for role, model in models
         ]
-        compared = CompareMaker().make(_outputs(reference), [_outputs(jobs) for jobs in computed])
+        roles = ["reference", *(role for role, _ in models)]
+        expected = {
+            role: list(jobs) for role, jobs in zip(roles, (reference, *computed), strict=True)
+        }
+        compared = CompareMaker(expected=expected).make(
+            _outputs(reference), [_outputs(jobs) for jobs in computed]
+        )
+        compared.update_config({"on_missing_references": OnMissing.NONE})  # what failed is named
         flat = [job for jobs in (reference, *computed) for job in jobs.values()]
         jobs = [*start, *sampling, *trainings, *flat, compared]
         return Flow(jobs, output=compared.output, name=f"{self.name} {structure.reduced_formula}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from phonotune.physics.compare import PropertySet, headline, headline_error_bars
 from phonotune.report.bundle import MaterialReport
@@ -57,7 +58,14 @@ def deviations_of(material: MaterialReport, source: Source) -> Deviations:
 def comparison_table(comparison: ComparisonDocument) -> Table:
     """Return the few numbers of a comparison that come first: one row per model, for the terminal."""
     material = MaterialReport(formula=comparison.formula, comparison=comparison)
-    return headline_table(material, brief=True).turned()
+    table = headline_table(material, brief=True).turned()
+    return replace(table, caption=_missing_note(comparison).lstrip())
+
+
+def _missing_note(comparison: ComparisonDocument | None) -> str:
+    """Return which properties have no result although they should have been compared; empty if none."""
+    missing = comparison.missing if comparison is not None else []
+    return f" Missing, since their jobs failed: {'; '.join(missing)}." if missing else ""
 
 
 def headline_table(material: MaterialReport, *, brief: bool = False) -> Table:
@@ -95,7 +103,7 @@ def headline_table(material: MaterialReport, *, brief: bool = False) -> Table:
         rows=tuple(r for r in rows if any(c.value != ABSENT for c in r.cells)),
         title=f"{material.formula}: reference and models",
         caption="Reference, untuned and tuned. With a value: its deviation from the reference. Bold: "
-        "the smallest error." + bars_note(material.properties),
+        f"the smallest error.{bars_note(material.properties)}{_missing_note(material.comparison)}",
     )
 
 

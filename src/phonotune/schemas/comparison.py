@@ -156,3 +156,8 @@ class ComparisonDocument(Document):
     reference: Source
     reference_properties: Properties
     rows: list[ComparisonRow]
+    missing: list[str] = Field(
+        default_factory=list,
+        description="properties that should have been compared and have no result, with who should have "
+        "computed them",
+    )

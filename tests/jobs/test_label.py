@@ -13,12 +13,8 @@ from phonotune.errors import ConfigError, FoundationError, LabelError
 from phonotune.flows.identity import stable_flow
 from phonotune.flows.local import run_flow
 from phonotune.jobs.doctor import check_optional
-from phonotune.jobs.label import (
-    LabelMaker,
-    match_sites,
-    read_task_document,
-    relaxed_structure,
-)
+from phonotune.jobs.label import LabelMaker, relaxed_structure
+from phonotune.jobs.label_reader import match_sites, read_task_document
 from phonotune.jobs.labellers import find_labeller
 from phonotune.models.calculator import load_calculator
 from phonotune.report.surrogates import surrogate_notice

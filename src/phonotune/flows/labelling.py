@@ -20,7 +20,8 @@ from phonotune.data.statistics import protocol_name
 from phonotune.data.vasp_settings import potcar_titles, read_settings
 from phonotune.errors import ConfigError, LabelError
 from phonotune.flows.local import run_flow
-from phonotune.jobs.label import LabelMaker, read_vasp_run
+from phonotune.jobs.label import LabelMaker
+from phonotune.jobs.label_reader import read_vasp_run
 from phonotune.jobs.labellers import potcars_here
 from phonotune.jobs.property import answer_of
 from phonotune.jobs.vasp.verification import VaspRun, usual_titles

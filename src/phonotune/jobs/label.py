@@ -1,44 +1,32 @@
-"""Label structures with any atomate2 static maker; the only reader of foreign task documents."""
+"""Label structures with any atomate2 static maker, one job per frame."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from jobflow import Job, Maker, OnMissing, Response, job
 from pymatgen.core import Structure
 
-from phonotune.data.vasp import KILOBAR
-from phonotune.data.vasp_settings import settings_of, settings_text
 from phonotune.errors import LabelError
 from phonotune.jobs.base import document_job, replace_by, role_job, tag
+from phonotune.jobs.label_reader import LabelReader, field_of, read_vasp_run, structure_of
 from phonotune.jobs.labellers import Labeller, find_labeller, vasp_labeller
 from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
 from phonotune.jobs.vasp.verification import (
-    VaspRun,
-    convergence_fault,
-    differences,
-    title_differences,
     usual_titles,
 )
-from phonotune.ports import Evaluation, FloatArray
 from phonotune.schemas.content import content_hash
 from phonotune.schemas.dataset import (
     Candidate,
-    Frame,
     LabelledSet,
     RejectedFrame,
     StructureSet,
-    labelled,
     pack_frame_blobs,
 )
 from phonotune.schemas.masses import isotope_masses, with_masses, with_natural_masses
-
-SITE_TOLERANCE = 1e-3
-"""How far a labelled site may lie from the planned one, Å: else it is another structure."""
 
 
 @dataclass
@@ -139,55 +127,6 @@ class LabelMaker(Maker):
         )
 
 
-@dataclass(frozen=True)
-class LabelReader:
-    """Turns task documents into labelled frames; the one way from an answer of a labeller to a label.
-
-    Attributes
-    ----------
-    labeller, protocol
-        Names that every frame carries.
-    vasp
-        What VASP was to run; None for any other maker.
-    max_force
-        Largest force on an atom that is believed, eV/Å; None: any.
-    """
-
-    labeller: str
-    protocol: str
-    vasp: LabelProtocol | None = None
-    max_force: float | None = None
-
-    def read(self, asked: Frame, document: Any | None, usual: Mapping[str, str]) -> Frame:
-        """Return a frame with its labels.
-
-        Parameters
-        ----------
-        asked
-            The structure; labels that it has are replaced.
-        document
-            Its task document; None if the job did not finish.
-        usual
-            POTCAR titles of most frames, by symbol.
-
-        Raises
-        ------
-        LabelError
-            The document is not a label; the message has the reason.
-        """
-        check_vasp_run(document, asked.structure, self.vasp, usual)
-        answer = read_task_document(document, asked.structure, self.max_force)
-        run = read_vasp_run(document)
-        said = {} if run is None else settings_of(run.parameters, run.incar, run.titles)
-        return replace(
-            labelled(asked, answer),
-            labeller=self.labeller,
-            protocol=self.protocol,
-            magmoms=read_moments(document, asked.structure),
-            settings=settings_text(said),
-        )
-
-
 @document_job(LabelledSet)
 def collect_labels(
     maker: LabelMaker, structures: StructureSet, outputs: list[Any | None]
@@ -225,132 +164,6 @@ def collect_labels(
     )
 
 
-def read_task_document(
-    document: Any | None, planned: Structure, max_force: float | None = None
-) -> Evaluation:
-    """Read energy, forces and stress from an atomate2 task document (VASP, force field, ASE).
-
-    Parameters
-    ----------
-    document
-        Task document (object or dict) whose ``output`` holds energy (eV), forces (eV/Å) and stress
-        (kB, VASP's sign), or None if the job did not finish.
-    planned
-        The structure asked for; sites are matched to it, since input sets may sort them.
-    max_force
-        Largest force on an atom that is believed, eV/Å.
-
-    Raises
-    ------
-    LabelError
-        If the frame is missing, incomplete, not finite, of another structure or of too large forces.
-    """
-    if document is None:
-        raise LabelError("the job failed or is missing")
-    output = _get(document, "output")
-    energy, forces, stress = (_get(output, key) for key in ("energy", "forces", "stress"))
-    calculations = _get(document, "calcs_reversed")
-    steps = _get(_get(calculations[0], "output"), "ionic_steps") if calculations else None
-    free = _get(steps[-1], "e_fr_energy") if steps else None
-    if free is not None:
-        energy = float(free)  # VASP's free energy, whose derivative the forces are
-    if energy is None or forces is None:
-        raise LabelError("the task document holds no energy or no forces")
-    order = match_sites(planned, _as_structure(_get(document, "structure")))
-    force_array = np.asarray(forces, dtype=float)[order]
-    if not (np.isfinite(energy) and np.isfinite(force_array).all()):
-        raise LabelError("energy or forces are not finite")
-    if stress is not None and not np.isfinite(np.asarray(stress, dtype=float)).all():
-        raise LabelError("the stress is not finite")
-    largest = float(np.linalg.norm(force_array, axis=1).max())
-    if max_force is not None and largest > max_force:
-        raise LabelError(f"a force of {largest:.1f} eV/Å is above the limit of {max_force:g} eV/Å")
-    return Evaluation(
-        energy=float(energy),
-        forces=force_array,
-        stress=None if stress is None else KILOBAR * np.asarray(stress, dtype=float),
-    )
-
-
-def read_moments(document: Any, planned: Structure) -> FloatArray | None:
-    """Return magnetic moments, shape (n_atoms,), µB, in the order of ``planned``; None if unknown."""
-    found = _as_structure(_get(document, "structure"))
-    moments = found.site_properties.get("magmom") or [None]
-    if not all(isinstance(moment, int | float) for moment in moments):
-        return None
-    ordered: FloatArray = np.asarray(moments, dtype=float)[match_sites(planned, found)]
-    return ordered
-
-
-def check_vasp_run(
-    document: Any | None,
-    planned: Structure,
-    protocol: LabelProtocol | None,
-    usual: Mapping[str, str],
-) -> None:
-    """Refuse a task document whose VASP did not converge or ran something else than was asked.
-
-    Parameters
-    ----------
-    document
-        Task document; None and documents of other codes pass where no protocol is given.
-    planned
-        The structure asked for.
-    protocol
-        What VASP was to run; None for any other maker, of which only convergence is checked.
-    usual
-        POTCAR titles of most frames, by symbol.
-
-    Raises
-    ------
-    LabelError
-        With every difference in words.
-    """
-    run = read_vasp_run(document)
-    if run is None:
-        if document is not None and protocol is not None:
-            raise LabelError("the task document says nothing about a run of VASP")
-        return
-    fault = convergence_fault(run)
-    if fault is not None:
-        raise LabelError(fault)
-    found = [] if protocol is None else differences(protocol, planned, run)
-    found += title_differences(usual, run)
-    if found:
-        raise LabelError(f"VASP ran another protocol: {'; '.join(found)}")
-
-
-def read_vasp_run(document: Any | None) -> VaspRun | None:
-    """Return what the last run of VASP in a task document says about itself; None if there is none."""
-    calculations = _get(document, "calcs_reversed") if document is not None else None
-    given = _get(calculations[0], "input") if calculations else None
-    if calculations is None or given is None:
-        return None
-    steps = _get(_get(calculations[0], "output"), "ionic_steps") or []
-    electronic = (_get(steps[-1], "electronic_steps") or []) if steps else []
-    energies = [_get(step, "e_fr_energy") for step in electronic]
-    kpoints = _get(given, "kpoints")
-    mesh = _get(kpoints, "kpts") or _get(kpoints, "kpoints") or []
-    listed = len(mesh) != 1 or _get(kpoints, "num_kpts") or _get(kpoints, "nkpoints")
-    style = _get(kpoints, "style") or _get(kpoints, "generation_style")
-    return VaspRun(
-        incar=_mapping(_get(given, "incar")),
-        parameters=_mapping(_get(given, "parameters")),
-        mesh=None if listed else (int(mesh[0][0]), int(mesh[0][1]), int(mesh[0][2])),
-        centred=str(style).startswith("Gamma"),
-        titles=tuple(str(_get(p, "titel")) for p in _get(given, "potcar_spec") or []),
-        n_electronic=len(electronic),
-        energies=() if None in energies else tuple(map(float, energies)),
-        completed=not str(_get(calculations[0], "has_vasp_completed"))
-        .lower()
-        .endswith(("failed", "false")),
-    )
-
-
-def _mapping(content: Any) -> dict[str, Any]:
-    return dict(json.loads(content) if isinstance(content, str) else content or {})
-
-
 @job
 def relaxed_structure(document: Any, labeller: str) -> Structure:
     """Return the crystal that a relaxation of the labeller ended with.
@@ -360,13 +173,13 @@ def relaxed_structure(document: Any, labeller: str) -> Structure:
     LabelError
         If it did not converge: every property would sit on a crystal that is not at rest.
     """
-    state = str(_get(document, "state"))
-    if _get(document, "is_force_converged") is False or state.lower().endswith("failed"):
+    state = str(field_of(document, "state"))
+    if field_of(document, "is_force_converged") is False or state.lower().endswith("failed"):
         raise LabelError(
             f"The relaxation of the crystal by {labeller} did not converge. Give a structure nearer "
             "to its minimum, or one that you have relaxed, with relax_first=False."
         )
-    return _as_structure(_get(document, "structure"))
+    return structure_of(field_of(document, "structure"))
 
 
 @job
@@ -388,34 +201,3 @@ def isotopes_of(crystal: Structure, start: Structure) -> Structure:
         )
     masses = isotope_masses(start)
     return with_masses(crystal, [masses[site] for site in sites])
-
-
-def match_sites(planned: Structure, found: Structure) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return ``order`` such that ``found[order[i]]`` is site i of ``planned``.
-
-    Raises
-    ------
-    LabelError
-        If a site has no partner of its element within SITE_TOLERANCE, or the cells differ.
-    """
-    if len(planned) != len(found) or not np.allclose(
-        planned.lattice.matrix, found.lattice.matrix, atol=SITE_TOLERANCE
-    ):
-        raise LabelError("the labelled structure has another cell or number of atoms")
-    distances = planned.lattice.get_all_distances(planned.frac_coords, found.frac_coords)
-    other = np.array(planned.atomic_numbers)[:, None] != np.array(found.atomic_numbers)[None, :]
-    order = np.where(other, np.inf, distances).argmin(axis=1)
-    nearest = np.where(other, np.inf, distances)[np.arange(len(planned)), order]
-    if nearest.max() > SITE_TOLERANCE or len(set(order.tolist())) != len(planned):
-        raise LabelError(
-            f"the labelled structure moved by {nearest.max():.3g} Å from the planned one"
-        )
-    return np.asarray(order, dtype=np.int64)
-
-
-def _get(document: Any, key: str) -> Any:
-    return document.get(key) if isinstance(document, dict) else getattr(document, key, None)
-
-
-def _as_structure(content: Any) -> Structure:
-    return Structure.from_dict(content) if isinstance(content, dict) else content

@@ -1,6 +1,6 @@
 """Ionic steps of others' task documents: VASP, CP2K, force fields and ASE, in eV and Å.
 
-:mod:`phonotune.jobs.label` reads the answer to a structure that phonotune asked for; here nothing was
+:mod:`phonotune.jobs.label_reader` reads the answer to a structure that phonotune asked for; here nothing was
 asked for, and every ionic step of a static run, a relaxation or a dynamics counts. Five traps:
 
 * VASP keeps three energies; forces and stress are derivatives of the free one, without P V of PSTRESS.
@@ -27,7 +27,7 @@ from pymatgen.io.cp2k.inputs import Cp2kInput
 from phonotune.data.vasp import KILOBAR, ML_STEPS, PERHAPS_P_V, without_p_v
 from phonotune.data.vasp_settings import plain, protocol_of, settings_of, settings_text
 from phonotune.errors import LabelError
-from phonotune.jobs.label import read_vasp_run
+from phonotune.jobs.label_reader import field_of, read_vasp_run
 from phonotune.jobs.vasp.verification import PRINTED, convergence_fault
 from phonotune.ports import FloatArray
 from phonotune.schemas.base import hash_json
@@ -88,12 +88,12 @@ def read_task(document: Any | None, cp2k_stress: StressUnit | None = None) -> li
     """
     if document is None:
         raise LabelError("the job failed or is missing")
-    calculations = _get(document, "calcs_reversed")
-    if calculations and _get(_get(calculations[0], "input"), "incar") is not None:
+    calculations = field_of(document, "calcs_reversed")
+    if calculations and field_of(field_of(calculations[0], "input"), "incar") is not None:
         steps = [s for one in reversed(calculations) for s in _vasp_steps(document, one)]
-    elif calculations and _get(_get(calculations[0], "input"), "cp2k_input") is not None:
+    elif calculations and field_of(field_of(calculations[0], "input"), "cp2k_input") is not None:
         steps = [s for one in reversed(calculations) for s in _cp2k_steps(one, cp2k_stress)]
-    elif _get(document, "ase_calculator_name") or _get(document, "forcefield_name"):
+    elif field_of(document, "ase_calculator_name") or field_of(document, "forcefield_name"):
         steps = list(_ase_steps(document))
     else:
         raise LabelError(
@@ -112,20 +112,22 @@ def _vasp_steps(document: Any, calculation: Any) -> Iterator[TaskStep]:
     used = {
         key: plain(value) for key, value in {**run.incar, **run.parameters}.items() if key in _USED
     }
-    output = _get(calculation, "output")
-    for step in _get(output, "ionic_steps") or _stored_steps(_get(document, "vasp_objects")):
-        energy, forces, stress = (_get(step, k) for k in ("e_fr_energy", "forces", "stress"))
+    output = field_of(calculation, "output")
+    for step in field_of(output, "ionic_steps") or _stored_steps(
+        field_of(document, "vasp_objects")
+    ):
+        energy, forces, stress = (field_of(step, k) for k in ("e_fr_energy", "forces", "stress"))
         if energy is None or forces is None:
             continue
-        structure = _structure(_get(step, "structure"))
-        electronic = _get(step, "electronic_steps") or []
-        energies = [_get(one, "e_fr_energy") for one in electronic]
+        structure = _structure(field_of(step, "structure"))
+        electronic = field_of(step, "electronic_steps") or []
+        energies = [field_of(one, "e_fr_energy") for one in electronic]
         if used.get("LEPSILON") or used.get("LCALCEPS") or used.get("IBRION") in (7.0, 8.0):
             own = [i for i, e in enumerate(energies) if e is not None and abs(e - energy) < PRINTED]
             energies = (
                 energies[: own[-1] + 1] if own else energies
             )  # then come those of the response
-        taken = len(energies) or int(_get(step, "num_electronic_steps") or 0)
+        taken = len(energies) or int(field_of(step, "num_electronic_steps") or 0)
         known = () if None in energies else tuple(map(float, energies))
         fault = convergence_fault(
             replace(run, n_electronic=taken, energies=known, completed=run.completed or taken > 0)
@@ -153,16 +155,16 @@ def _vasp_steps(document: Any, calculation: Any) -> Iterator[TaskStep]:
 
 def _cp2k_steps(calculation: Any, stress_unit: StressUnit | None) -> Iterator[TaskStep]:
     """Read one run of CP2K: energies in eV, forces in Hartree/Bohr."""
-    completed = str(_get(calculation, "has_cp2k_completed")).lower().endswith("successful")
+    completed = str(field_of(calculation, "has_cp2k_completed")).lower().endswith("successful")
     fault = None if completed else "the run of CP2K is not complete"
     protocol = hash_json(_cp2k_setup(calculation))[:16]
-    for step in _get(_get(calculation, "output"), "ionic_steps") or []:
-        energy, forces, stress = (_get(step, k) for k in ("E", "forces", "stress_tensor"))
+    for step in field_of(field_of(calculation, "output"), "ionic_steps") or []:
+        energy, forces, stress = (field_of(step, k) for k in ("E", "forces", "stress_tensor"))
         if energy is None or forces is None:
             continue
         labelled = stress is not None and stress_unit is not None
         yield TaskStep(
-            structure=_structure(_get(step, "structure")),
+            structure=_structure(field_of(step, "structure")),
             energy=float(energy),
             forces=np.asarray(forces, dtype=float) * (Hartree / Bohr),
             stress=_symmetric(CP2K_STRESS[str(stress_unit)] * np.array(stress))
@@ -176,17 +178,17 @@ def _cp2k_steps(calculation: Any, stress_unit: StressUnit | None) -> Iterator[Ta
 
 def _cp2k_setup(calculation: Any) -> dict[str, Any]:
     """Return what the labels of CP2K depend on, as far as the document says."""
-    given = _get(calculation, "input")
-    kinds = _get(given, "atomic_kind_info") or {}
+    given = field_of(calculation, "input")
+    kinds = field_of(given, "atomic_kind_info") or {}
     names = ("element", "orbital_basis_set", "auxiliary_basis_set", "pseudo_potential")
-    content = _get(given, "cp2k_input")
+    content = field_of(given, "cp2k_input")
     read = Cp2kInput.from_dict(content) if isinstance(content, dict) else content
     dft = read["FORCE_EVAL"]["DFT"].subsections
     smearing = dft["SCF"].subsections.get("SMEAR") if "SCF" in dft else None
     return {
-        "run_type": str(_get(calculation, "run_type")),
+        "run_type": str(field_of(calculation, "run_type")),
         "kinds": {kind: [str(about.get(name)) for name in names] for kind, about in kinds.items()},
-        "spins": str((_get(given, "dft") or {}).get("UKS", False)),
+        "spins": str((field_of(given, "dft") or {}).get("UKS", False)),
         "smearing": "" if smearing is None else smearing.get_str(),
         **{name: dft[name].get_str() for name in ("QS", "MGRID", "XC") if name in dft},
     }
@@ -194,19 +196,19 @@ def _cp2k_setup(calculation: Any) -> dict[str, Any]:
 
 def _ase_steps(document: Any) -> Iterator[TaskStep]:
     """Read a document of ASE: its trajectory, or else its ionic steps, or else its final answer."""
-    name = _get(document, "forcefield_name") or _get(document, "ase_calculator_name")
-    version = _get(document, "forcefield_version")
+    name = field_of(document, "forcefield_name") or field_of(document, "ase_calculator_name")
+    version = field_of(document, "forcefield_version")
     who = {
         "labeller": str(name),
         "protocol": hash_json([str(name), str(version)])[:16],
     }
-    output = _get(document, "output")
-    moving = _get(document, "state") is None  # atomate2's dynamics converge to nothing
-    stored = list(_stored_steps(_get(document, "objects")))
-    steps = stored or _get(output, "ionic_steps") or [output]
+    output = field_of(document, "output")
+    moving = field_of(document, "state") is None  # atomate2's dynamics converge to nothing
+    stored = list(_stored_steps(field_of(document, "objects")))
+    steps = stored or field_of(output, "ionic_steps") or [output]
     for step in steps if isinstance(steps, list) else []:
-        energy, forces = _get(step, "energy"), _get(step, "forces")
-        structure = _get(step, "structure") or _get(step, "mol_or_struct")
+        energy, forces = field_of(step, "energy"), field_of(step, "forces")
+        structure = field_of(step, "structure") or field_of(step, "mol_or_struct")
         if energy is None or forces is None or structure is None:
             continue
         crystal = _structure(structure)
@@ -221,7 +223,7 @@ def _ase_steps(document: Any) -> Iterator[TaskStep]:
 
 def _ase_stress(step: Any, structure: Structure, moving: bool) -> FloatArray | None:
     """Return the stress of the potential alone, eV/Å^3; None if it cannot be told from the motion's."""
-    stress, velocities = _get(step, "stress"), _get(step, "velocities")
+    stress, velocities = field_of(step, "stress"), field_of(step, "velocities")
     if stress is None or (moving and velocities is None):
         return None
     array = np.asarray(stress, dtype=float)
@@ -248,10 +250,6 @@ def _stored_steps(objects: Any) -> Iterator[dict[str, Any]]:
 
 def _symmetric(stress: FloatArray) -> FloatArray:
     return np.asarray((stress + stress.T) / 2.0, dtype=float)
-
-
-def _get(document: Any, key: str) -> Any:
-    return document.get(key) if isinstance(document, dict) else getattr(document, key, None)
 
 
 def _structure(content: Any) -> Structure:

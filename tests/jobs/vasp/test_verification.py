@@ -6,7 +6,7 @@ import pytest
 from emmet.core.vasp.calculation import CalculationInput
 from pymatgen.io.vasp import Vasprun
 
-from phonotune.jobs.label import read_vasp_run
+from phonotune.jobs.label_reader import read_vasp_run
 from phonotune.jobs.vasp.protocol import LabelProtocol
 from phonotune.jobs.vasp.verification import (
     VaspRun,

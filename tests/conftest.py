@@ -6,8 +6,11 @@ import contextlib
 import functools
 import logging
 import os
+import shutil
 import sys
+import sysconfig
 import tomllib
+import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +95,25 @@ def real_data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip("the real VASP data is not beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def other_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of another environment, which has numpy, ase and ``stub_potentials`` but not phonotune."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False, symlinks=True)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
+    (packages / "ours.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    shutil.copy(TESTS / "stub_potentials.py", packages)
+    metadata = packages / "stub_potentials-1.0.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: stub_potentials\nVersion: 1.0\n")
+    # a checkout may be on PYTHONPATH
+    (packages / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "sys.path = [p for p in sys.path if not os.path.isdir(os.path.join(p, 'phonotune'))]\n"
+    )
+    return folder / "bin" / "python"
 
 
 @pytest.fixture

@@ -62,6 +62,9 @@ class Source(Part):
     device: str | None = Field(
         default=None, description="cpu or cuda:0; None for a labeller or an ASE calculator"
     )
+    potential: str | None = Field(
+        default=None, description="package, version, arguments and weights of a named potential"
+    )
 
 
 Answers = Sequence[Evaluation | None]

@@ -63,6 +63,17 @@ class PhonotuneSettings(BaseSettings):
         "default is 160 on a CPU, 4096 on a GPU",
     )
 
+    potentials: dict[str, Path] = Field(
+        default_factory=dict,
+        description="Python of a potential on this machine by the potential's name, as JSON, where it is not "
+        "the one that its record names",
+    )
+    potential_seconds: float = Field(
+        default=3600.0,
+        gt=0,
+        description="seconds without an answer after which a potential in another environment is stopped",
+    )
+
     @property
     def store_path(self) -> Path:
         """Folder or yaml file of the default job store."""

@@ -96,7 +96,7 @@ def test_another_version_is_another_model_and_is_refused(
 ) -> None:
     record = find_foundation(EMT_NAME)
     ase_engine.load_calculator_of.cache_clear()
-    monkeypatch.setattr(ase_engine, "version", lambda _: "0.0")
+    monkeypatch.setattr(ase_engine, "versions_of", lambda *_: {"ase": "0.0"})
     assert find_foundation(EMT_NAME).sha256 != record.sha256
     with pytest.raises(FoundationError, match="another version here"):
         load_evaluator(find_model(EMT_NAME).model_copy(update={"foundation": record}))
@@ -180,6 +180,6 @@ def test_a_calculator_made_on_the_spot_answers_but_has_no_identity() -> None:
 
 
 def test_every_engine_is_one_row() -> None:
-    assert set(ENGINES) == {"mace", "ase"}
+    assert set(ENGINES) == {"mace", "ase", "process"}
     assert [name for name, engine in ENGINES.items() if engine.trainable] == ["mace"]
     assert FoundationRecord(name="mini", sha256="0" * 64).engine == "mace"

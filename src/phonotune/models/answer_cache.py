@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ATOMS_AT_ONCE: Final = 4096
-"""Atoms that are evaluated before answers are written and the time is looked at: a batch of a GPU."""
+"""Atoms that are evaluated before answers are written and the time is looked at: a batch of a GPU.
+
+An engine that answers one by one has fewer, its ``atoms_at_once``."""
 
 _TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS answers "
@@ -155,7 +157,8 @@ class CachedEvaluator:
                 self._open(self._path)
         new = {k: s for k, s in zip(keys, structures, strict=True) if k not in self._answers}
         self.reused += len(structures) - len(new)
-        for some in chunked(new.items(), size=lambda item: len(item[1]), limit=ATOMS_AT_ONCE):
+        limit = min(ATOMS_AT_ONCE, getattr(self._evaluator, "atoms_at_once", ATOMS_AT_ONCE))
+        for some in chunked(new.items(), size=lambda item: len(item[1]), limit=limit):
             if self._ended():
                 self._stop(len(structures))
             answers = self._evaluator([structure for _, structure in some])

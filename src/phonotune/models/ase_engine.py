@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import packages_distributions, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from ase import Atoms
-from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedError
-from ase.data import chemical_symbols
+from ase.calculators.calculator import BaseCalculator
 
 from phonotune.errors import FoundationError, PhonotuneError
+from phonotune.models.potential_worker import elements_of, evaluate, versions_of
 from phonotune.ports import Evaluation, Source
 from phonotune.schemas.base import hash_json
 from phonotune.schemas.training import FoundationRecord, ModelRecord
@@ -45,6 +41,7 @@ class AseEvaluator:
     """
 
     members = ()
+    atoms_at_once = 64
 
     def __init__(self, calculator: BaseCalculator, record: ModelRecord | None = None) -> None:
         self.calculator, self._record = calculator, record
@@ -53,7 +50,7 @@ class AseEvaluator:
     @property
     def elements(self) -> tuple[str, ...] | None:
         """Chemical symbols that the calculator knows; None if it has no ``elements`` that says so."""
-        return elements_of(self.calculator)
+        return _symbols(self.calculator)
 
     @property
     def source(self) -> Source:
@@ -83,32 +80,33 @@ class AseEvaluator:
         return [self._evaluate(structure) for structure in structures]
 
     def _evaluate(self, structure: Structure) -> Evaluation:
-        atoms = Atoms(
-            numbers=structure.atomic_numbers,
-            cell=structure.lattice.matrix,
-            positions=structure.cart_coords,
-            pbc=True,
-        )
-        atoms.calc = self.calculator
-        what = f"{structure.composition.formula}, volume {structure.volume:.1f} Å^3"
+        lattice, positions = structure.lattice.matrix, structure.cart_coords
         try:
-            energy, forces = float(atoms.get_potential_energy()), np.array(atoms.get_forces())
-            try:
-                stress = np.array(atoms.get_stress(voigt=False))
-            except (PropertyNotImplementedError, NotImplementedError):
-                stress = None
+            answer = evaluate(self.calculator, structure.atomic_numbers, lattice, positions)
         except _FAILURES as error:
-            raise PhonotuneError(
-                f"{self._name} gave no answer for {what}: {type(error).__name__}: {error}. Check that "
-                f"it knows {', '.join(sorted(structure.symbol_set))}, or choose another model."
-            ) from error
-        if not all(
-            np.isfinite(x).all() for x in (energy, forces, 0.0 if stress is None else stress)
-        ):
-            raise PhonotuneError(
-                f"{self._name} gave NaN or infinity for {what}. Look for overlapping atoms."
-            )
-        return Evaluation(energy, forces, stress)
+            raise no_answer(self._name, structure, f"{type(error).__name__}: {error}") from error
+        if not all(np.isfinite(array).all() for array in answer.values()):
+            raise not_finite(self._name, structure)
+        return Evaluation(float(answer["energy"]), answer["forces"], answer.get("stress"))
+
+
+def no_answer(name: str, structure: Structure, why: str) -> PhonotuneError:
+    """Build the error for a structure that a calculator could not answer."""
+    return PhonotuneError(
+        f"{name} gave no answer for {_words(structure)}: {why}. Check that it knows "
+        f"{', '.join(sorted(structure.symbol_set))}, or choose another model."
+    )
+
+
+def not_finite(name: str, structure: Structure) -> PhonotuneError:
+    """Build the error for a structure that a calculator answered with NaN or infinity."""
+    return PhonotuneError(
+        f"{name} gave NaN or infinity for {_words(structure)}. Look for overlapping atoms."
+    )
+
+
+def _words(structure: Structure) -> str:
+    return f"{structure.composition.formula}, volume {structure.volume:.1f} Å^3"
 
 
 def find_calculator(name: str) -> FoundationRecord:
@@ -124,11 +122,7 @@ def find_calculator(name: str) -> FoundationRecord:
     """
     called = _callable(name)
     module = name.split(":")[1]
-    owners = packages_distributions().get(module.partition(".")[0], [])
-    versions = {owner: version(owner) for owner in sorted(set(owners))}
-    if not versions:
-        file = Path(inspect.getfile(inspect.unwrap(called)))
-        versions = {module: hashlib.sha256(file.read_bytes()).hexdigest()}
+    versions = versions_of(called, module)
     identity = {"calculator": name, "arguments": {}, "versions": versions}
     return FoundationRecord(name=name, sha256=hash_json(identity), engine="ase")
 
@@ -170,16 +164,12 @@ def evaluate_with_ase(record: ModelRecord, _device: str, _dtype: str) -> AseEval
 
 def calculator_elements(foundation: FoundationRecord) -> tuple[str, ...] | None:
     """Return the chemical symbols that a calculator says it knows, else None."""
-    return elements_of(load_calculator_of(foundation))
+    return _symbols(load_calculator_of(foundation))
 
 
-def elements_of(calculator: BaseCalculator) -> tuple[str, ...] | None:
-    """Return the attribute ``elements`` of a calculator (symbols or atomic numbers) as symbols, else None."""
-    given = getattr(calculator, "elements", None)
-    if not isinstance(given, (list, tuple, set, frozenset)) or not given:
-        return None
-    symbols = [chemical_symbols[e] if isinstance(e, int) else e for e in given]
-    return tuple(symbols) if set(symbols) <= set(chemical_symbols) else None
+def _symbols(calculator: BaseCalculator) -> tuple[str, ...] | None:
+    said = elements_of(calculator)
+    return None if said is None else tuple(said)
 
 
 def _callable(name: str) -> Callable[[], Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from phonotune.errors import ConfigError
-from phonotune.models import ase_engine, elements, foundation
+from phonotune.models import ase_engine, elements, foundation, potentials, process_engine
 from phonotune.schemas.training import FoundationRecord
 
 
@@ -47,8 +47,14 @@ ENGINES: Final = {
         ase_engine.calculator_elements,
         "phonotune.models.ase_engine:evaluate_with_ase",
     ),
+    "process": Engine(
+        potentials.find_potential,
+        process_engine.potential_elements,
+        "phonotune.models.process_engine:evaluate_in_process",
+    ),
 }
-"""By name; ``name:...`` names a model of that engine, and what has no such prefix is a MACE model."""
+"""By name; ``name:...`` names a model of that engine. What has no such prefix is a potential that was added, or
+that a package brings, else a MACE model."""
 
 
 def find_foundation(name_or_path: str | Path) -> FoundationRecord:
@@ -59,16 +65,20 @@ def find_foundation(name_or_path: str | Path) -> FoundationRecord:
     name_or_path
         One of :func:`phonotune.models.foundation.foundation_names` (downloaded once by mace-torch where
         needed), the path of a trusted ``.model`` file, the file name of one that was trusted on this
-        machine, or ``ase:module:callable``.
+        machine, ``ase:module:callable``, or the name of a potential
+        (:func:`phonotune.models.potentials.is_potential`).
 
     Raises
     ------
     FoundationError
         Unknown name; no network and no cached file; a file that is not trusted; no such calculator.
     """
-    prefix, colon, _ = str(name_or_path).partition(":")
-    engine = prefix if colon and prefix in ENGINES else "mace"
-    return ENGINES[engine].find(str(name_or_path))
+    name = str(name_or_path)
+    engine, colon, _ = name.partition(":")
+    if not colon or engine not in ENGINES or engine == "process":
+        own = name not in foundation.foundation_names() and potentials.is_potential(name)
+        engine = "process" if own else "mace"
+    return ENGINES[engine].find(name)
 
 
 def foundation_elements(record: FoundationRecord) -> tuple[str, ...] | None:

@@ -90,6 +90,11 @@ def hold_gpu(job: str, gpus: Sequence[Gpu] | None = None) -> Iterator[Gpu | None
             _held.reset(token)
 
 
+def held_gpu() -> Gpu | None:
+    """Return the GPU that :func:`hold_gpu` holds for the running job, if any."""
+    return _held.get()
+
+
 def find_gpus() -> list[Gpu]:
     """Return the GPUs that this process may use; none where there is no CUDA."""
     if not torch.cuda.is_available():

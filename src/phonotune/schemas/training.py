@@ -10,6 +10,7 @@ from pydantic import Field
 from phonotune.schemas.base import Document, Part, Source
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.forgetting import ForgettingProbe
+from phonotune.schemas.potential import Potential
 from phonotune.units import (
     ElectronVolt,
     MilliElectronVoltPerAngstrom,
@@ -30,9 +31,14 @@ def counted_options(config: Mapping[str, Any]) -> dict[str, Any]:
 class FoundationRecord(Part):
     """A foundation: a name and the sha256 of its file, or of what determines an ASE calculator."""
 
+    uncounted_fields = ("potential",)  # what counts of it, sha256 has hashed
+
     name: str
     sha256: str
-    engine: str = Field(default="mace", description="what evaluates it: mace or ase")
+    engine: str = Field(default="mace", description="what evaluates it: mace, ase or process")
+    potential: Potential | None = Field(
+        default=None, description="how the engine `process` makes it; travels with jobs"
+    )
 
 
 class ModelRecord(Part):
@@ -62,6 +68,7 @@ class ModelRecord(Part):
             model_id=self.model_id,
             dtype=dtype,
             device=device,
+            potential=None if self.foundation.potential is None else str(self.foundation.potential),
         )
 
     @property

@@ -25,6 +25,7 @@ def read_task(
     structures: Sequence[Path],
     config: Path | None,
     foundation: str | None,
+    head: str | None,
     labeller: str | None,
     strategies: Sequence[str] | None,
     properties: Sequence[str] | None,
@@ -45,6 +46,7 @@ def read_task(
     crystals = {str(path): read_masses(path, masses, out) for path in structures}
     options = {
         "foundation": foundation,
+        "head": head,
         "labeller": labeller,
         "strategies": strategies,
         "properties": properties,
@@ -99,7 +101,7 @@ def _checked(key: str, value: Any, default: Any, file: Path | None) -> Any:
     from pydantic import BaseModel, TypeAdapter, ValidationError
 
     whole: dict[type, Any] = {list: list[str], dict: dict[str, dict[str, Any]]}
-    expected = whole.get(type(default), type(default))
+    expected: Any = str if key == "head" else whole.get(type(default), type(default))
     if isinstance(default, BaseModel) and isinstance(value, dict):
         for name in value:
             if name not in type(default).model_fields:

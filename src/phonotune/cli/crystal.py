@@ -37,9 +37,9 @@ def read_masses(path: Path, masses: Masses, out: Session) -> Structure:
 
 
 def read_crystal(
-    path: Path, model: str, masses: Masses, out: Session
+    path: Path, model: str, masses: Masses, out: Session, head: str | None = None
 ) -> tuple[Structure, ModelRecord]:
-    """Read a crystal, find a model, and check that the model knows every element of the crystal.
+    """Read a crystal, find a model or a head of it, and check that it knows every element of the crystal.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def read_crystal(
     from phonotune.models.records import find_model
     from phonotune.physics.supercell import check_structure
 
-    record = find_model(model)
+    record = find_model(model, head)
     check_structure(structure, foundation_elements(record.foundation), record.label)
     return structure, record
 

@@ -6,6 +6,7 @@ from phonotune.cli.console import session
 from phonotune.cli.options import (
     AsJson,
     Debug,
+    Head,
     Masses,
     MassesOption,
     Model,
@@ -21,6 +22,7 @@ def elastic(
     structure: StructureFile,
     model: Model,
     output: OutputFolder,
+    head: Head = None,
     relax: Relax = False,
     masses: MassesOption = Masses.stated,
     json: AsJson = False,
@@ -42,7 +44,7 @@ def elastic(
         from phonotune.report.files import write_elastic
         from phonotune.report.tables import elastic_table, tensor_table
 
-        crystal, record = read_crystal(structure, model, masses, out)
+        crystal, record = read_crystal(structure, model, masses, out, head)
         maker = ElasticMaker(relax=relaxation(relax))
         with (
             out.progress("elastic constants") as progress,

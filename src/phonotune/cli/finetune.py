@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from phonotune.cli.console import Session, session
-from phonotune.cli.options import AllowMixed, AsJson, Debug, OutputFolder, check_output_folder
+from phonotune.cli.options import AllowMixed, AsJson, Debug, Head, OutputFolder, check_output_folder
 from phonotune.cli.tables import render
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def finetune(
         ),
     ],
     output: OutputFolder,
+    head: Head = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -105,14 +106,14 @@ def finetune(
         dataset = assemble_given(*sides, labeller=LABELLER, allow_mixed=allow_mixed)
         out.note_all(notes)
         note_dataset(dataset, out)
-        record = find_foundation(foundation)
+        record = find_foundation(foundation, head)
         if any(c.path.exists() for c in checkpoints_of(dataset, record, config)):
             out.note("Continuing the interrupted training with these frames and settings.")
         elif resume:
             out.note(
                 "There is no interrupted training with these frames and settings; starting a new one."
             )
-        with out.progress(f"Fine-tuning {record.name}, {config.strategy}") as progress:
+        with out.progress(f"Fine-tuning {record.label}, {config.strategy}") as progress:
             document = run_training(dataset, record, config, progress=progress)
         write_model_directory(document, output)
         files = directory_files(document)

@@ -81,7 +81,7 @@ def lineage_tables(found: Lineage) -> list[Group]:
     ]
     groups = Counter((f.dataset_hash[:12], f.split, f.group) for f in found.frames)
     frames = [(*key, str(count)) for key, count in groups.items()]
-    facts = [("foundation", f"{f.name} {f.sha256}") for f in found.foundations]
+    facts = [("foundation", f"{f.label} {f.sha256}") for f in found.foundations]
     facts += [(name, ", ".join(versions)) for name, versions in found.versions.items()]
     tables = [
         new_table(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from phonotune.cli.console import session
-from phonotune.cli.options import AsJson, Debug, flowing
+from phonotune.cli.options import AsJson, Debug, Head, flowing
 from phonotune.cli.tables import new_table
 
 app = typer.Typer(no_args_is_help=True, help="Foundation models: list, fetch, verify, trust.")
@@ -46,11 +46,11 @@ def fetch(
     For machines whose compute nodes have no network: run it once on the login node.
     """
     with session(as_json=json, debug=debug) as out:
-        from phonotune.models.engines import find_foundation
-        from phonotune.models.load import load_foundation
+        from phonotune.models.foundation import find_mace
+        from phonotune.models.foundation_weights import read_facts
 
-        record = find_foundation(name)
-        load_foundation(record)
+        record = find_mace(name)
+        read_facts(record)
         out.finish(
             record.model_dump(), f"{record.name}: sha256 {record.sha256} is in the cache and loads"
         )
@@ -63,6 +63,7 @@ def verify(
             metavar="NAME|FILE|DIR", help="Foundation model, or model folder.", show_default=False
         ),
     ],
+    head: Head = None,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -71,7 +72,7 @@ def verify(
         from phonotune.models.load import load_members
         from phonotune.models.records import find_model
 
-        record = find_model(model)
+        record = find_model(model, head)
         load_members(record)
         content = record.model_dump(exclude={"adapters"})
         out.finish(

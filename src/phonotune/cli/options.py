@@ -154,6 +154,15 @@ FoundationName = Annotated[
         show_default=False,
     ),
 ]
+Head = Annotated[
+    str | None,
+    typer.Option(
+        "--head",
+        metavar="NAME",
+        help="Head of a multi-head foundation (`phonotune models list`), e.g. omat_pbe of mh-1.",
+        show_default=False,
+    ),
+]
 LabellerName = Annotated[
     str | None,
     typer.Option(

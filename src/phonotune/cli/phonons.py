@@ -13,6 +13,7 @@ from phonotune.cli.options import (
     AsJson,
     Born,
     Debug,
+    Head,
     Masses,
     MassesOption,
     Model,
@@ -67,6 +68,7 @@ def phonons(
     structure: StructureFile,
     model: Model,
     output: OutputFolder,
+    head: Head = None,
     supercell: Supercell = None,
     born: Born = None,
     primitive: Primitive = "auto",
@@ -101,7 +103,7 @@ def phonons(
         from phonotune.report.files import write_phonons
         from phonotune.report.tables import phonon_table, residual_table
 
-        crystal, record = read_crystal(structure, model, masses, out)
+        crystal, record = read_crystal(structure, model, masses, out, head)
         settings = PhononSettings(supercell_matrix=matrix, primitive_matrix=rows)
         if mesh_tolerance is not None:
             settings = settings.model_copy(update={"mesh_tolerance": mesh_tolerance})

@@ -13,6 +13,7 @@ from phonotune.cli.options import (
     ConfigFile,
     Debug,
     FoundationName,
+    Head,
     LabellerName,
     Masses,
     MassesOption,
@@ -28,6 +29,7 @@ def run(
     structures: StructureFiles,
     config: ConfigFile = None,
     foundation: FoundationName = None,
+    head: Head = None,
     labeller: LabellerName = None,
     strategy: Strategies = None,
     properties: Properties = None,
@@ -51,6 +53,6 @@ def run(
         from phonotune.cli.pipeline import run_pipeline
 
         crystals, maker = read_task(
-            structures, config, foundation, labeller, strategy, properties, masses, out
+            structures, config, foundation, head, labeller, strategy, properties, masses, out
         )
         run_pipeline(maker, crystals, store, out_dir, out)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from phonotune.cli.console import Session, session
-from phonotune.cli.options import AsJson, Debug, StructureFile, check_frames_output
+from phonotune.cli.options import AsJson, Debug, Head, StructureFile, check_frames_output
 from phonotune.errors import ConfigError, invalid_value
 from phonotune.progress import told_to
 
@@ -35,6 +35,7 @@ def sample(
             show_default=False,
         ),
     ] = None,
+    head: Head = None,
     method: Annotated[
         str | None,
         typer.Option(
@@ -83,7 +84,7 @@ def sample(
         from phonotune.schemas.dataset import Frame
 
         crystal = read_structure(structure)
-        options = {"foundation": foundation, "seed": seed}
+        options = {"foundation": foundation, "head": head, "seed": seed}
         maker = build_maker(config, options)
         given = {"method": method, "budget": budget}
         asked = {key: value for key, value in given.items() if value is not None}
@@ -92,7 +93,7 @@ def sample(
         except ValidationError as error:
             raise ConfigError(invalid_value(error)) from error
         maker = replace(maker, select=select)
-        check_foundation(maker.foundation, {str(structure): crystal})
+        check_foundation(maker.foundation, {str(structure): crystal}, maker.head)
         chosen, trajectories = draw_frames(crystal, maker, out)
         candidates = chosen.candidates()
         write_frames(
@@ -131,7 +132,7 @@ def draw_frames(
     from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
     from phonotune.models.records import find_model
 
-    model = find_model(maker.foundation)
+    model = find_model(maker.foundation, maker.head)
     rattle = RattleMaker(settings=maker.rattle, phonon=maker.phonon, seed=maker.seed)
     relax = TrajectoryMaker(settings=maker.relaxation)
     select = SelectMaker(settings=maker.select, seed=maker.seed)

@@ -12,6 +12,7 @@ from phonotune.cli.options import (
     ConfigFile,
     Debug,
     FoundationName,
+    Head,
     LabellerName,
     Masses,
     Properties,
@@ -29,6 +30,7 @@ def migrate(
     structures: StructureFiles,
     config: ConfigFile = None,
     foundation: FoundationName = None,
+    head: Head = None,
     labeller: LabellerName = None,
     strategy: Strategies = None,
     properties: Properties = None,
@@ -60,9 +62,9 @@ def migrate(
 
         natural = Masses.natural  # the earlier versions took no others
         crystals, maker = read_task(
-            structures, config, foundation, labeller, strategy, properties, natural, out
+            structures, config, foundation, head, labeller, strategy, properties, natural, out
         )
-        maker = replace(maker, foundation=check_foundation(maker.foundation, crystals))
+        maker = replace(maker, foundation=check_foundation(maker.foundation, crystals, maker.head))
         flows = {name: maker.make(crystal) for name, crystal in crystals.items()}
         opened = open_store(store)
         found: dict[str, Migration] = {}

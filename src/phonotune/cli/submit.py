@@ -15,6 +15,7 @@ from phonotune.cli.options import (
     ConfigFile,
     Debug,
     FoundationName,
+    Head,
     LabellerName,
     Masses,
     MassesOption,
@@ -31,6 +32,7 @@ def submit(
     profile: ProfileFile = None,
     config: ConfigFile = None,
     foundation: FoundationName = None,
+    head: Head = None,
     labeller: LabellerName = None,
     strategy: Strategies = None,
     properties: Properties = None,
@@ -65,10 +67,10 @@ def submit(
         from phonotune.schemas.labellers import labeller_warning
 
         crystals, maker = read_task(
-            structures, config, foundation, labeller, strategy, properties, masses, out
+            structures, config, foundation, head, labeller, strategy, properties, masses, out
         )
         chosen = read_profile(profile)
-        maker = replace(maker, foundation=check_foundation(maker.foundation, crystals))
+        maker = replace(maker, foundation=check_foundation(maker.foundation, crystals, maker.head))
         tags = {} if campaign is None else {"campaign": campaign}
         orders = [
             flows.Order(maker.make(crystal), {**about(crystal), **tags})

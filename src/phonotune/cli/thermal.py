@@ -11,6 +11,7 @@ from phonotune.cli.options import (
     AsJson,
     Born,
     Debug,
+    Head,
     Masses,
     MassesOption,
     Model,
@@ -54,6 +55,7 @@ def thermal(
     structure: StructureFile,
     model: Model,
     output: OutputFolder,
+    head: Head = None,
     supercell: Supercell = None,
     born: Born = None,
     volumes: Volumes = (-3.0, 5.0),
@@ -103,7 +105,7 @@ def thermal(
 
         if equation_of_state not in (known := get_args(EquationOfState)):
             raise unknown_name("equation of state", equation_of_state, known)
-        crystal, record = read_crystal(structure, model, masses, out)
+        crystal, record = read_crystal(structure, model, masses, out, head)
         charges = None if born is None else read_born(born, crystal)
         phonons = PhononSettings(supercell_matrix=matrix)
         centre = "relaxed" if relax else "given"

@@ -10,6 +10,7 @@ from phonotune.cli.console import session
 from phonotune.cli.options import (
     AsJson,
     Debug,
+    Head,
     Masses,
     MassesOption,
     Model,
@@ -51,6 +52,7 @@ def transitions(
     structure: StructureFile,
     model: Model,
     output: OutputFolder,
+    head: Head = None,
     depth: Depth = 3,
     max_atoms: MaxAtoms = 40,
     labeller: PhaseLabeller = None,
@@ -85,7 +87,7 @@ def transitions(
         from phonotune.report.files import write_tree
         from phonotune.report.tables_transitions import phase_table
 
-        crystal, record = read_crystal(structure, model, masses, out)
+        crystal, record = read_crystal(structure, model, masses, out, head)
         maker = None
         if labeller is not None:
             maker = LabelMaker(labeller=labeller, max_force=None)

@@ -11,6 +11,7 @@ from phonotune.cli.console import session
 from phonotune.cli.options import (
     AsJson,
     Debug,
+    Head,
     Masses,
     MassesOption,
     Model,
@@ -63,6 +64,7 @@ def double_well(
     structure: StructureFile,
     model: Model,
     output: OutputFolder,
+    head: Head = None,
     supercell: Supercell = None,
     q: QPoint = None,
     band: Band = None,
@@ -93,7 +95,7 @@ def double_well(
         from phonotune.report.files import write_well
         from phonotune.report.tables import directions_table, well_table
 
-        crystal, record = read_crystal(structure, model, masses, out)
+        crystal, record = read_crystal(structure, model, masses, out, head)
         settings, first = PhononSettings(supercell_matrix=matrix), relaxation(relax)
         with (
             out.progress("double well") as progress,

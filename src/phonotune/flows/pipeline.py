@@ -51,6 +51,8 @@ class PhonotuneMaker(Maker):
     foundation
         Name or file of the foundation model, or ``ase:module:callable``: an ASE calculator, which no
         strategy can tune, corrected by labels (ΔΦ).
+    head
+        The head of a multi-head foundation, for every model; None for one with one head.
     labeller
         Name of the labeller: the reference of everything.
     strategies
@@ -89,6 +91,7 @@ class PhonotuneMaker(Maker):
 
     name: str = "phonotune"
     foundation: str = "mace-mp-0b3"
+    head: str | None = field(default=None, kw_only=True)
     labeller: str = "vasp"
     strategies: list[str] = field(default_factory=lambda: ["lora"])
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -142,7 +145,7 @@ class PhonotuneMaker(Maker):
             if start:
                 start.append(tag(isotopes_of(plain, structure), "light", "isotopes"))
                 crystal = start[-1].output
-        foundation = find_model(self.foundation)
+        foundation = find_model(self.foundation, self.head)
         needs_mace = [f"Strategy {strategy!r}" for strategy in self.strategies]
         if self.select.needs is not None:
             needs_mace.append(f"Selection method {self.select.method!r}")

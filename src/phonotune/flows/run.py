@@ -50,7 +50,7 @@ def checked_flows(maker: PhonotuneMaker, crystals: Mapping[str, Structure]) -> d
     FoundationError, StructureError
         The foundation cannot be had, or does not know an element of a crystal.
     """
-    maker = replace(maker, foundation=check_foundation(maker.foundation, crystals))
+    maker = replace(maker, foundation=check_foundation(maker.foundation, crystals, maker.head))
     check_labeller(maker.labeller, crystals.values(), maker.vasp)
     return {name: maker.make(crystal) for name, crystal in crystals.items()}
 
@@ -101,12 +101,14 @@ def check_labeller(labeller: str, crystals: Iterable[Structure], protocol: Label
         protocol.check_potcars(sorted(elements))
 
 
-def check_foundation(foundation: str, crystals: Mapping[str, Structure]) -> str:
-    """Return the foundation's name or absolute path; raise where an element is unknown to it."""
+def check_foundation(
+    foundation: str, crystals: Mapping[str, Structure], head: str | None = None
+) -> str:
+    """Return the foundation's name or absolute path; raise where an element or the head is unknown to it."""
     from phonotune.models.engines import find_foundation, foundation_elements
     from phonotune.physics.supercell import check_structure
 
-    elements = foundation_elements(find_foundation(foundation))
+    elements = foundation_elements(find_foundation(foundation, head))
     for crystal in crystals.values():
         check_structure(crystal, elements, foundation)
     return str(Path(foundation).resolve()) if Path(foundation).is_file() else foundation

@@ -29,11 +29,14 @@ class FineTuneMaker(Maker):
         Name, file or record of the foundation model.
     config
         Strategy and options.
+    head
+        The head of a multi-head foundation, which the tuned model has alone; None for one with one head.
     """
 
     name: str = "finetune"
     foundation: str | FoundationRecord = "mace-mp-0b3"
     config: FineTuneConfig = field(default_factory=lambda: build_config("lora"))
+    head: str | None = None
 
     @role_job("gpu_train", TrainingDocument)
     def make(self, dataset: DatasetDocument) -> TrainingDocument:
@@ -46,4 +49,5 @@ class FineTuneMaker(Maker):
         """
         from phonotune.training.finetune import finetune
 
-        return finetune(dataset, self.foundation, self.config, progress=job_progress(logger))
+        progress = job_progress(logger)
+        return finetune(dataset, self.foundation, self.config, progress=progress, head=self.head)

@@ -81,6 +81,7 @@ def load_calculator(
     dtype: str = "float64",
     sha256: str | None = None,
     store: ModelSource | None = None,
+    head: str | None = None,
 ) -> Calculator:
     """Load a model as an ASE calculator; a process loads each model once.
 
@@ -97,13 +98,15 @@ def load_calculator(
         If given, the foundation must be this file.
     store
         Where a model_id is looked up, e.g. ``ResultStore("store.yaml")``; None takes the default store.
+    head
+        The head of a multi-head foundation.
 
     Raises
     ------
     InputError
         Nothing of that name is known, it must not be loaded, or it is another file.
     """
-    record = _find(model, store)
+    record = _find(model, store, head)
     if sha256 not in (None, record.foundation.sha256):
         raise FoundationError(
             f"Model {record.foundation.name!r} has sha256 {record.foundation.sha256[:12]} here, "
@@ -112,11 +115,13 @@ def load_calculator(
     return EvaluatorCalculator(load_evaluator(record, device, dtype))
 
 
-def _find(model: ModelRecord | str | Path, store: ModelSource | None) -> ModelRecord:
+def _find(
+    model: ModelRecord | str | Path, store: ModelSource | None, head: str | None
+) -> ModelRecord:
     """Return the record of a model; a model_id is looked up in a store."""
     pattern = _MODEL_ID if store is None else _START_OF_ID
     if not isinstance(model, str) or not pattern.fullmatch(model) or Path(model).exists():
-        return find_model(model)
+        return find_model(model, head)
     # the store lies above: it is named by the package's public surface, never imported here
     source = store or cast(ModelSource, import_module("phonotune").ResultStore())
     record = source.model(model)
@@ -129,7 +134,7 @@ def _find(model: ModelRecord | str | Path, store: ModelSource | None) -> ModelRe
             f"The store gave another model than {record.model_id[:12]}: its parts have the id "
             f"{named.model_id[:12]}. The store is damaged; train again or load an archive."
         )
-    return record
+    return find_model(record, head)
 
 
 def _crystal(atoms: Atoms) -> Structure:

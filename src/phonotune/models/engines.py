@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from phonotune.errors import ConfigError
+from phonotune.errors import ConfigError, FoundationError
 from phonotune.models import ase_engine, elements, foundation, potentials, process_engine
 from phonotune.schemas.training import FoundationRecord
 
@@ -27,12 +27,16 @@ class Engine:
         both of which it may ignore; it is imported when a model is loaded.
     trainable
         Whether strategies can tune its models, and selection methods use their features.
+    choose_head
+        Returns the record of one head of a foundation, None: of the only one; None if no model of the engine
+        has heads.
     """
 
     find: Callable[[str], FoundationRecord]
     elements: Callable[[FoundationRecord], tuple[str, ...] | None]
     evaluator: str
     trainable: bool = False
+    choose_head: Callable[[FoundationRecord, str | None], FoundationRecord] | None = None
 
 
 ENGINES: Final = {
@@ -41,6 +45,7 @@ ENGINES: Final = {
         elements.mace_elements,
         "phonotune.models.load:load_mace",
         trainable=True,
+        choose_head=elements.choose_head,
     ),
     "ase": Engine(
         ase_engine.find_calculator,
@@ -57,28 +62,48 @@ ENGINES: Final = {
 that a package brings, else a MACE model."""
 
 
-def find_foundation(name_or_path: str | Path) -> FoundationRecord:
-    """Resolve a foundation to its name and sha256; no model is loaded.
+def find_foundation(
+    name_or_path: str | Path | FoundationRecord, head: str | None = None
+) -> FoundationRecord:
+    """Resolve a foundation to its name and sha256; no model is loaded, but to look for the head that is named.
 
     Parameters
     ----------
     name_or_path
         One of :func:`phonotune.models.foundation.foundation_names` (downloaded once by mace-torch where
         needed), the path of a trusted ``.model`` file, the file name of one that was trusted on this
-        machine, ``ase:module:callable``, or the name of a potential
-        (:func:`phonotune.models.potentials.is_potential`).
+        machine, ``ase:module:callable``, the name of a potential
+        (:func:`phonotune.models.potentials.is_potential`), or the record that this function returned, here or
+        elsewhere.
+    head
+        The head of a multi-head foundation; None for one that has one head.
 
     Raises
     ------
     FoundationError
-        Unknown name; no network and no cached file; a file that is not trusted; no such calculator.
+        Unknown name; no network and no cached file; a file that is not trusted; no such calculator; no such
+        head, or none named of a foundation that is known to have several.
     """
+    if isinstance(name_or_path, FoundationRecord):
+        if head not in (None, name_or_path.head):
+            raise FoundationError(
+                f"{name_or_path.label} is chosen, not the head {head!r} of it. Leave one out."
+            )
+        return name_or_path
     name = str(name_or_path)
     engine, colon, _ = name.partition(":")
     if not colon or engine not in ENGINES or engine == "process":
         own = name not in foundation.foundation_names() and potentials.is_potential(name)
         engine = "process" if own else "mace"
-    return ENGINES[engine].find(name)
+    record = ENGINES[engine].find(name)
+    choose = ENGINES[record.engine].choose_head
+    if choose is not None:
+        return choose(record, head)
+    if head is not None:
+        raise FoundationError(
+            f"{record.name} is not a MACE model and has no heads. Leave --head out."
+        )
+    return record
 
 
 def foundation_elements(record: FoundationRecord) -> tuple[str, ...] | None:

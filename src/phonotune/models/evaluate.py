@@ -62,8 +62,7 @@ def readout_head(model: torch.nn.Module) -> int:
         if name.lower() == "default":
             return index
     raise FoundationError(
-        f"The model has the heads {', '.join(heads)} and none is named Default; models with one "
-        "head are supported. Extract one head with mace_select_head and give that file."
+        f"The model has the heads {', '.join(heads)} and none is named Default. Choose one with --head NAME."
     )
 
 

@@ -11,9 +11,11 @@ import torch
 
 from phonotune.errors import FoundationError
 from phonotune.models.architecture import load_shipped
+from phonotune.models.elements import require_head
 from phonotune.models.evaluate import torch_dtype
 from phonotune.models.foundation import foundation_file
 from phonotune.models.graphs import GraphSpec
+from phonotune.models.heads import head_names, select_head
 from phonotune.models.shipped import SHIPPED, shipped_sha256
 from phonotune.models.trust import read_verified
 from phonotune.schemas.training import FoundationRecord
@@ -31,14 +33,36 @@ _UNREADABLE = (
 
 
 @lru_cache(maxsize=4)
-def load_weights(name: str, sha256: str, dtype: str) -> torch.nn.Module:
+def load_weights(name: str, sha256: str, dtype: str, head: str | None = None) -> torch.nn.Module:
     """Return the module of a foundation in evaluation mode, read once per process: copy it before tuning.
+
+    Of a multi-head foundation it is the chosen head alone.
 
     Raises
     ------
     FoundationError
-        The file cannot be had, does not have this sha256, or is not a MACE model.
+        The file cannot be had, does not have this sha256, or is not a MACE model; it has no such head, or
+        several and none was chosen; it takes more of a structure than its atoms.
     """
+    model = _read(name, sha256, dtype)
+    chosen = require_head(head_names(model), head, name)
+    return model if chosen is None else select_head(model, chosen)
+
+
+def read_facts(foundation: FoundationRecord) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the chemical symbols that a foundation knows, in its order, and the names of its heads.
+
+    Raises
+    ------
+    FoundationError
+        As :func:`load_weights`.
+    """
+    model = _read(foundation.name, foundation.sha256, "float64")
+    return GraphSpec.of(model).symbols, head_names(model)
+
+
+def _read(name: str, sha256: str, dtype: str) -> torch.nn.Module:
+    """Return the whole module of a foundation, with all its heads."""
     if name in SHIPPED:
         if (found := shipped_sha256(name)) != sha256:
             raise FoundationError(
@@ -48,12 +72,12 @@ def load_weights(name: str, sha256: str, dtype: str) -> torch.nn.Module:
         return load_shipped(name, torch_dtype(dtype)).eval()
     path = foundation_file(name, sha256)
     model = _unpickle(read_verified(path, sha256), path)
+    if hasattr(model, "joint_embedding"):
+        raise FoundationError(
+            f"{name} takes {', '.join(vars(model)['embedding_specs'])} of a structure beside its atoms, which "
+            "crystals do not state here. Choose another foundation."
+        )
     return model.to(torch_dtype(dtype)).eval()
-
-
-def read_elements(foundation: FoundationRecord) -> tuple[str, ...]:
-    """Return the chemical symbols that a foundation knows, in its order; raises as :func:`load_weights`."""
-    return GraphSpec.of(load_weights(foundation.name, foundation.sha256, "float64")).symbols
 
 
 def _unpickle(content: bytes, path: Path) -> torch.nn.Module:

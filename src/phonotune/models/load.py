@@ -40,10 +40,9 @@ def load_foundation(
     FoundationError
         As :func:`find_foundation`; the file does not have the record's sha256; it is not a MACE model.
     """
-    if not isinstance(foundation, FoundationRecord):
-        foundation = find_foundation(foundation)
+    foundation = find_foundation(foundation)
     require_trainable(foundation, "A training, or a choice by features,")
-    return copy.deepcopy(load_weights(foundation.name, foundation.sha256, dtype))
+    return copy.deepcopy(load_weights(foundation.name, foundation.sha256, dtype, foundation.head))
 
 
 def load_model(model: ModelRecord | str | Path, dtype: str = "float64") -> torch.nn.Module:

@@ -42,6 +42,7 @@ def model_record(
     """
     identity = {
         "foundation": foundation.sha256,
+        **({} if foundation.head is None else {"head": foundation.head}),
         "strategy": strategy,
         "adapters": [hashlib.sha256(content).hexdigest() for content in adapters],
         "dataset": dataset_hash,
@@ -96,16 +97,28 @@ def read_model_directory(path: Path | str) -> ModelRecord:
     return record
 
 
-def find_model(model: ModelRecord | str | Path) -> ModelRecord:
+def find_model(model: ModelRecord | str | Path, head: str | None = None) -> ModelRecord:
     """Return the record of a model directory, a foundation's name or a foundation's file.
+
+    Parameters
+    ----------
+    model
+        Which one.
+    head
+        The head of a multi-head foundation; a tuned model has that of its foundation.
 
     Raises
     ------
     InputError
-        Nothing of that name is known, or it is damaged.
+        Nothing of that name is known, it is damaged, or it has no such head.
     """
     if isinstance(model, ModelRecord):
-        return model
-    if str(model) not in foundation_names() and Path(model).is_dir():
-        return read_model_directory(model)
-    return model_record(find_foundation(model))
+        record = model
+    elif str(model) not in foundation_names() and Path(model).is_dir():
+        record = read_model_directory(model)
+    else:
+        return model_record(find_foundation(model, head))
+    if head not in (None, record.foundation.head):
+        has = f"the head {record.foundation.head}" if record.foundation.head else "one head"
+        raise InputError(f"{record.label} has {has}, not {head!r}. Leave --head out.")
+    return record

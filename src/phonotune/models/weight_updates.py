@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from math import prod
 from operator import attrgetter
+from typing import Final
 
 import torch
 from ase.data import chemical_symbols
@@ -23,6 +24,13 @@ from phonotune.schemas.base import Part
 from phonotune.units import Dimensionless
 
 Tensors = Mapping[str, torch.Tensor]
+
+OF_ELEMENTS: Final = (
+    "node_embedding.linear.weight",
+    "source_embedding.weight",
+    "target_embedding.weight",
+)
+"""How the names of linear maps of the one-hot elements end."""
 
 
 class Block(Part):
@@ -169,7 +177,7 @@ def _parameter_blocks(
     n_elements = len(_known_elements(model))
     if isinstance(owner, o3.Linear) and name.endswith(".weight"):
         shapes = [tuple(i.path_shape) for i in owner.instructions if i.i_in != -1]
-        resolved = 0 if owner is model.get_submodule("node_embedding.linear") else None
+        resolved = 0 if name.endswith(OF_ELEMENTS) else None
         yield from _paths(name, shapes, resolved, rows)
     elif isinstance(owner, o3.TensorProduct) and name.endswith(".weight"):
         shapes = [tuple(i.path_shape) for i in owner.instructions if i.has_weight]

@@ -195,7 +195,7 @@ def _with_data(
 
 def _training_order(training: TrainingDocument) -> tuple[int, str, str, str]:
     model = training.model
-    return source_order(Source(role=model.strategy or "untuned", evaluator=model.foundation.name))
+    return source_order(Source(role=model.strategy or "untuned", evaluator=model.foundation.label))
 
 
 def _frame_hashes(frames: Sequence[Frame]) -> set[str]:

@@ -35,7 +35,7 @@ def training_source(training: TrainingDocument) -> Source:
     """Return the Source that a trained model gives to its properties (role and name only)."""
     model = training.model
     return Source(
-        role=model.strategy or "untuned", evaluator=model.foundation.name, model_id=model.model_id
+        role=model.strategy or "untuned", evaluator=model.foundation.label, model_id=model.model_id
     )
 
 
@@ -55,7 +55,7 @@ def plot_parity(trainings: Sequence[TrainingDocument], width: float = NARROW) ->
         if index == 0 and "forces_untuned" in arrays:
             before = arrays["forces_untuned"].ravel()
             untuned = looks([Source(role="untuned", evaluator="")])[0]
-            _dots(axes, reference, before, untuned, f"untuned · {training.model.foundation.name}")
+            _dots(axes, reference, before, untuned, f"untuned · {training.model.foundation.label}")
             largest = max(largest, float(np.abs(before).max()))
         predicted = arrays["forces_predicted"].ravel()
         _dots(axes, reference, predicted, look, source_label(training_source(training)))

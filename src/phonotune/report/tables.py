@@ -286,10 +286,10 @@ def training_table(*trainings: TrainingDocument) -> Table:
         model, metrics = training.model, training.metrics
         before = (metrics.valid_before, metrics.train_before)
         if before not in columns:
-            heads.append(("untuned", model.foundation.name))
+            heads.append(("untuned", model.foundation.label))
             columns.append(before)
             probes.append(None)
-        heads.append((model.strategy or "untuned", model.foundation.name))
+        heads.append((model.strategy or "untuned", model.foundation.label))
         columns.append((metrics.valid_after, metrics.train_after))
         probes.append(training.forgetting)
     rows = []

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from phonotune.schemas.base import Document, Part, Source
+from phonotune.schemas.base import Document, Part, Source, hash_json
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.forgetting import ForgettingProbe
 from phonotune.schemas.potential import Potential
@@ -39,13 +39,31 @@ class FoundationRecord(Part):
     potential: Potential | None = Field(
         default=None, description="how the engine `process` makes it; travels with jobs"
     )
+    head: str | None = Field(
+        default=None, description="the head taken of a multi-head foundation; absent for one head"
+    )
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and legends: ``mini``, or ``mh-1 (omat_pbe)``."""
+        return self.name if self.head is None else f"{self.name} ({self.head})"
+
+    @property
+    def identity(self) -> str:
+        """The sha256 of the file, or of file and head where one was taken of several."""
+        return self.sha256 if self.head is None else hash_json([self.sha256, self.head])
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = write(self)
+        return {name: value for name, value in content.items() if value is not None}
 
 
 class ModelRecord(Part):
     """A model as stored: foundation plus adapter, never a pickle.
 
-    ``model_id`` is the sha256 over foundation sha256, strategy, adapter sha256, dataset hash and what counts
-    of the resolved config (:func:`counted_options`). An untuned foundation has no adapter and
+    ``model_id`` is the sha256 over foundation sha256 and head, strategy, adapter sha256, dataset hash and what
+    counts of the resolved config (:func:`counted_options`). An untuned foundation has no adapter and
     ``strategy=None``, a committee has one adapter per member.
     """
 
@@ -64,7 +82,7 @@ class ModelRecord(Part):
         """Return who this model is, as Documents name it."""
         return Source(
             role=self.strategy or "untuned",
-            evaluator=self.foundation.name,
+            evaluator=self.foundation.label,
             model_id=self.model_id,
             dtype=dtype,
             device=device,
@@ -75,9 +93,9 @@ class ModelRecord(Part):
     def label(self) -> str:
         """Short name for tables and legends: ``mini`` or ``mini + lora``."""
         if self.strategy is None:
-            return self.foundation.name
+            return self.foundation.label
         members = f" ({len(self.adapters)} members)" if len(self.adapters) > 1 else ""
-        return f"{self.foundation.name} + {self.strategy}{members}"
+        return f"{self.foundation.label} + {self.strategy}{members}"
 
 
 class ErrorMetrics(Part):

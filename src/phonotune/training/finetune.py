@@ -32,6 +32,7 @@ def finetune(
     device: str = "auto",
     after_epoch: AfterEpoch | None = None,
     progress: Progress | None = None,
+    head: str | None = None,
 ) -> TrainingDocument:
     """Fine-tune a foundation model; the result is never worse on validation than its start.
 
@@ -53,6 +54,8 @@ def finetune(
         Called with the row of the history after every epoch, epoch 0 (the start) included.
     progress
         Told what is being done, and after how many of all epochs.
+    head
+        The head of a multi-head foundation.
 
     Raises
     ------
@@ -81,7 +84,7 @@ def finetune(
             )
     progress, epochs = progress or Progress(), config.root.max_epochs
     progress.start("finding neighbours", epochs * config.root.committee)
-    record = foundation if isinstance(foundation, FoundationRecord) else find_foundation(foundation)
+    record = find_foundation(foundation, head)
     shared = prepare(
         load_foundation(record, "float64"),
         train,
@@ -119,7 +122,7 @@ def checkpoints_of(
     """Return where each member of this very training keeps its state, whether it exists or not."""
     folder = get_settings().checkpoint_dir
     return [
-        Checkpoint.of(folder, foundation.sha256, dataset.dataset_hash, options, member)
+        Checkpoint.of(folder, foundation.identity, dataset.dataset_hash, options, member)
         for member, options in enumerate(member_options(config.root))
     ]
 

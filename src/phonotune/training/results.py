@@ -86,7 +86,7 @@ def training_document(
             sorted({symbol for frame in train for symbol in frame.structure.symbol_set}),
             cutoff=spec.r_max,
             energy_shifts=training.refit.shifts,
-            foundation_sha256=training.foundation.sha256,
+            foundation_sha256=training.foundation.identity,
             device=training.device,
             progress=progress,
         )

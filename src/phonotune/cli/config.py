@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from phonotune.flows.pipeline import PhonotuneMaker
 
 _NOT_IN_A_FILE: Final = frozenset({"name", "label_maker"})
+NO_STRATEGY: Final = "none"
 _ADVICE: Final = "Write one like `foundation: mini`."
 
 
@@ -93,6 +94,8 @@ def maker_of(
             raise unknown_name(f"key in {file}", str(key), allowed)
         chosen[key] = _checked(str(key), value, getattr(default, key), file)
     chosen |= {key: value for key, value in options.items() if value not in (None, [])}
+    if chosen.get("strategies") == [NO_STRATEGY]:
+        chosen["strategies"] = []
     return PhonotuneMaker(**chosen)
 
 

@@ -39,7 +39,7 @@ def doctor(
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Check Python, packages, device, foundation models, store, VASP and jobflow's configuration.
+    """Check Python, packages, device, foundation models, potentials, store, VASP and jobflow's configuration.
 
     With --manager a job does so on each worker, and its answer shows whether store and clocks work; the
     runner, or qlaunch, must be running. Exit code 1 if something fails that every run needs.
@@ -60,9 +60,12 @@ def doctor(
                 "--manager jobflow-remote."
             )
         with out.progress("Checking this machine"):
-            from phonotune.jobs.doctor import examine
+            from phonotune.jobs.doctor import examine, known_potentials
 
-            findings = examine([("store", lambda: check_store(store)), ("jobflow", check_jobflow)])
+            findings = examine(
+                [("store", lambda: check_store(store)), ("jobflow", check_jobflow)],
+                known_potentials(),
+            )
         _finish(findings, out)
 
 

@@ -150,7 +150,8 @@ FoundationName = Annotated[
     typer.Option(
         "--foundation",
         metavar="NAME|FILE|ase:MODULE:CALLABLE",
-        help="Foundation model, or an ASE calculator (no strategy can tune one). Default: mace-mp-0b3.",
+        help="Foundation model, or a potential of `phonotune models add` or an ASE calculator, which no "
+        "strategy can tune (--strategy none). Default: mace-mp-0b3.",
         show_default=False,
     ),
 ]
@@ -177,7 +178,7 @@ Strategies = Annotated[
     typer.Option(
         "--strategy",
         metavar="NAME",
-        help="Fine-tuning strategy, one model each; repeatable: {strategies}. Default: lora.",
+        help="Fine-tuning strategy, one model each; repeatable: {strategies}; or none. Default: lora.",
         show_default=False,
     ),
 ]

@@ -15,7 +15,7 @@ from phonotune.flows.managers import manager_row
 from phonotune.flows.queues import Queue, QueuedJob, latest, open_queue
 from phonotune.flows.routing import Profile, read_profile
 from phonotune.jobs.base import Role, tag
-from phonotune.jobs.doctor import Finding, examine_worker
+from phonotune.jobs.doctor import Finding, examine_worker, known_potentials
 from phonotune.schemas.base import package_versions
 from phonotune.schemas.blob import Blob
 from phonotune.store import describe, remove_outputs
@@ -143,7 +143,7 @@ def judge(report: dict[str, Any], roles: Iterable[Role], start: float, end: floa
 
 def _send(queue: Queue, profile: Profile, roles: Sequence[Role]) -> str:
     """Queue the job for a worker (by one of its roles) and return its uuid."""
-    made: Job = tag(examine_worker(PROBE), roles[0], "doctor")
+    made: Job = tag(examine_worker(PROBE, known_potentials()), roles[0], "doctor")
     route = profile.route_of(roles[0])
     made.update_config({"manager_config": route.manager_config()}, attributes="manager_config")
     queue.add(Flow([made], name="phonotune doctor"), route.worker)

@@ -226,8 +226,8 @@ class LabelTask:
     @contextmanager
     def _folder(self) -> Iterator[Path]:
         """Give the jobs a folder beside the output; what surrogates write there is not kept."""
-        row = labeller_row(self.maker.labeller)
-        if row is not None and not row.is_dft:
+        row = None if self.maker.potential else labeller_row(self.maker.labeller)
+        if self.maker.potential or (row is not None and not row.is_dft):
             with TemporaryDirectory(prefix="phonotune-") as folder:
                 yield Path(folder)
             return

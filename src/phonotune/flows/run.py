@@ -87,8 +87,14 @@ def run_flows(
 
 
 def check_labeller(labeller: str, crystals: Iterable[Structure], protocol: LabelProtocol) -> None:
-    """Refuse VASP where its program or a POTCAR of the crystals is missing; nothing has started yet."""
+    """Refuse a labeller that lacks something before anything has started.
+
+    VASP its program or a POTCAR of the crystals, a potential an element or its level of theory.
+    """
     from phonotune.jobs.doctor import check_potcars, check_vasp
+    from phonotune.jobs.labellers import potential_record
+    from phonotune.models.engines import foundation_elements
+    from phonotune.physics.supercell import check_structure
 
     if labeller == "vasp":
         missing = [f.text for f in (check_vasp(), check_potcars()) if f.state != "ok"]
@@ -99,6 +105,9 @@ def check_labeller(labeller: str, crystals: Iterable[Structure], protocol: Label
             )
         elements = {element.symbol for crystal in crystals for element in crystal.elements}
         protocol.check_potcars(sorted(elements))
+    elif (potential := potential_record(labeller)) is not None:
+        for crystal in crystals:
+            check_structure(crystal, foundation_elements(potential), labeller)
 
 
 def check_foundation(

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -18,6 +19,7 @@ from jobflow import job
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.kinds import property_kinds
 from phonotune.schemas.labellers import LABELLERS
+from phonotune.schemas.training import FoundationRecord
 
 State = Literal["ok", "warn", "fail"]
 _OLDEST: Final = (3, 11)
@@ -33,8 +35,11 @@ class Finding:
     text: str
 
 
-def examine(more: Sequence[tuple[str, Callable[[], Finding]]] = ()) -> list[Finding]:
-    """Run every check of this machine, then ``more``; one that breaks is a finding, too."""
+def examine(
+    more: Sequence[tuple[str, Callable[[], Finding]]] = (),
+    potentials: Sequence[FoundationRecord] = (),
+) -> list[Finding]:
+    """Run every check of this machine, each potential's, then ``more``; one that breaks is a finding, too."""
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("python", check_python),
         ("packages", check_packages),
@@ -45,6 +50,7 @@ def examine(more: Sequence[tuple[str, Callable[[], Finding]]] = ()) -> list[Find
         ("VASP", check_vasp),
         ("POTCARs", check_potcars),
         ("checkpoints", check_checkpoints),
+        *((f"potential {record.name}", partial(check_potential, record)) for record in potentials),
         *more,
     ]
     findings = []
@@ -158,14 +164,38 @@ def check_checkpoints() -> Finding:
     return Finding("checkpoints", "ok", str(folder))
 
 
+def known_potentials() -> list[FoundationRecord]:
+    """Return the potentials that were added on this machine, or come with its packages."""
+    from phonotune.models.potentials import added_potentials, find_potential, packaged_potentials
+
+    return [find_potential(name) for name in sorted({*added_potentials(), *packaged_potentials()})]
+
+
+def check_potential(record: FoundationRecord) -> Finding:
+    """The environment of a potential is here, makes it, and has the version of its record."""
+    from phonotune.errors import PhonotuneError
+    from phonotune.models.process_engine import running
+
+    what = f"potential {record.name}"
+    try:
+        process = running(record)
+    except PhonotuneError as error:
+        return Finding(what, "warn", str(error))
+    return Finding(what, "ok", f"{process.found}, by {process.found.python or 'this Python'}")
+
+
 @job(data=[Blob])
-def examine_worker(probe: Sequence[float]) -> dict[str, Any]:
+def examine_worker(
+    probe: Sequence[float], potentials: Sequence[FoundationRecord] = ()
+) -> dict[str, Any]:
     """Run every check on the worker that runs this job.
 
     Parameters
     ----------
     probe
         Numbers that come back in a Blob, which shows that arrays reach the store.
+    potentials
+        What must run there, too.
 
     Returns
     -------
@@ -179,6 +209,6 @@ def examine_worker(probe: Sequence[float]) -> dict[str, Any]:
         "host": socket.gethostname(),
         "time": time.time(),
         "versions": package_versions(),
-        "findings": [[f.what, f.state, f.text] for f in examine()],
+        "findings": [[f.what, f.state, f.text] for f in examine(potentials=potentials)],
         "probe": Blob.pack(numbers=list(probe)),
     }

@@ -13,11 +13,18 @@ from pymatgen.core import Structure
 from phonotune.errors import LabelError
 from phonotune.jobs.base import document_job, replace_by, role_job, tag
 from phonotune.jobs.label_reader import LabelReader, field_of, read_vasp_run, structure_of
-from phonotune.jobs.labellers import Labeller, find_labeller, vasp_labeller
+from phonotune.jobs.labellers import (
+    Labeller,
+    find_labeller,
+    potential_labeller,
+    potential_record,
+    vasp_labeller,
+)
 from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
 from phonotune.jobs.vasp.verification import (
     usual_titles,
 )
+from phonotune.ports import Source
 from phonotune.schemas.content import content_hash
 from phonotune.schemas.dataset import (
     Candidate,
@@ -27,6 +34,7 @@ from phonotune.schemas.dataset import (
     pack_frame_blobs,
 )
 from phonotune.schemas.masses import isotope_masses, with_masses, with_natural_masses
+from phonotune.schemas.training import FoundationRecord
 
 
 @dataclass
@@ -49,6 +57,8 @@ class LabelMaker(Maker):
         Protocol of the labeller ``vasp``: what VASP ran is compared with it.
     monitoring
         How VASP is watched; no label depends on it.
+    potential
+        The potential that ``labeller`` names, which is found when the Maker is made and travels with it.
     """
 
     uncounted_fields: ClassVar[tuple[str, ...]] = ("vasp", "monitoring")
@@ -60,6 +70,13 @@ class LabelMaker(Maker):
     max_force: float | None = 30.0
     vasp: LabelProtocol = field(default_factory=LabelProtocol)
     monitoring: VaspMonitoring = field(default_factory=VaspMonitoring)
+    potential: FoundationRecord | None = None
+
+    def __post_init__(self) -> None:
+        """Find the potential; raises ConfigError where its level of theory is not stated."""
+        if self.potential is None or self.potential.name != self.labeller:
+            other = self.static_maker is not None
+            self.potential = None if other else potential_record(self.labeller)
 
     @classmethod
     def from_dict(cls, d: dict[str, Any]) -> Self:
@@ -104,9 +121,18 @@ class LabelMaker(Maker):
         """Return the labeller with the static maker that will run."""
         if self.static_maker is not None:
             return Labeller(name=self.labeller, static=self.static_maker, relax=None)
+        if self.potential is not None:
+            return potential_labeller(self.potential)
         if self.labeller == "vasp":
             return vasp_labeller(self.vasp, self.monitoring)
         return find_labeller(self.labeller)
+
+    def source(self) -> Source:
+        """Return who labels, as Documents name it."""
+        known = self.potential and self.potential.potential
+        return Source(
+            role="reference", evaluator=self.labeller, potential=str(known) if known else None
+        )
 
     def protocol(self) -> str:
         """Return the hash of the label protocol, or else of every setting of the static maker."""

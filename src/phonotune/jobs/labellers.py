@@ -12,7 +12,8 @@ from jobflow import Maker
 from phonotune.dotted import load
 from phonotune.errors import ConfigError, require_package
 from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
-from phonotune.schemas.labellers import labeller_row
+from phonotune.schemas.labellers import LABELLERS, labeller_row
+from phonotune.schemas.training import FoundationRecord
 
 RELAX_FMAX: Final[float] = 1e-4
 """Force threshold of the initial relaxation by a surrogate labeller, eV/Å."""
@@ -87,6 +88,39 @@ def mace_model(name: str, foundation: str = "") -> Labeller:
     sha256 = find_foundation(model).sha256
     return calculator(
         name, "phonotune.models.calculator:load_calculator", model=model, sha256=sha256
+    )
+
+
+def potential_record(name: str) -> FoundationRecord | None:
+    """Return the potential that a labeller's name means, with which it travels; None if it means another.
+
+    Raises
+    ------
+    ConfigError
+        The level of theory of the potential is not stated.
+    """
+    from phonotune.models.potentials import find_potential, is_potential
+
+    if ":" in name or name in LABELLERS or not is_potential(name):
+        return None
+    record = find_potential(name)
+    assert record.potential is not None
+    if not record.potential.level_of_theory:
+        raise ConfigError(
+            f"Labeller {name!r} is a potential of which nobody has stated the level of theory, which stands "
+            f"with its labels. Give it to `phonotune models add {name}` as --level-of-theory, e.g. 'PBE'."
+        )
+    return record
+
+
+def potential_labeller(potential: FoundationRecord) -> Labeller:
+    """Return the labeller of a potential."""
+    from phonotune.models.records import model_record
+
+    return calculator(
+        potential.name,
+        "phonotune.models.calculator:load_calculator",
+        model=model_record(potential),
     )
 
 
@@ -174,14 +208,16 @@ def find_labeller(name: str) -> Labeller:
     Parameters
     ----------
     name
-        Name of a row of :data:`phonotune.schemas.labellers.LABELLERS`, or any atomate2 static maker as
-        ``module:Class``.
+        Name of a row of :data:`phonotune.schemas.labellers.LABELLERS`, of a potential, or any atomate2
+        static maker as ``module:Class``.
 
     Raises
     ------
     ConfigError
         If nothing has that name, or it needs a package that is not installed.
     """
+    if (potential := potential_record(name)) is not None:
+        return potential_labeller(potential)
     row = labeller_row(name)
     if row is not None:
         require_package(f"Labeller {name!r}", row.package, row.extra)

@@ -181,8 +181,10 @@ def analyse_labels(
     maker: PropertyMaker[D], structure: Structure, labels: LabelledSet, inputs: dict[str, Any]
 ) -> D:
     """Analyse labelled structures; the plan is made again, since it is a pure function."""
-    source = Source(role="reference", evaluator=labels.labeller)
-    return maker.analyse(maker.plan(structure, **inputs), answers_of(labels), source)
+    assert maker.labeller is not None
+    return maker.analyse(
+        maker.plan(structure, **inputs), answers_of(labels), maker.labeller.source()
+    )
 
 
 def answers_of(labels: LabelledSet) -> list[Evaluation | None]:

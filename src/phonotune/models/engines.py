@@ -135,6 +135,6 @@ def require_trainable(record: FoundationRecord, what: str) -> None:
     if not ENGINES[record.engine].trainable:
         raise ConfigError(
             f"{what} needs a MACE model, and {record.name} is an ASE calculator. Choose a MACE "
-            "foundation, or use the calculator as it is: without strategies, selecting by energy or "
-            "random, corrected by labels (ΔΦ)."
+            "foundation, or use the calculator as it is: without strategies (--strategy none), selecting by "
+            "energy or random, corrected by labels (ΔΦ)."
         )

@@ -5,6 +5,7 @@ A package brings one by an entry point of the group ``phonotune.potentials``: ``
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Final
@@ -12,11 +13,13 @@ from typing import Final
 from pydantic import Field, ValidationError
 
 from phonotune.dotted import load
-from phonotune.errors import FoundationError
+from phonotune.errors import ConfigError, FoundationError, unknown_name
 from phonotune.files import write_atomically
+from phonotune.models.foundation import foundation_names
 from phonotune.models.potential_worker import versions_of
 from phonotune.part import Part
 from phonotune.schemas.base import hash_json
+from phonotune.schemas.labellers import LABELLERS
 from phonotune.schemas.potential import Potential
 from phonotune.schemas.training import FoundationRecord
 from phonotune.settings import get_settings
@@ -73,6 +76,53 @@ def write_potentials(potentials: dict[str, Potential]) -> None:
             f"The list of potentials {ledger_path()} cannot be written ({error.strerror}). Point "
             "PHONOTUNE_CACHE_DIR to a folder that can be."
         ) from error
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that means something else, or that a file or a family of models could bear.
+
+    Raises
+    ------
+    ConfigError
+        Naming what is allowed.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
+        raise ConfigError(
+            f"{name!r} cannot be the name of a potential. Allowed are letters, digits, '.', '_', '+' and '-'."
+        )
+    if name in foundation_names() or name in LABELLERS or name == "none":
+        raise ConfigError(
+            f"{name!r} already names a foundation model or a labeller. Choose another name."
+        )
+
+
+def add_potential(name: str, potential: Potential) -> FoundationRecord:
+    """Give a potential a name on this machine; the same one again is replaced, another is refused.
+
+    Raises
+    ------
+    ConfigError
+        The name is taken.
+    FoundationError
+        The ledger is damaged or cannot be written.
+    """
+    check_name(name)
+    record, added = record_of(name, potential), added_potentials()
+    if name in added and (other := record_of(name, added[name])).sha256 != record.sha256:
+        raise ConfigError(
+            f"{name!r} is the name of another potential, {other.potential}. Choose another name, or run "
+            f"`phonotune models remove {name}` first."
+        )
+    write_potentials({**added, name: potential})
+    return record
+
+
+def remove_potential(name: str) -> None:
+    """Forget a potential that was added; raises ConfigError if there is none of that name."""
+    added = added_potentials()
+    if name not in added:
+        raise unknown_name("potential", name, added or ["none was added"])
+    write_potentials({key: value for key, value in added.items() if key != name})
 
 
 def packaged_potentials() -> dict[str, EntryPoint]:

@@ -168,6 +168,24 @@ def local_potential(foundation: FoundationRecord) -> Potential:
     return potential.model_copy(update={"python": str(python.expanduser().absolute())})
 
 
+def start(name: str, potential: Potential) -> FoundationRecord:
+    """Start the process of a potential that has no record yet, keep it, and return its record.
+
+    Raises
+    ------
+    FoundationError
+        It cannot be made.
+    """
+    devices = visible_devices()
+    process = PotentialProcess(name, potential, devices)
+    record = record_of(name, process.found)
+    old = _processes.pop((os.getpid(), record.sha256, devices), None)
+    if old is not None:
+        old.stop()
+    _processes[os.getpid(), record.sha256, devices] = process
+    return record
+
+
 _processes: dict[tuple[Any, ...], PotentialProcess] = {}
 
 

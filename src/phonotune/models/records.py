@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from phonotune.errors import InputError, invalid_value
 from phonotune.files import read_text
-from phonotune.models.engines import find_foundation
+from phonotune.models.engines import find_foundation, require_trainable
 from phonotune.models.foundation import foundation_names
 from phonotune.schemas.base import hash_json
 from phonotune.schemas.blob import Blob
@@ -76,8 +76,10 @@ def read_model_directory(path: Path | str) -> ModelRecord:
         content = json.loads(read_text(directory / MODEL_FILE, ValueError))
         members = range(content.get("members", 1))
         adapters = [(directory / adapter_file(i)).read_bytes() for i in members]
+        foundation = FoundationRecord.model_validate(content["foundation"])
+        require_trainable(foundation, f"The model in {directory}")  # a file starts no program
         record = model_record(
-            FoundationRecord.model_validate(content["foundation"]),
+            foundation,
             content["strategy"],
             adapters,
             content["dataset_hash"],

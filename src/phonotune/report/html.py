@@ -48,6 +48,7 @@ class _Article:
     crystal: str
     reference: str
     surrogate: str | None
+    potentials: dict[str, str]
     lead: str
     headline: Table
     sections: list[Section]
@@ -89,7 +90,10 @@ def render_report(
                 formula=formula_markup(material.formula),
                 crystal=_crystal_text(material),
                 reference=reference.evaluator if reference else "",
-                surrogate=surrogate_notice(reference.evaluator) if reference else None,
+                surrogate=surrogate_notice(reference.evaluator, reference.potential)
+                if reference
+                else None,
+                potentials={s.evaluator: s.potential for s in material.sources if s.potential},
                 lead=_lead(material),
                 headline=headline_table(material),
                 sections=material_sections(material, prefix),
@@ -99,6 +103,7 @@ def render_report(
         )
     references = [m.reference.evaluator for m in materials if m.reference is not None]
     references += [d.labeller for m in materials if m.reference is None for d in m.datasets]
+    potentials = {s.evaluator: s.potential for m in materials for s in m.sources}
     try:
         own_version = version("phonotune")
     except PackageNotFoundError:
@@ -111,7 +116,7 @@ def render_report(
         title=title,
         css=Markup((folder / "style.css").read_text(encoding="utf-8")),
         version=own_version,
-        surrogates=surrogates_among(references),
+        surrogates=surrogates_among(references, potentials),
         overview=overview_table(list(materials)) if len(materials) > 1 else None,
         materials=articles,
         colors=colors,

@@ -105,6 +105,8 @@ def _property_row(document: PropertyDocument) -> LineageRow:
     facts = [("structure", document.material_id)]
     if source.model_id is not None:
         facts.append(("model id", source.model_id))
+    if source.potential is not None:
+        facts.append(("potential", source.potential))
     if source.dtype is not None:
         facts.append(("dtype", source.dtype))
     if source.device is not None:

@@ -114,6 +114,8 @@ LABELLERS: Final[dict[str, LabellerRow]] = {row.name: row for row in _ROWS}
 ANY_MAKER: Final = "<module>:<Class>"
 """How any atomate2 static maker is named as a labeller."""
 
+ANY_POTENTIAL: Final = "a potential of `phonotune models add`"
+
 
 def labeller_row(name: str) -> LabellerRow | None:
     """Return the row of a labeller; None for an atomate2 static maker as ``module:Class``.
@@ -127,7 +129,7 @@ def labeller_row(name: str) -> LabellerRow | None:
         if name == row.name or (row.family and name.removeprefix(row.family) not in ("", name)):
             return row
     if ":" not in name.strip(":"):
-        raise unknown_name("labeller", name, [*LABELLERS, ANY_MAKER])
+        raise unknown_name("labeller", name, [*LABELLERS, ANY_MAKER, ANY_POTENTIAL])
     return None
 
 
@@ -142,4 +144,4 @@ def labellers_in_words(default: str = "") -> str:
         {default: "default"} if default else {}
     )
     named = [f"{name} ({hint})" if hint else name for name, hint in hints.items()]
-    return ", ".join([*named, ANY_MAKER])
+    return ", ".join([*named, ANY_MAKER, ANY_POTENTIAL])

@@ -29,10 +29,11 @@ class PotentialTests(Part):
     )
     smooth: bool = Field(description="the stiffness does not depend on the displacement")
     scatter: ElectronVoltPerAngstrom = Field(
-        description="standard deviation of a force while the whole crystal is moved"
+        description="standard deviation of a force while the whole crystal is turned"
     )
     precision: Literal["float64", "float32", "coarse"] = Field(
-        description="what the scatter says of the arithmetic; coarse: more than float32 explains"
+        description="of the arithmetic, by the scatter and the digits of the forces; coarse: it scatters more "
+        "than float32 explains"
     )
     repeatable: bool = Field(description="the same structure twice gives the same bits")
     conservative: bool = Field(description="the forces are the gradient of the energy")
@@ -63,10 +64,11 @@ class Potential(Part):
     tests: PotentialTests | None = Field(default=None, description="None: it was not tested")
 
     def __str__(self) -> str:
-        """Return package, version, calculator, arguments and weights in one line."""
+        """Return package, version, calculator, arguments, weights and level of theory in one line."""
         packages = ", ".join(
             f"{name} {version[:12]}" for name, version in sorted(self.versions.items())
         )
         given = ", ".join(f"{key}={value}" for key, value in sorted(self.arguments.items()))
         weights = f", weights {self.weights.sha256[:12]}" if self.weights else ""
-        return f"{packages}, {self.calculator.partition(':')[2]}({given}){weights}"
+        theory = f", level of theory {self.level_of_theory}" if self.level_of_theory else ""
+        return f"{packages}, {self.calculator.partition(':')[2]}({given}){weights}{theory}"

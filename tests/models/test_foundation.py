@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import urllib.error
 from pathlib import Path
 
@@ -10,11 +11,14 @@ from mace.calculators import foundations_models
 from phonotune.errors import FoundationError
 from phonotune.models import foundation as module
 from phonotune.models import foundation_weights
-from phonotune.models.engines import find_foundation
+from phonotune.models.catalogue import catalogue
+from phonotune.models.engines import find_foundation, foundation_elements
 from phonotune.models.foundation import cached_name, foundation_names, trust_file
 from phonotune.models.graphs import GraphSpec
+from phonotune.models.licences import accept_licence, accepted_licences
 from phonotune.models.load import load_foundation
 from phonotune.models.trust import trusted_files
+from phonotune.schemas.foundations import FOUNDATIONS
 from phonotune.schemas.training import FoundationRecord
 
 
@@ -84,6 +88,58 @@ def test_names_hold_the_default_and_all_of_mace_torch():
     assert {"mini", "teacher", "mace-mp-0b3"} <= set(foundation_names())
     assert set(foundations_models.mace_mp_urls) <= set(foundation_names())
     assert set(module.ALIASES.values()) <= set(foundations_models.mace_mp_urls)
+
+
+def test_every_model_that_mace_torch_lists_has_a_name_and_a_row():
+    urls = module.mace_urls()
+    source = Path(foundations_models.__file__).read_text()
+    assert set(re.findall(r'"(https://[^"]*\.model)"', source)) == set(urls.values())
+    assert set(urls) == set(FOUNDATIONS)
+    assert set(module.ALIASES.values()) <= set(urls)
+
+
+@pytest.mark.parametrize("name", sorted(FOUNDATIONS))
+def test_every_name_resolves_to_a_file_in_the_cache_once_its_licence_is_accepted(mace_cache, name):
+    cached = mace_cache / cached_name(module.mace_urls()[name])
+    cached.write_bytes(name.encode())
+    if FOUNDATIONS[name].licence == "ASL":
+        with pytest.raises(FoundationError, match=rf"models fetch {name} --accept-licence"):
+            find_foundation(name)
+        accept_licence("ASL")
+        assert accepted_licences() == {"ASL"}
+    assert find_foundation(name).sha256 == module.sha256_of(cached)
+    whole = mace_cache / module.mace_urls()[name].rsplit("/", 1)[-1]
+    cached.rename(whole)
+    assert find_foundation(name).name == name
+
+
+def test_a_job_refuses_weights_whose_licence_was_not_accepted_here(mace_cache):
+    record = FoundationRecord(name="mace-omat-0", sha256="0" * 64)
+    with pytest.raises(
+        FoundationError, match=r"mace-omat-0 are under the ASL \(Academic"
+    ) as caught:
+        load_foundation(record)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_row_tells_on_what_each_head_was_made():
+    assert module.made_on(FoundationRecord(name="mace-mp-0b3", sha256="0")) == "PBE+U"
+    named = FoundationRecord(name="mace-mh-1", sha256="0", head="matpes_r2scan")
+    assert module.made_on(named) == "r2SCAN"
+    assert module.made_on(named.model_copy(update={"head": None})) == ""
+    assert module.made_on(FoundationRecord(name="own.model", sha256="0")) == ""
+
+
+def test_the_catalogue_reads_off_a_loaded_file_what_no_row_states(mace_cache, model_file):
+    def entry(name):
+        return next(e for e in catalogue() if e.name == name)
+
+    assert (entry("mini").row.elements, entry("mh-1").row.heads["omat_pbe"]) == (32, "PBE+U")
+    trust_file(model_file)
+    assert entry("tiny.model").row.elements is None
+    foundation_elements(find_foundation(model_file))
+    assert (entry("tiny.model").row.elements, entry("tiny.model").row.heads) == (4, {})
+    assert entry("polar-1-s").row.licence == ""
 
 
 def test_unknown_name_is_answered_with_the_nearest():

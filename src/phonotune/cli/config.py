@@ -28,6 +28,7 @@ def read_task(
     foundation: str | None,
     head: str | None,
     labeller: str | None,
+    preset: str | None,
     strategies: Sequence[str] | None,
     properties: Sequence[str] | None,
     masses: Masses,
@@ -49,6 +50,7 @@ def read_task(
         "foundation": foundation,
         "head": head,
         "labeller": labeller,
+        "label_preset": preset,
         "strategies": strategies,
         "properties": properties,
     }
@@ -63,7 +65,8 @@ def build_maker(file: Path | None, options: Mapping[str, Any]) -> PhonotuneMaker
     file
         YAML with fields of PhonotuneMaker, nested settings as mappings; None for defaults.
     options
-        Fields given on the command line; None and empty lists count as not given.
+        Fields given on the command line; None and empty lists count as not given. ``label_preset`` is the
+        field ``preset`` of ``vasp``.
 
     Raises
     ------
@@ -80,8 +83,18 @@ def maker_of(
 ) -> PhonotuneMaker:
     """Build a Maker of what ``file`` holds; see :func:`build_maker`."""
     from phonotune.flows.pipeline import PhonotuneMaker
+    from phonotune.jobs.vasp.presets import PRESETS
 
-    default = PhonotuneMaker()
+    default, options = PhonotuneMaker(), dict(options)
+    preset = options.pop("label_preset", None)
+    if preset is not None:
+        if preset not in PRESETS:
+            raise unknown_name("label preset", preset, PRESETS)
+        given = content.get("vasp", {})
+        content = {
+            **content,
+            "vasp": {**given, "preset": preset} if isinstance(given, dict) else given,
+        }
     allowed = [field.name for field in fields(default) if field.name not in _NOT_IN_A_FILE]
     chosen: dict[str, Any] = {}
     for key, value in content.items():

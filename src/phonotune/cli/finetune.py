@@ -12,7 +12,8 @@ from phonotune.cli.options import AllowMixed, AsJson, Debug, Head, OutputFolder,
 from phonotune.cli.tables import render
 
 if TYPE_CHECKING:
-    from phonotune.schemas.dataset import DatasetHeader
+    from phonotune.schemas.dataset import DatasetDocument, DatasetHeader
+    from phonotune.schemas.training import FoundationRecord
 
 LABELLER: Final = "given frames"
 """Labeller of frames whose origin is only what their file says."""
@@ -107,6 +108,7 @@ def finetune(
         out.note_all(notes)
         note_dataset(dataset, out)
         record = find_foundation(foundation, head)
+        note_level(dataset, record, out)
         if any(c.path.exists() for c in checkpoints_of(dataset, record, config)):
             out.note("Continuing the interrupted training with these frames and settings.")
         elif resume:
@@ -122,6 +124,20 @@ def finetune(
             render(training_table(document)),
             f"{output}: {', '.join(files)}",
         )
+
+
+def note_level(dataset: DatasetDocument, record: FoundationRecord, out: Session) -> None:
+    """Note where frames of VASP are of another level of theory than the foundation was made on."""
+    from phonotune.data.vasp_settings import level_of_theory, read_settings
+    from phonotune.jobs.vasp.presets import level_note
+    from phonotune.models.foundation import made_on
+
+    frames = dataset.train_frames()
+    settings = dict.fromkeys(frame.settings for frame in frames if frame.settings)
+    elements = frames[0].structure.symbol_set
+    for level in dict.fromkeys(level_of_theory(read_settings(text)) for text in settings):
+        if said := level_note(record.label, made_on(record), level, elements):
+            out.note(f"Note: {said}")
 
 
 def note_dataset(dataset: DatasetHeader, out: Session) -> None:

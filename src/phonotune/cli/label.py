@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from phonotune.cli.console import session
-from phonotune.cli.options import AsJson, Debug, check_frames_output
+from phonotune.cli.options import AsJson, Debug, LabelPreset, check_frames_output
 from phonotune.errors import ConfigError
 from phonotune.schemas.labellers import labeller_warning, labellers_in_words
 
@@ -30,6 +30,7 @@ def label(
         Path,
         typer.Option("--output", "-o", metavar="FILE", help="extxyz to write.", show_default=False),
     ],
+    preset: LabelPreset = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -68,7 +69,7 @@ def label(
         notes = Notes()
         asked = read_frames(frames, need=(), notes=notes)
         out.note_all(notes)
-        chosen = build_maker(config, {"labeller": labeller})
+        chosen = build_maker(config, {"labeller": labeller, "label_preset": preset})
         check_labeller(labeller, (frame.structure for frame in asked), chosen.vasp)
         maker = LabelMaker(labeller=labeller, vasp=chosen.vasp, monitoring=chosen.monitoring)
         maker.resolve()

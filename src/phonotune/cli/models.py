@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from json import loads
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,32 +23,48 @@ app = typer.Typer(
 
 
 def list_models(json: AsJson = False, debug: Debug = False) -> None:
-    """List the foundation models and potentials that are known by name."""
+    """List the foundation models and potentials that are known by name.
+
+    On which level of theory each was made, under which licence, for how many elements, with which heads (of a
+    file, once it was loaded here), and where it is. What its authors do not state is `not stated`.
+    """
     with session(as_json=json, debug=debug) as out:
         from phonotune.models.catalogue import catalogue
 
         entries = catalogue()
-        rows = [(e.name, e.engine, e.where, str(e.path or ""), e.note) for e in entries]
-        out.finish(
-            {
-                "models": [
-                    {
-                        "name": e.name,
-                        "engine": e.engine,
-                        "where": e.where,
-                        "path": str(e.path or ""),
-                        "note": e.note,
-                    }
-                    for e in entries
-                ]
-            },
-            new_table(
-                None,
-                ("name", "engine", "where", "file or Python", "potential"),
-                rows,
-                numbers=False,
-            ),
+        columns = (
+            "name",
+            "level of theory",
+            "licence",
+            "elements",
+            "heads",
+            "engine",
+            "where",
+            "potential",
         )
+        rows = [
+            (
+                e.name,
+                e.row.level or ("by head" if any(e.row.heads.values()) else "not stated"),
+                e.row.licence or "not stated",
+                "not stated" if e.row.elements is None else str(e.row.elements),
+                ", ".join(
+                    f"{head} ({level})" if level else head for head, level in e.row.heads.items()
+                )
+                or "-",
+                e.engine,
+                e.where,
+                e.note,
+            )
+            for e in entries
+        ]
+        models = [
+            {"name": e.name, "engine": e.engine, "where": e.where}
+            | {"path": str(e.path or ""), "note": e.note}
+            | asdict(e.row)
+            for e in entries
+        ]
+        out.finish({"models": models}, new_table(None, columns, rows, numbers=False))
 
 
 def fetch(
@@ -56,17 +74,35 @@ def fetch(
             metavar="NAME", help="A name of `phonotune models list`.", show_default=False
         ),
     ],
+    accept: Annotated[
+        bool,
+        typer.Option(
+            "--accept-licence",
+            help="Accept the licence of the weights, where it is an academic one; it is remembered for all "
+            "models under it.",
+        ),
+    ] = False,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Download a foundation model into mace-torch's cache, and check that it loads.
 
-    For machines whose compute nodes have no network: run it once on the login node.
+    For machines whose compute nodes have no network: run it once on the login node. Of weights under an
+    academic licence it asks once; jobs, which cannot ask, refuse them until then.
     """
     with session(as_json=json, debug=debug) as out:
-        from phonotune.models.foundation import find_mace
+        from phonotune.models.foundation import ALIASES, find_mace
         from phonotune.models.foundation_weights import read_facts
+        from phonotune.models.licences import accept_licence, licence_to_accept
+        from phonotune.schemas.foundations import ACADEMIC
 
+        licence = licence_to_accept(ALIASES.get(name, name))
+        if licence is not None:
+            asked = (
+                f"The weights of {name} are under the {licence} ({ACADEMIC[licence]}). Accept it?"
+            )
+            if accept or (not json and sys.stdin.isatty() and typer.confirm(asked, err=True)):
+                accept_licence(licence)
         record = find_mace(name)
         read_facts(record)
         out.finish(

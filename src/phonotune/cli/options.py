@@ -173,6 +173,16 @@ LabellerName = Annotated[
         show_default=False,
     ),
 ]
+LabelPreset = Annotated[
+    str | None,
+    typer.Option(
+        "--label-preset",
+        metavar="NAME",
+        help="Level of theory of the labeller vasp: pbe (default), mp (PBE+U as the Materials Project), "
+        "matpes-pbe, matpes-r2scan, pbesol. Best that of the foundation (`phonotune models list`).",
+        show_default=False,
+    ),
+]
 Strategies = Annotated[
     list[str] | None,
     typer.Option(

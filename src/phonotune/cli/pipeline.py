@@ -43,7 +43,7 @@ def run_pipeline(
         Gets ``report.html``, and ``jobs`` where jobs write files.
     """
     from phonotune.flows.migrate import HINT, has_earlier_results
-    from phonotune.flows.run import checked_flows, run_flows
+    from phonotune.flows.run import checked_flows, level_notes, run_flows
     from phonotune.schemas.labellers import labeller_warning
     from phonotune.store import open_store
 
@@ -52,6 +52,8 @@ def run_pipeline(
     warning = labeller_warning(maker.labeller)
     if warning:
         out.note(f"Note: {warning}")
+    for note in level_notes(maker, crystals):
+        out.note(f"Note: {note}")
     if has_earlier_results(job_store):
         out.note(f"Note: {HINT}")
     outcome = run_flows(flows, job_store, folder / "jobs", lambda name: _shown(out, name))

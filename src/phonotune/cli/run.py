@@ -15,6 +15,7 @@ from phonotune.cli.options import (
     FoundationName,
     Head,
     LabellerName,
+    LabelPreset,
     Masses,
     MassesOption,
     Properties,
@@ -31,6 +32,7 @@ def run(
     foundation: FoundationName = None,
     head: Head = None,
     labeller: LabellerName = None,
+    preset: LabelPreset = None,
     strategy: Strategies = None,
     properties: Properties = None,
     store: Store = None,
@@ -53,6 +55,15 @@ def run(
         from phonotune.cli.pipeline import run_pipeline
 
         crystals, maker = read_task(
-            structures, config, foundation, head, labeller, strategy, properties, masses, out
+            structures,
+            config,
+            foundation,
+            head,
+            labeller,
+            preset,
+            strategy,
+            properties,
+            masses,
+            out,
         )
         run_pipeline(maker, crystals, store, out_dir, out)

@@ -14,6 +14,7 @@ from phonotune.cli.options import (
     FoundationName,
     Head,
     LabellerName,
+    LabelPreset,
     Masses,
     Properties,
     Store,
@@ -32,6 +33,7 @@ def migrate(
     foundation: FoundationName = None,
     head: Head = None,
     labeller: LabellerName = None,
+    preset: LabelPreset = None,
     strategy: Strategies = None,
     properties: Properties = None,
     store: Store = None,
@@ -62,7 +64,16 @@ def migrate(
 
         natural = Masses.natural  # the earlier versions took no others
         crystals, maker = read_task(
-            structures, config, foundation, head, labeller, strategy, properties, natural, out
+            structures,
+            config,
+            foundation,
+            head,
+            labeller,
+            preset,
+            strategy,
+            properties,
+            natural,
+            out,
         )
         maker = replace(maker, foundation=check_foundation(maker.foundation, crystals, maker.head))
         flows = {name: maker.make(crystal) for name, crystal in crystals.items()}

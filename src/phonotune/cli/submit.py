@@ -17,6 +17,7 @@ from phonotune.cli.options import (
     FoundationName,
     Head,
     LabellerName,
+    LabelPreset,
     Masses,
     MassesOption,
     Properties,
@@ -34,6 +35,7 @@ def submit(
     foundation: FoundationName = None,
     head: Head = None,
     labeller: LabellerName = None,
+    preset: LabelPreset = None,
     strategy: Strategies = None,
     properties: Properties = None,
     campaign: Annotated[
@@ -63,14 +65,25 @@ def submit(
         from phonotune.flows import submit as flows
         from phonotune.flows.campaign import about
         from phonotune.flows.routing import read_profile
-        from phonotune.flows.run import check_foundation
+        from phonotune.flows.run import check_foundation, level_notes
         from phonotune.schemas.labellers import labeller_warning
 
         crystals, maker = read_task(
-            structures, config, foundation, head, labeller, strategy, properties, masses, out
+            structures,
+            config,
+            foundation,
+            head,
+            labeller,
+            preset,
+            strategy,
+            properties,
+            masses,
+            out,
         )
         chosen = read_profile(profile)
         maker = replace(maker, foundation=check_foundation(maker.foundation, crystals, maker.head))
+        for note in level_notes(maker, crystals):
+            out.note(f"Note: {note}")
         tags = {} if campaign is None else {"campaign": campaign}
         orders = [
             flows.Order(maker.make(crystal), {**about(crystal), **tags})

@@ -200,6 +200,27 @@ def read_settings(text: str) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
+def level_of_theory(settings: Mapping[str, str]) -> str:
+    """Return the functional of settings, with ``+U`` where one is not zero; empty where it is not known.
+
+    Names are those of :data:`phonotune.schemas.foundations.FOUNDATIONS`; any other is ``GGA`` or ``METAGGA`` as
+    INCAR has it.
+    """
+    metagga, gga = settings.get("METAGGA", ""), settings.get("GGA", "")
+    titles = potcar_titles(settings).values()
+    if settings.get("LHFCALC"):
+        level = "a hybrid functional"
+    elif metagga:
+        level = "r2SCAN" if metagga == "r2scan" else f"METAGGA {metagga.upper()}"
+    elif gga in ("", "pe"):
+        level = "PBE" if titles and all(title.startswith("PAW_PBE") for title in titles) else ""
+    else:
+        level = "PBEsol" if gga == "ps" else f"GGA {gga.upper()}"
+    if level and any(plain(u) for u in settings.get("LDAUU", "").split()):
+        level += "+U"
+    return level
+
+
 def potcar_titles(settings: Mapping[str, str]) -> dict[str, str]:
     """Return the titles of the POTCARs by element."""
     start = "POTCAR "

@@ -110,6 +110,22 @@ def check_labeller(labeller: str, crystals: Iterable[Structure], protocol: Label
             check_structure(crystal, foundation_elements(potential), labeller)
 
 
+def level_notes(maker: PhonotuneMaker, crystals: Mapping[str, Structure]) -> list[str]:
+    """Return what to say where VASP labels on another level of theory than the foundation was made on."""
+    from phonotune.jobs.vasp.presets import level_note
+    from phonotune.models.engines import find_foundation
+    from phonotune.models.foundation import made_on
+
+    if maker.labeller != "vasp" or maker.label_maker is not None:
+        return []
+    record = find_foundation(maker.foundation, maker.head)
+    notes = (
+        level_note(record.label, made_on(record), maker.vasp.level, crystal.symbol_set)
+        for crystal in crystals.values()
+    )
+    return list(dict.fromkeys(note for note in notes if note))
+
+
 def check_foundation(
     foundation: str, crystals: Mapping[str, Structure], head: str | None = None
 ) -> str:

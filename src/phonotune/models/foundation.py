@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Final
 
 from phonotune.errors import FoundationError, unknown_name
+from phonotune.models.licences import require_licence
 from phonotune.models.shipped import SHIPPED, shipped_sha256
 from phonotune.models.trust import sha256_of, trust, trusted_files
+from phonotune.schemas.foundations import FOUNDATIONS, NOTHING_KNOWN
 from phonotune.schemas.training import FoundationRecord
 
 ALIASES: Final = {
@@ -26,22 +28,42 @@ ALIASES: Final = {
     "mace-mp-0b3": "medium-0b3",
     "mace-mpa-0": "medium-mpa-0",
     "mace-omat-0": "medium-omat-0",
+    "mace-mh-0": "mh-0",
+    "mace-mh-1": "mh-1",
 }
 """The models' published names, by mace-torch's names for them."""
 
 
+_LISTS: Final = {
+    "mace_mp_urls": "{}",
+    "mace_off_urls": "mace-off23-{}",
+    "polar_model_urls": "{}",
+    "urls": "mace-omol-0",
+    "model_url": "mace-anicc",
+}
+"""Our names for the models of each list of addresses in mace-torch's source, by the list's name there."""
+
+
 @lru_cache(maxsize=1)
 def mace_urls() -> dict[str, str]:
-    """Return the addresses of mace-torch's periodic foundation models by its names for them.
+    """Return the addresses of mace-torch's foundation models by their names here.
 
     They are read from mace-torch's source: importing it takes seconds.
     """
     package = find_spec("mace")
+    found: dict[str, str] = {}
     for folder in (package and package.submodule_search_locations) or ():
         source = Path(folder) / "calculators" / "foundations_models.py"
-        for node in ast.parse(source.read_text(encoding="utf-8")).body if source.is_file() else ():
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "mace_mp_urls":
-                return dict(ast.literal_eval(node.value))
+        tree = ast.parse(source.read_text(encoding="utf-8") if source.is_file() else "")
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Assign) or ast.unparse(node.targets[0]) not in _LISTS:
+                continue
+            with contextlib.suppress(ValueError):  # not an address, but where one is looked up
+                listed, name = ast.literal_eval(node.value), _LISTS[ast.unparse(node.targets[0])]
+                named = listed if isinstance(listed, dict) else {"": listed}
+                found |= {name.format(key): url for key, url in named.items()}
+    if found:
+        return found
     from phonotune.models.mace_parts import (
         foundation_urls,  # a mace-torch that is laid out otherwise
     )
@@ -57,6 +79,14 @@ def mace_cache() -> Path:
 def foundation_names() -> tuple[str, ...]:
     """Every name that :func:`find_mace` knows: shipped, published and mace-torch's."""
     return (*SHIPPED, *ALIASES, *mace_urls())
+
+
+def made_on(record: FoundationRecord) -> str:
+    """Return the level of theory that a foundation was made on; empty where it is not stated."""
+    if record.potential is not None:
+        return record.potential.level_of_theory
+    row = FOUNDATIONS.get(ALIASES.get(record.name, record.name), NOTHING_KNOWN)
+    return row.level_of(record.head)
 
 
 def trust_file(path: str | Path) -> FoundationRecord:
@@ -94,7 +124,7 @@ def find_mace(name_or_path: str | Path) -> FoundationRecord:
         return FoundationRecord(name=name, sha256=shipped_sha256(name))
     key = ALIASES.get(name, name)
     if key in mace_urls():
-        return FoundationRecord(name=name, sha256=sha256_of(_downloaded(key)))
+        return FoundationRecord(name=name, sha256=sha256_of(_downloaded(key, name)))
     path = Path(name_or_path).expanduser()
     if path.is_file():
         return _trusted_record(path)
@@ -119,7 +149,7 @@ def foundation_file(name: str, sha256: str) -> Path:
     """
     key = ALIASES.get(name, name)
     if key in mace_urls():
-        return _downloaded(key)
+        return _downloaded(key, name)
     for file in trusted_files():
         if file.sha256 == sha256 and file.path.is_file():
             return file.path
@@ -140,8 +170,9 @@ def _trusted_record(path: Path) -> FoundationRecord:
     return FoundationRecord(name=path.name, sha256=sha256)
 
 
-def _downloaded(key: str) -> Path:
+def _downloaded(key: str, shown: str = "") -> Path:
     """Return mace-torch's cached file of a model, downloaded if needed, pinned at its first use."""
+    require_licence(key, shown or key)
     path = _download(key)
     pin, sha256 = f"mace-torch:{key}", sha256_of(path)
     known = trusted_files()
@@ -157,15 +188,14 @@ def _downloaded(key: str) -> Path:
 
 
 def _download(key: str) -> Path:
-    url = mace_urls()[key]
-    cached = mace_cache() / cached_name(url)
+    url, cached = mace_urls()[key], cached_file(key)
     if cached.is_file():
         return cached
     from phonotune.models.mace_parts import download_foundation
 
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            return download_foundation(key)
+            return download_foundation(url)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         name = next((name for name, alias in ALIASES.items() if alias == key), key)
         raise FoundationError(
@@ -173,6 +203,16 @@ def _download(key: str) -> Path:
             f"downloaded from {url} ({error}). Download it elsewhere and save it as "
             f"{cached}, or give it with --foundation FILE."
         ) from error
+
+
+def cached_file(key: str) -> Path:
+    """Return where a model of mace-torch is cached, or would be.
+
+    mace-torch itself keeps some models under the whole name of the download.
+    """
+    url = mace_urls()[key]
+    whole = mace_cache() / url.rsplit("/", 1)[-1]
+    return whole if whole.is_file() else mace_cache() / cached_name(url)
 
 
 def cached_name(url: str) -> str:

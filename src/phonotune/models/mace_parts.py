@@ -65,8 +65,8 @@ def foundation_urls() -> dict[str, str]:
     return dict(mace_mp_urls)
 
 
-def download_foundation(name: str) -> Path:
-    """Return the cached file of a foundation model, downloaded if it is not there yet."""
+def download_foundation(url: str) -> Path:
+    """Return the cached file of a foundation model by its address, downloaded if it is not there yet."""
     from mace.calculators.foundations_models import download_mace_mp_checkpoint
 
-    return Path(download_mace_mp_checkpoint(name))
+    return Path(download_mace_mp_checkpoint(url))

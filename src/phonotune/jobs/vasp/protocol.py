@@ -12,9 +12,11 @@ Why these choices: forces must be derivatives of the energy and equal from frame
 * ISMEAR 0, SIGMA 0.05 eV: Gaussian smearing changes nothing where the gap is wide and holds for metals at
   that spacing; tetrahedra give metals wrong forces, Methfessel-Paxton gives insulators wrong occupations.
   Labels are free energies, whose derivatives the forces are.
-* ISPIN 2 from starting moments by element; LORBIT 10 prints those it ends with. No +U unless
+* ISPIN 2 from starting moments by element; LORBIT 10 prints those it ends with. No +U unless a preset or
   ``user_incar_settings`` bring one.
 * One family of POTCARs, PBE_54, with the Materials Project's choice of valence by element.
+
+Functional, +U, POTCARs and cutoff of another level of theory: :mod:`phonotune.jobs.vasp.presets`.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from phonotune.errors import ConfigError
+from phonotune.jobs.vasp.presets import PRESETS, PresetName
 from phonotune.schemas.base import Part, hash_json
 from phonotune.units import BohrMagneton, ElectronVolt, Second, Unit
 
@@ -45,6 +48,7 @@ PARALLEL: Final = frozenset({"NCORE", "NPAR", "KPAR", "NSIM", "LPLANE", "LSCALU"
 _FIELDS: Final = {"ENCUT": "encut", "EDIFF": "ediff", "KSPACING": "kspacing", "NELM": "nelm"}
 _FIELDS_TOO: Final = {"ISMEAR": "ismear", "SIGMA": "sigma"}
 _STATIC: Final = frozenset({"NSW", "IBRION", "ISIF"})
+_FUNCTIONAL: Final = frozenset({"GGA", "METAGGA", "LHFCALC", "LDAU", "LDAUU", "IVDW", "LUSE_VDW"})
 
 
 class VaspMonitoring(Part):
@@ -60,9 +64,11 @@ class VaspMonitoring(Part):
 class LabelProtocol(Part):
     """Every choice of a VASP label; frozen, hashable, and all of it in :attr:`hash`.
 
-    ``potcars`` and ``magnetic_moments`` may name some elements only: the rest is filled in from
-    atomate2's table, so that the whole choice stands in the object.
+    ``potcars`` and ``magnetic_moments`` may name some elements only: the rest is filled in from the tables of
+    preset and atomate2, so that the whole choice stands in the object. What is given goes before the preset.
     """
+
+    preset: PresetName = Field(default="pbe", description="functional, +U, POTCARs and cutoff")
 
     encut: ElectronVolt = Field(default=520.0, ge=520.0, description="plane-wave cutoff")
     ediff: ElectronVolt = Field(default=1e-7, gt=0, le=1e-6, description="electronic convergence")
@@ -76,6 +82,15 @@ class LabelProtocol(Part):
     user_incar_settings: dict[str, Any] = Field(
         default={}, description="any other key of INCAR, e.g. LDAU or MAGMOM, in atomate2's form"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_preset(cls, given: Any) -> Any:
+        preset = PRESETS.get(given.get("preset", "")) if isinstance(given, dict) else None
+        if preset is None:
+            return given
+        potcars = preset.potcars() | dict(given.get("potcars", {}))
+        return {**preset.fields, **given, "potcars": potcars}
 
     @field_validator("potcars", mode="before")
     @classmethod
@@ -103,14 +118,20 @@ class LabelProtocol(Part):
     @property
     def hash(self) -> str:
         """sha256 (hexadecimal) over every choice but :data:`PARALLEL`."""
-        content = self.model_dump(mode="json")
+        content = self.model_dump(mode="json", exclude={"preset"} if self.preset == "pbe" else None)
         settings = content["user_incar_settings"]
         content["user_incar_settings"] = {k: v for k, v in settings.items() if k not in PARALLEL}
         return hash_json({"code": "VASP", "incar": self.base_incar()} | content)
 
+    @property
+    def level(self) -> str:
+        """Level of theory, such as ``PBE+U``; empty where ``user_incar_settings`` change that of the preset."""
+        changed = _FUNCTIONAL & self.user_incar_settings.keys()
+        return "" if changed else PRESETS[self.preset].level
+
     def base_incar(self) -> dict[str, Any]:
         """Return the INCAR but for what depends on the structure and for the user's keys."""
-        return {
+        incar = {
             "GGA": "PE",
             "PREC": "Accurate",
             "ALGO": "Normal",
@@ -130,7 +151,8 @@ class LabelProtocol(Part):
             "LWAVE": False,
             "LCHARG": False,
             "LORBIT": 10,
-        }
+        } | PRESETS[self.preset].all_incar()
+        return {key: value for key, value in incar.items() if value is not None}
 
     def generator(self, **incar: Any) -> LabelInputGenerator:
         """Return the input set generator; ``incar`` replaces keys of the protocol, None drops one."""

@@ -14,7 +14,7 @@ else
 CONSTRAINTS := constraints.txt
 endif
 
-.PHONY: install dev demo test test-slow test-all lint bench docs clean
+.PHONY: install dev demo test test-slow test-slurm test-all lint bench docs clean
 
 install: $(VENV)/.installed
 dev: $(VENV)/.dev
@@ -46,22 +46,26 @@ lint: dev
 
 # One thread per process and two processes: small tensors gain nothing from more threads. COVERAGE=1 measures the
 # branch coverage of the daily tier; at least 95 % are asked for.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
-DAILY  := not slow and not slurm
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 ifdef COVERAGE
 COVER  := --cov --cov-report=term --cov-fail-under=95
 endif
 
 test: dev lint
-	$(PYTEST) --dist worksteal -m '$(DAILY)' $(COVER) $(PYTEST_ARGS)
+	$(PYTEST) -n 2 --dist worksteal -m 'not slow and not slurm' $(COVER) $(PYTEST_ARGS)
 
-# The tests of a cluster share one Slurm, so a file stays on one of the two processes.
+# A file stays on one of the two processes: the tests of a file often share one run of the DAG.
 test-slow: dev
-	$(PYTEST) --dist loadfile --no-loadscope-reorder -m 'not ($(DAILY))' $(PYTEST_ARGS)
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m 'slow and not slurm' $(PYTEST_ARGS)
+
+# They share one Slurm, and mostly wait for it: `.ci/run` runs them beside the others.
+test-slurm: dev
+	$(PYTEST) -m slurm $(PYTEST_ARGS)
 
 test-all:
 	$(MAKE) test COVERAGE=1
 	$(MAKE) test-slow
+	$(MAKE) test-slurm
 
 # Equitrain and mace_run_train get an environment of their own, with the same torch.
 $(PEERS)/.installed: constraints.txt | $(VENV)/.installed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import logging
 import os
 import shutil
@@ -43,6 +44,9 @@ def _keep_space_group(cls: type[SpaceGroup], *args: Any, **kwargs: Any) -> Space
 
 
 SpaceGroup.__new__ = _keep_space_group
+_read_source = functools.cache(inspect.getsourcelines)
+# TorchScript reads the same source anew for each model that is made: a quarter of that time
+inspect.getsourcelines = lambda of: _read_source(getattr(of, "__func__", of))
 typer.testing._get_command = functools.cache(
     typer.testing._get_command
 )  # 0.2 s for each command run

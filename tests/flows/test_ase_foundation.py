@@ -35,6 +35,7 @@ def test_a_selection_by_features_is_refused_when_the_flow_is_made(aluminium):
         maker.make(aluminium)
 
 
+@pytest.mark.slow
 def test_the_dag_runs_with_a_calculator_corrected_by_labels(aluminium, tmp_path):
     store = open_store(tmp_path / "store")
     summary = run_flow(MAKER.make(aluminium), store, root_dir=tmp_path)

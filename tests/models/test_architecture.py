@@ -41,12 +41,16 @@ def card() -> ArchitectureCard:
     )
 
 
+@pytest.fixture(scope="module")
+def built(card: ArchitectureCard) -> torch.nn.Module:
+    return build_mace(card, torch.float32, seed=3)
+
+
 @pytest.fixture
-def saved(card: ArchitectureCard, tmp_path: Path) -> torch.nn.Module:
-    """A float32 model saved as ``tiny`` in tmp_path."""
-    model = build_mace(card, torch.float32, seed=3)
-    save_shipped(model, card, tmp_path)
-    return model
+def saved(built: torch.nn.Module, card: ArchitectureCard, tmp_path: Path) -> torch.nn.Module:
+    """A float32 model saved as ``tiny`` in tmp_path; not to be changed."""
+    save_shipped(built, card, tmp_path)
+    return built
 
 
 def interaction_energy(model: torch.nn.Module, dtype: torch.dtype) -> torch.Tensor:

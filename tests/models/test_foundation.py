@@ -104,13 +104,24 @@ def test_every_name_resolves_to_a_file_in_the_cache_once_its_licence_is_accepted
     cached.write_bytes(name.encode())
     if FOUNDATIONS[name].licence == "ASL":
         with pytest.raises(FoundationError, match=rf"models fetch {name} --accept-licence"):
-            find_foundation(name)
+            module.find_mace(name)
         accept_licence("ASL")
         assert accepted_licences() == {"ASL"}
-    assert find_foundation(name).sha256 == module.sha256_of(cached)
+    assert module.find_mace(name).sha256 == module.sha256_of(cached)
     whole = mace_cache / module.mace_urls()[name].rsplit("/", 1)[-1]
     cached.rename(whole)
-    assert find_foundation(name).name == name
+    assert module.find_mace(name).name == name
+
+
+def test_the_heads_of_a_model_that_is_known_are_asked_for_before_it_is_loaded(mace_cache):
+    accept_licence("ASL")
+    module.cached_file("mh-1").write_bytes(b"a stand-in")
+    with pytest.raises(
+        FoundationError, match=r"mh-1 has the heads omat_pbe, matpes_r2scan, .*--head"
+    ):
+        find_foundation("mh-1")
+    with pytest.raises(FoundationError, match="cannot be read as a MACE model"):
+        find_foundation("mh-1", "omat_pbe")
 
 
 def test_a_job_refuses_weights_whose_licence_was_not_accepted_here(mace_cache):

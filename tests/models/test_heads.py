@@ -15,6 +15,7 @@ from mace.modules.models import ScaleShiftMACE
 from pymatgen.core import Structure
 
 from phonotune.errors import FoundationError, InputError, PhonotuneError
+from phonotune.jobs.labellers import find_labeller
 from phonotune.models import foundation_weights
 from phonotune.models.adapter import read_adapters
 from phonotune.models.calculator import load_calculator
@@ -190,6 +191,16 @@ def test_no_head_is_chosen_silently(trusted, several):
         find_model(trusted, "omal")
     with pytest.raises(FoundationError, match=r"mace-torch takes Default where none is named"):
         require_head(("pt_head", "Default"), None, "tuned.model")
+
+
+def test_a_head_labels(trusted):
+    labeller = find_labeller(f"mace:{trusted}@omol")
+    assert labeller.static.calculator_kwargs["head"] == "omol"
+    with pytest.raises(FoundationError, match="has no head 'omal'"):
+        find_labeller(f"mace:{trusted}@omal")
+    with pytest.raises(FoundationError, match=r"mace:several\.model@NAME"):
+        find_labeller(f"mace:{trusted}")
+    assert "head" not in find_labeller("mace:mini").static.calculator_kwargs
 
 
 def test_the_only_head_may_be_named_and_names_nothing_new():

@@ -59,11 +59,15 @@ def campaign(
     Example: phonotune campaign halides.yaml --out halides
     """
     with session(as_json=json, debug=debug) as out:
+        from phonotune.flows.run import level_notes
+
         maker, crystals = read_campaign(file)
         folder = out_dir if out_dir is not None else Path(maker.name)
         check_output_folder(folder)
         if dry_run:
             flows = maker.flows(crystals)
+            for note in level_notes(maker.maker, crystals):
+                out.note(f"Note: {note}")
             columns = ("structure", "formula", "atoms", "jobs at the start")
             rows = []
             for name, crystal in crystals.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from jobflow import Maker
@@ -78,16 +79,19 @@ def mace_model(name: str, foundation: str = "") -> Labeller:
     Parameters
     ----------
     name
-        Name of the labeller, ``mace:<foundation>`` where ``foundation`` is left out.
+        Name of the labeller, ``mace:<foundation>`` where ``foundation`` is left out, or
+        ``mace:<foundation>@<head>``.
     foundation
         Name or file of the model.
     """
     from phonotune.models.engines import find_foundation
 
-    model = foundation or name.partition(":")[2]
-    sha256 = find_foundation(model).sha256
+    model, given = foundation or name.partition(":")[2], {}
+    if "@" in model and not Path(model).is_file():
+        model, _, given["head"] = model.rpartition("@")
+    sha256 = find_foundation(model, given.get("head")).sha256
     return calculator(
-        name, "phonotune.models.calculator:load_calculator", model=model, sha256=sha256
+        name, "phonotune.models.calculator:load_calculator", model=model, sha256=sha256, **given
     )
 
 

@@ -11,6 +11,7 @@ from ase.data import chemical_symbols
 
 from phonotune.errors import FoundationError
 from phonotune.files import write_atomically
+from phonotune.models.foundation import row_of
 from phonotune.models.shipped import SHIPPED, load_card
 from phonotune.schemas.training import FoundationRecord
 from phonotune.settings import get_settings
@@ -36,7 +37,7 @@ def mace_elements(record: FoundationRecord) -> tuple[str, ...]:
 def choose_head(record: FoundationRecord, head: str | None) -> FoundationRecord:
     """Return the record of one head of a foundation; it names none where there is only one.
 
-    A file is loaded where a head is named, once on a machine; where none is, what is known of the file counts,
+    A file is loaded where a head is named, once on a machine; where none is, what is known of the model counts,
     and loading it tells the rest.
 
     Raises
@@ -48,9 +49,11 @@ def choose_head(record: FoundationRecord, head: str | None) -> FoundationRecord:
         heads: tuple[str, ...] = load_card(record.name).heads
     else:
         known = noted_facts(record.sha256)
-        if known is None and head is None:
+        heads = known[1] if known else tuple(row_of(record.name).heads)
+        if not heads and head is None:
             return record
-        _, heads = known or _read_facts(record)
+        if known is None and head is not None:
+            _, heads = _read_facts(record)
     return record.model_copy(update={"head": require_head(heads, head, record.name)})
 
 
@@ -81,7 +84,8 @@ def require_head(heads: Sequence[str], head: str | None, foundation: str) -> str
     marked = f" (mace-torch takes {default} where none is named)" if default else ""
     missing = "" if head is None else f"no head {head!r}; it has "
     raise FoundationError(
-        f"{foundation} has {missing}the heads {', '.join(heads)}{marked}. Choose one with --head NAME."
+        f"{foundation} has {missing}the heads {', '.join(heads)}{marked}. Choose one with --head NAME; of a "
+        f"labeller, mace:{foundation}@NAME."
     )
 
 

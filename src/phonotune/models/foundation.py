@@ -20,7 +20,7 @@ from phonotune.errors import FoundationError, unknown_name
 from phonotune.models.licences import require_licence
 from phonotune.models.shipped import SHIPPED, shipped_sha256
 from phonotune.models.trust import sha256_of, trust, trusted_files
-from phonotune.schemas.foundations import FOUNDATIONS, NOTHING_KNOWN
+from phonotune.schemas.foundations import FOUNDATIONS, NOTHING_KNOWN, FoundationRow
 from phonotune.schemas.training import FoundationRecord
 
 ALIASES: Final = {
@@ -85,8 +85,12 @@ def made_on(record: FoundationRecord) -> str:
     """Return the level of theory that a foundation was made on; empty where it is not stated."""
     if record.potential is not None:
         return record.potential.level_of_theory
-    row = FOUNDATIONS.get(ALIASES.get(record.name, record.name), NOTHING_KNOWN)
-    return row.level_of(record.head)
+    return row_of(record.name).level_of(record.head)
+
+
+def row_of(name: str) -> FoundationRow:
+    """Return what is known of a foundation of mace-torch; of any other name, nothing."""
+    return FOUNDATIONS.get(ALIASES.get(name, name), NOTHING_KNOWN)
 
 
 def trust_file(path: str | Path) -> FoundationRecord:

@@ -100,6 +100,28 @@ def test_the_card_survives_its_file(
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.json", "tiny.safetensors"}
 
 
+def test_the_blocks_of_later_foundations_come_back_from_their_card(
+    card: ArchitectureCard, tmp_path: Path
+) -> None:
+    changes = {
+        "interaction": "RealAgnosticDensityResidualInteractionBlock",
+        "first_interaction": "RealAgnosticDensityInteractionBlock",
+        "distance_transform": "Agnesi",
+        "pair_repulsion": True,
+    }
+    later = ArchitectureCard.model_validate(card.model_dump() | changes)
+    model = build_mace(later, torch.float32, seed=3)
+    save_shipped(model, later, tmp_path)
+    loaded = load_shipped("tiny", torch.float32, tmp_path)
+    expected = interaction_energy(model, torch.float32)
+    assert torch.equal(interaction_energy(loaded, torch.float32), expected)
+    for change in ("distance_transform", "pair_repulsion"):
+        other = build_mace(
+            later.model_copy(update={change: getattr(card, change)}), torch.float32, seed=3
+        )
+        assert not torch.allclose(interaction_energy(other, torch.float32), expected)
+
+
 def test_building_leaves_torch_as_it_was_and_depends_on_the_seed(card: ArchitectureCard) -> None:
     before = torch.get_default_dtype(), torch.random.get_rng_state()
     first, again, other = (build_mace(card, seed=seed) for seed in (1, 1, 2))

@@ -58,6 +58,8 @@ def _mace_arguments(card: ArchitectureCard) -> dict[str, Any]:
         "heads": list(card.heads),
         "atomic_inter_scale": card.scale,
         "atomic_inter_shift": card.shift,
+        "pair_repulsion": card.pair_repulsion,
+        "distance_transform": card.distance_transform,
         # MACE's default depends on whether cuequivariance is installed; the stored weights do not.
         "use_reduced_cg": False,
     }

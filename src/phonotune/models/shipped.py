@@ -40,6 +40,10 @@ class ArchitectureCard(BaseModel):
         One E0 in eV per element, in the order of `elements`; part of every total energy.
     scale, shift
         Interaction energy of an atom = scale * readout + shift (both eV).
+    pair_repulsion
+        Whether the Ziegler-Biersack-Littmark repulsion of close pairs is added.
+    distance_transform
+        What maps a distance before the radial basis reads it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +68,8 @@ class ArchitectureCard(BaseModel):
     scale: ElectronVolt
     shift: ElectronVolt
     heads: tuple[str, ...] = ("Default",)
+    pair_repulsion: bool = False
+    distance_transform: Literal["None", "Agnesi", "Soft"] = "None"
 
 
 def shipped_paths(name: str, directory: Path) -> tuple[Path, Path]:

@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PEERS  ?= .venv-peers
+SEVEN  ?= .venv-7net
 # TORCH=cpu installs the pinned CPU build; TORCH=cuda keeps or takes the build that pip finds for your GPU.
 TORCH  ?= cpu
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -14,7 +15,7 @@ else
 CONSTRAINTS := constraints.txt
 endif
 
-.PHONY: install dev demo test test-slow test-slurm test-all lint bench docs clean
+.PHONY: install dev demo potentials test test-slow test-slurm test-all lint bench docs clean
 
 install: $(VENV)/.installed
 dev: $(VENV)/.dev
@@ -75,6 +76,22 @@ $(PEERS)/.installed: constraints.txt | $(VENV)/.installed
 		'equitrain[torch]==1.0.0' mace-torch==0.3.16
 	touch $@
 
+# SevenNet needs another e3nn than MACE, so it gets an environment of its own, with the same torch. Its wheel holds the weights.
+$(SEVEN)/.installed: constraints.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(SEVEN)
+	grep -E '^(torch|numpy|scipy|ase|--)' constraints.txt > $(SEVEN)/constraints.txt
+	$(SEVEN)/bin/python -m pip --disable-pip-version-check --quiet install -c $(SEVEN)/constraints.txt torch
+	$(SEVEN)/bin/python -m pip --disable-pip-version-check --quiet install -c $(SEVEN)/constraints.txt sevenn==0.13.0
+	touch $@
+
+SEVEN_WEIGHTS := $(SEVEN)/lib/python3*/site-packages/sevenn/pretrained_potentials
+ADD_SEVEN = $(BIN)/phonotune models add --python $(SEVEN)/bin/python --calculator sevenn.calculator:SevenNetCalculator \
+	--level-of-theory 'PBE and PBE+U as in MPtrj'
+
+potentials: install $(SEVEN)/.installed
+	$(ADD_SEVEN) 7net-0 --set model=7net-0 --weights $(SEVEN_WEIGHTS)/SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth
+	$(ADD_SEVEN) 7net-l3i5 --set model=7net-l3i5 --weights $(SEVEN_WEIGHTS)/SevenNet_l3i5/checkpoint_l3i5.pth
+
 bench: dev $(PEERS)/.installed
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/kernels.py
@@ -85,4 +102,4 @@ docs: dev
 	$(BIN)/sphinx-build -nW -b html docs docs/_build/html
 
 clean:
-	rm -rf $(VENV) $(PEERS) docs/_build build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) $(SEVEN) docs/_build build dist .pytest_cache .mypy_cache .ruff_cache

@@ -82,10 +82,10 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def start(program: str, python: str, folder: Path, threads: int) -> Program:
+def start(program: str, python: str, folder: Path, threads: int, model: str) -> Program:
     script = Path(__file__).parent / "peers" / f"properties_{program}.py"
     process = subprocess.Popen(
-        [python, str(script), str(folder / "model.model"), str(folder / "crystal.json")],
+        [python, str(script), model, str(folder / "crystal.json")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -107,7 +107,15 @@ def compete(given: argparse.Namespace, folder: Path) -> dict[str, Program]:
         pythons |= {"atomate2": given.peers_python, "matcalc": given.peers_python}
     else:
         print(f"{given.peers_python} is not there: peers are left out", file=sys.stderr)
-    programs = {name: start(name, p, folder, given.threads) for name, p in pythons.items()}
+    model = str(folder / "model.model")
+    return take_turns(given, folder, pythons, model)
+
+
+def take_turns(
+    given: argparse.Namespace, folder: Path, pythons: dict[str, str], model: str
+) -> dict[str, Program]:
+    """Start a program per Python with a model and the crystal in the folder, and let them take turns."""
+    programs = {name: start(name, p, folder, given.threads, model) for name, p in pythons.items()}
     for number in range(given.rounds + 1):
         for task in given.only:
             for program, suffix in TASKS.values():

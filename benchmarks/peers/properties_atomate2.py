@@ -1,4 +1,7 @@
-"""atomate2's force-field PhononMaker and ElasticMaker: python properties_atomate2.py MODEL STRUCTURE.json."""
+"""atomate2's force-field PhononMaker and ElasticMaker: python properties_atomate2.py MODEL STRUCTURE.json.
+
+MODEL is a file of MACE, or the name of a SevenNet that comes with sevenn.
+"""
 
 from __future__ import annotations
 
@@ -40,16 +43,18 @@ def main() -> None:
     model, path = sys.argv[1:]
     structure = Structure.from_file(path)
     folder = tempfile.mkdtemp()
-    kwargs = {"model": model, "device": "cpu", "default_dtype": "float64"}
+    kwargs, family = {"model": model, "device": "cpu"}, "SevenNet"
+    if not model.startswith("7net"):
+        kwargs, family = kwargs | {"default_dtype": "float64"}, "MACE"
     phonons = PhononMaker.from_force_field_name(
-        "MACE",
+        family,
         calculator_kwargs=kwargs,
         socket=True,
         displacement=0.01,
         min_length=11.0,
         use_symmetrized_structure=None,
     )
-    elastics = ElasticMaker.from_force_field_name("MACE", calculator_kwargs=kwargs)
+    elastics = ElasticMaker.from_force_field_name(family, calculator_kwargs=kwargs)
 
     def phonon() -> Answer:
         documents, size = run(phonons.make(structure), folder)

@@ -1,4 +1,7 @@
-"""matcalc's PhononCalc and ElasticityCalc: python properties_matcalc.py MODEL STRUCTURE.json."""
+"""matcalc's PhononCalc and ElasticityCalc: python properties_matcalc.py MODEL STRUCTURE.json.
+
+MODEL is a file of MACE, or the name of a SevenNet that comes with sevenn.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ import torch
 warnings.simplefilter("ignore")
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
-from mace.calculators import MACECalculator  # noqa: E402
 from matcalc import ElasticityCalc, PhononCalc  # noqa: E402
 from properties_common import Answer, serve  # noqa: E402
 from pymatgen.core import Structure  # noqa: E402
@@ -21,7 +23,14 @@ from pymatgen.core import Structure  # noqa: E402
 def main() -> None:
     model, path = sys.argv[1:]
     structure = Structure.from_file(path)
-    calculator = MACECalculator(model_paths=model, device="cpu", default_dtype="float64")
+    if model.startswith("7net"):
+        from sevenn.calculator import SevenNetCalculator
+
+        calculator = SevenNetCalculator(model, device="cpu")
+    else:
+        from mace.calculators import MACECalculator
+
+        calculator = MACECalculator(model_paths=model, device="cpu", default_dtype="float64")
     os.chdir(tempfile.mkdtemp())
 
     def phonon() -> Answer:

@@ -3,10 +3,13 @@
 import gzip
 import json
 from pathlib import Path
+from uuid import uuid4
 
+import boto3
 import pytest
 from jobflow import JobStore
 from maggma.stores import MemoryStore
+from moto import mock_aws
 from pymatgen.core import Lattice, Structure
 
 from phonotune.data.structures import read_structure
@@ -19,6 +22,7 @@ from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
 from phonotune.sampling.settings import RattleSettings
 from phonotune.store import ResultStore, open_store
+from tests.store.test_buckets import BUCKET, PROFILE, store_file
 
 MADE = Path(__file__).with_name("store_0_1_0.json.gz")
 """Documents and arrays of `phonotune run` of the last commit before jobs were named by what they compute."""
@@ -79,6 +83,60 @@ def test_a_run_after_it_computes_nothing(content, tmp_path):
     assert (summary.finished, summary.reused, summary.failed) == (GENERATORS, made.there, [])
     (comparison,) = ResultStore(store).query(kind="comparison")
     assert comparison.reference.evaluator == "emt"
+
+
+def as_by_fireworks(content):
+    """Return the same content as FireWorks leaves it: what generators return bears no name of its own."""
+    rows, arrays = (
+        [dict(row) for row in content["documents"]],
+        [dict(row) for row in content["arrays"]],
+    )
+    planned = {row["uuid"]: row for row in rows if row["index"] == 1 and row["output"] is None}
+    renamed = {}
+    for row in rows:
+        notes = row["metadata"]["phonotune"]
+        if row["uuid"] in planned:
+            notes = planned[row["uuid"]]["metadata"]["phonotune"]
+        elif row["name"].startswith(("emt static", "collect_labels")):
+            renamed[row["uuid"]] = row["uuid"] = str(uuid4())
+            notes = {key: value for key, value in notes.items() if key != "content"}
+        row["metadata"] = {"phonotune": notes}
+    for row in arrays:
+        row["job_uuid"] = renamed.get(row["job_uuid"], row["job_uuid"])
+    assert len(planned) == GENERATORS
+    assert renamed
+    return {"documents": rows, "arrays": arrays}
+
+
+@pytest.fixture
+def gridfs_store(mongo_yaml):
+    opened = open_store(mongo_yaml)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def bucket_store(tmp_path):
+    with mock_aws():
+        boto3.client("s3", **PROFILE).create_bucket(Bucket=BUCKET)
+        yield open_store(store_file(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind", [pytest.param("gridfs_store", marks=pytest.mark.mongo), "bucket_store"]
+)
+def test_what_fireworks_left_on_a_server_or_in_a_bucket_is_found_again(
+    content, request, tmp_path, kind
+):
+    store = filled(request.getfixturevalue(kind), as_by_fireworks(content))
+    made = migrate(flow(), store)
+    assert made.missing == ()
+    assert not has_earlier_results(store)
+    summary = run_flow(flow(), store, root_dir=tmp_path)
+    assert (summary.finished, summary.failed) == (0, [])
+    (training,) = ResultStore(store).query(kind="training")
+    assert training.model.adapters[0][0].to_bytes()
 
 
 def test_the_arrays_go_with_their_documents(store):

@@ -17,6 +17,7 @@ from moto import mock_aws
 
 from phonotune.errors import StoreError
 from phonotune.store import BLOB_STORE, ResultStore, check_store, open_store, remove_outputs
+from tests.store.test_renaming import check_renaming
 
 BUCKET = "phonotune-arrays"
 SECRET = "hush-hush-secret"
@@ -95,6 +96,12 @@ def test_what_is_deleted_leaves_no_object_behind(
     assert objects(client) == before - deleted.blobs
     remove_outputs(bucket_store, list(uuids.values()))
     assert objects(client) == bucket_store.count() == 0
+
+
+def test_a_result_in_a_bucket_gets_another_id(
+    bucket_store: JobStore, uuids: dict[str, str]
+) -> None:
+    check_renaming(bucket_store, uuids["finetune"])
 
 
 def test_a_bucket_that_is_not_there_is_one_sentence_without_the_secret(

@@ -37,8 +37,15 @@ def test_a_selection_by_features_is_refused_when_the_flow_is_made(aluminium):
 
 @pytest.mark.slow
 def test_the_dag_runs_with_a_calculator_corrected_by_labels(aluminium, tmp_path):
+    pytest.importorskip("phono3py")
     store = open_store(tmp_path / "store")
-    summary = run_flow(MAKER.make(aluminium), store, root_dir=tmp_path)
+    cells = {"supercell_matrix": MAKER.phonon.supercell_matrix, "pair_cutoff": 3.0}
+    maker = replace(
+        MAKER,
+        properties=[*MAKER.properties, "conductivity"],
+        settings={"conductivity": {**cells, "mesh_density": 4.0, "max_doublings": 1}},
+    )
+    summary = run_flow(maker.make(aluminium), store, root_dir=tmp_path)
     assert summary.failed == []
     (comparison,) = ResultStore(store).query(kind="comparison")
     rows = {row.source.role: row for row in comparison.rows}
@@ -46,4 +53,8 @@ def test_the_dag_runs_with_a_calculator_corrected_by_labels(aluminium, tmp_path)
     assert rows["untuned"].source.evaluator == EMT
     # the labeller is the same potential
     assert rows["untuned"].deviations.frequency_mae < 1e-3
+    conductivity = "conductivity.mean_conductivity_300"
+    assert comparison.reference_properties.others[conductivity] > 0
+    assert abs(rows["untuned"].deviations.others[conductivity]) < 0.01  # %
+    assert comparison.missing == []
     assert rows["untuned + ΔΦ"].deviations.frequency_mae < 1e-3

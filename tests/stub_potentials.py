@@ -80,7 +80,7 @@ class Pair(Calculator):
         os.kill(os.getpid(), signal.SIGKILL)
 
     def hang(self, calls):
-        print("iteration 7 of many", flush=True)
+        print("x" * 10_000, "step 6", end="\riteration 7 of many", flush=True)
         time.sleep(1000)
 
     def chatter(self, calls):

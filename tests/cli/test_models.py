@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from ase.io import read
 
+from phonotune.cli.config import build_maker
 from phonotune.jobs.doctor import check_potential, known_potentials
 from phonotune.models import potentials
 from phonotune.models.process_engine import stop_processes
+from phonotune.settings import get_settings
 
 PAIR = "stub_potentials:Pair"
 
@@ -158,6 +160,30 @@ def test_it_is_a_model_and_a_labeller(add: Any, cli: Any, cif: Path, tmp_path: P
     assert cli(*label)["labelled"] == 1
     (labelled,) = read(tmp_path / "labelled.extxyz", ":")
     assert labelled.info["REF_energy"] == pytest.approx(-2.348063870993, abs=1e-9)
+
+
+def test_a_setting_that_is_not_json_is_told(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHONOTUNE_POTENTIALS", "/opt/python")
+    get_settings.cache_clear()
+    assert "is not the JSON that it must be" in cli.error("models", "list")
+
+
+def test_no_strategy_can_be_asked_for() -> None:
+    assert build_maker(None, {"strategies": ["none"]}).strategies == []
+
+
+def test_a_model_directory_names_no_program(cli: Any, tmp_path: Path, cif: Path) -> None:
+    potential = {"calculator": "os:system", "python": "/tmp/evil", "versions": {}}
+    content = {
+        "foundation": {"name": "x", "sha256": "0", "engine": "process", "potential": potential},
+        "strategy": "lora",
+        "dataset_hash": None,
+        "config": {},
+    }
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    (tmp_path / "adapter.safetensors").write_bytes(b"")
+    phonons = ("phonons", cif, "--model", tmp_path, "-o", tmp_path / "phonons")
+    assert "needs a MACE model" in cli.error(*phonons)
 
 
 def test_the_doctor_looks_at_it(add: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -341,3 +341,18 @@ os.kill(os.getpid(), 9)
 def test_it_is_not_trained(make: Make) -> None:
     with pytest.raises(ConfigError, match="Strategy 'lora' needs a MACE model, and stub is an ASE"):
         require_trainable(make()._record.foundation, "Strategy 'lora'")
+
+
+def test_a_process_that_another_thread_stopped_is_started_again(
+    make: Make, cells: list[Structure]
+) -> None:
+    evaluator = make()
+    process = running(evaluator._record.foundation)
+    send = process.send
+
+    def stopped_before(content: bytes) -> None:
+        process.stop()
+        send(content)
+
+    process.send = stopped_before  # type: ignore[method-assign]
+    check(evaluator(cells), cells)

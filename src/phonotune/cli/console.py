@@ -149,11 +149,17 @@ def print_error(kind: str, message: str, *, as_json: bool) -> None:
 def _check_settings() -> None:
     """Raise ConfigError where an environment variable PHONOTUNE_* holds what is not allowed."""
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     from phonotune.settings import get_settings
 
     try:
         get_settings()
+    except SettingsError as error:
+        raise ConfigError(
+            f"An environment variable PHONOTUNE_* is not the JSON that it must be ({error}). Write e.g. "
+            'PHONOTUNE_POTENTIALS=\'{"7net-0": "/path/to/python"}\'.'
+        ) from error
     except ValidationError as error:
         sentence = invalid_value(error, lambda path: "PHONOTUNE_" + "_".join(path).upper())
         raise ConfigError(sentence) from error

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from phonotune.errors import FoundationError, PhonotuneError, StructureError
 from phonotune.models import potential_worker
@@ -40,8 +40,10 @@ logger = logging.getLogger(__name__)
 MOST_DEATHS: Final = 3
 """How often in a row a process may die at the same structure."""
 _KEPT_PROCESSES: Final = 4
+_KEPT: Final = 4096
+"""Bytes that are kept of what a process wrote last."""
 _SAID: Final = 300
-"""Characters of what a process wrote last, in a message."""
+"""Characters of that in a message."""
 
 
 class ProcessEvaluator:
@@ -91,12 +93,10 @@ class ProcessEvaluator:
         """
         name, answers = self._record.foundation.name, list[Evaluation]()
         known = self._record.foundation.potential
-        for structure in structures:
-            if (
-                known
-                and known.elements
-                and (new := set(structure.symbol_set) - set(known.elements))
-            ):
+        for structure in structures if known and known.elements else ():
+            assert known is not None
+            symbols = {chemical_symbols[z] for z in structure.atomic_numbers}
+            if new := symbols - set(known.elements or ()):
                 raise StructureError(
                     f"{name} does not know {', '.join(sorted(new))} of {structure.composition.formula}. "
                     "Choose another potential."
@@ -283,7 +283,7 @@ class PotentialProcess:
         assert self._process.stdout is not None
         self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._in, False)
-        self._said: deque[str] = deque(maxlen=20)
+        self._said = b""
         self._reader = threading.Thread(target=self._keep_stderr, daemon=True)
         self._reader.start()
         order = {
@@ -327,6 +327,8 @@ class PotentialProcess:
 
     def send(self, content: bytes) -> None:
         """Write a frame; raises as :meth:`receive`."""
+        if not self.alive:
+            raise self._death()
         end, rest = monotonic() + self._limit, memoryview(content)
         while rest:
             self._wait(end, [], [self._in])
@@ -384,14 +386,15 @@ class PotentialProcess:
         return _DiedError(f"{how}. {self._last_words()}".rstrip(" ."))
 
     def _last_words(self) -> str:
-        lines = [line for line in self._said if line]
-        return f"It wrote last: {lines[-1][-_SAID:].rstrip('.')}. " if lines else ""
+        lines = self._said.decode(errors="replace").replace("\r", "\n").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f"It wrote last: {last[-_SAID:].rstrip('.')}. " if last else ""
 
     def _keep_stderr(self) -> None:
         assert self._process.stderr is not None
-        with self._process.stderr as lines:
-            for line in lines:
-                self._said.append(line.decode(errors="replace").strip())
+        with self._process.stderr as pipe:
+            while part := os.read(pipe.fileno(), _KEPT):
+                self._said = (self._said + part)[-_KEPT:]
 
 
 class _DiedError(Exception):

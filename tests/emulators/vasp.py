@@ -8,6 +8,8 @@ that custodian's validators, pymatgen and emmet's TaskDoc read them. Environment
   shifted by EMT_ZERO.
 * ``VASP_EMULATOR_MODE``: ``ok`` or one of MODES; or JSON from the volume of the cell (Å^3, two decimals) to
   a mode, so that each frame of a flow has its own.
+* ``VASP_EMULATOR_BORN``: what a run with LEPSILON answers, as JSON: ``{"charges": {"Na": 1.1, "Cl": -1.1},
+  "dielectric": 2.4}``; each a number or a tensor.
 * ``VASP_EMULATOR_SECONDS``: how long ``slow`` sleeps.
 
 Use it as ATOMATE2_VASP_CMD: ``python tests/emulators/vasp.py``.
@@ -43,6 +45,7 @@ MODES = {
     "wrong-mesh": "another k-point mesh",
     "moved": "the first atom stands 0.2 Å off",
     "nan": "forces printed as asterisks",
+    "metal": "bands with a gap of 0.02 eV",
 }
 CONVERGED_STEPS = 8
 EMT = "ase.calculators.emt:EMT"
@@ -109,6 +112,16 @@ class Run:
         if self.mode == "stopped":
             return [energy + 10.0 ** (-n) for n in range(3)]
         return [energy + 10.0 ** (-2 * n) for n in range(CONVERGED_STEPS - 1)] + [energy]
+
+    @property
+    def response(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Born charges, shape (n_atoms, 3, 3), and dielectric tensor; None without LEPSILON."""
+        if self.used["LEPSILON"].strip(".").upper()[0] != "T":
+            return None
+        planted = json.loads(os.environ["VASP_EMULATOR_BORN"])
+        symbols = self.atoms.get_chemical_symbols()
+        charges = [np.array(planted["charges"][symbol]) * np.eye(3) for symbol in symbols]
+        return np.array(charges), np.array(planted["dielectric"]) * np.eye(3)
 
     def mesh(self) -> list[int]:
         """Return the divisions of the k-point mesh."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -120,6 +122,11 @@ def rows(name: str, values: np.ndarray, number: str = "{:16.8f}") -> str:
     return tagged("varray", "".join(f"<v>{line}</v>\n" for line in lines), name=name)
 
 
+def vector_text(row: np.ndarray) -> str:
+    """Return numbers with VASP's eight decimals."""
+    return " ".join(f"{x:16.8f}" for x in row)
+
+
 def structure(atoms: Atoms, name: str = "") -> str:
     """Return cell and positions."""
     crystal = (
@@ -173,18 +180,35 @@ def atominfo(run: Run) -> str:
 def calculation(run: Run, step: Step, last: bool) -> str:
     """Return one ionic step; the last one has eigenvalues and a density of states."""
     electronic = [tagged("scstep", energies(e)) for e in run.electronic(step.energy)]
+    if (
+        run.response is not None
+    ):  # VASP tells all terms of the last step, then come those of the response
+        last_energy = energies(run.electronic(step.energy)[-1], terms={"alphaZ": 1.0})
+        answers = [tagged("scstep", energies(-0.1 * 0.5**n)) for n in range(6)]
+        electronic = [*electronic[:-1], tagged("scstep", last_energy), *answers]
     forces = rows("forces", step.forces)
     if run.mode == "nan":
         forces = re.sub(r"<v>[^<]*", "<v>" + " ".join(["*" * 16] * 3), forces)
     stress = rows("stress", -step.stress / KILOBAR)
     content = "".join(electronic) + structure(step.atoms) + forces + stress + energies(step.energy)
-    return tagged("calculation", content + (eigenvalues(run) + dos(run) if last else ""))
+    if last:
+        content += eigenvalues(run) + dos(run)
+        if run.response is not None:
+            charges, dielectric = run.response
+            content += rows("epsilon", dielectric)
+            sets = "".join(
+                tagged("set", "".join(f"<v>{vector_text(row)}</v>\n" for row in charge))
+                for charge in charges
+            )
+            ion = '<dimension dim="1">ion</dimension>\n'
+            content += tagged("array", ion + sets, name="born_charges")
+    return tagged("calculation", content)
 
 
-def energies(energy: float) -> str:
-    """Return the three energies of VASP, all equal: no smearing."""
-    names = ("e_fr_energy", "e_wo_entrp", "e_0_energy")
-    return tagged("energy", "".join(f'<i name="{n}">{energy:16.8f}</i>\n' for n in names))
+def energies(energy: float, terms: Mapping[str, float] = MappingProxyType({})) -> str:
+    """Return the three energies of VASP, all equal: no smearing; before them its terms by name."""
+    listed = terms | dict.fromkeys(("e_fr_energy", "e_wo_entrp", "e_0_energy"), energy)
+    return tagged("energy", "".join(f'<i name="{n}">{e:16.8f}</i>\n' for n, e in listed.items()))
 
 
 def spins(run: Run, content: str) -> str:
@@ -195,10 +219,11 @@ def spins(run: Run, content: str) -> str:
 
 
 def eigenvalues(run: Run) -> str:
-    """Return bands of an insulator."""
+    """Return bands of an insulator, or of a metal: all within 0.02 eV."""
     occupied, total = run.n_bands - 4, run.n_bands
+    below, above = (1.99, 2.01) if run.mode == "metal" else (-5.0, 4.0)
     lines = "".join(
-        f"<r>{-5.0 if b < occupied else 4.0:10.4f} {float(b < occupied):8.4f}</r>\n"
+        f"<r>{below if b < occupied else above:10.4f} {float(b < occupied):8.4f}</r>\n"
         for b in range(total)
     )
     names = "".join(f"<field>{name}</field>\n" for name in ("eigene", "occ"))
@@ -254,7 +279,8 @@ def outcar(run: Run) -> str:
         " k-point   1 :       0.0000    0.0000    0.0000\n  plane waves:     100\n\n"
         " maximum and minimum number of plane-waves per node :      100      100\n\n"
     )
-    return vasp_lists.head(run) + waves + steps + relaxed + timing(time.time() - run.started)
+    ended = relaxed + outcar_response(run) + timing(time.time() - run.started)
+    return vasp_lists.head(run) + waves + steps + ended
 
 
 def outcar_step(run: Run, step: Step, number: int) -> str:
@@ -301,6 +327,29 @@ def outcar_step(run: Run, step: Step, number: int) -> str:
         "  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)\n  " + "-" * 51 + "\n"
         f"  free  energy   TOTEN  = {step.energy:20.8f} eV\n\n"
         f"  energy  without entropy= {step.energy:20.8f}  energy(sigma->0) = {step.energy:20.8f}\n\n"
+    )
+
+
+def outcar_response(run: Run) -> str:
+    """Return dielectric tensor and Born charges as OUTCAR prints them; empty without LEPSILON."""
+    if run.response is None:
+        return ""
+    charges, dielectric = run.response
+    rule = " " + "-" * 70 + "\n"
+    tensor = "".join(" ".join(f"{x:11.6f}" for x in row) + "\n" for row in dielectric)
+    ions = "".join(
+        f" ion {n + 1:4d}\n"
+        + "".join(
+            f"{i + 1:5d} " + "".join(f"{x:12.5f}" for x in row) + "\n"
+            for i, row in enumerate(charge)
+        )
+        for n, charge in enumerate(charges)
+    )
+    return (
+        " MACROSCOPIC STATIC DIELECTRIC TENSOR (including local field effects in DFT)\n"
+        f"{rule}{tensor}{rule}\n"
+        " BORN EFFECTIVE CHARGES (including local field effects) (in |e|, cummulative output)\n"
+        f"{rule}{ions}{rule}"
     )
 
 

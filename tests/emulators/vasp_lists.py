@@ -123,6 +123,5 @@ def lists(run: Run) -> str:
     text += f"   AEXX    ={share:10.4f} exact exchange contribution\n"
     if number("IVDW"):
         text += f"\n   IVDW         = {number('IVDW'):3.0f}\n"
-    return (
-        text + " Linear response parameters\n   LEPSILON=     F    determine dielectric tensor\n\n"
-    )
+    text += f" Linear response parameters\n   LEPSILON=     {on(run, 'LEPSILON')}"
+    return text + "    determine dielectric tensor\n\n"

@@ -22,6 +22,7 @@ from phonotune.jobs.vasp.verification import (
     VaspRun,
     convergence_fault,
     differences,
+    own_energies,
     title_differences,
 )
 from phonotune.ports import Evaluation, FloatArray
@@ -127,6 +128,45 @@ def read_task_document(
     )
 
 
+def read_band_gap(document: Any) -> float:
+    """Return the band gap that a task document states, eV.
+
+    Raises
+    ------
+    LabelError
+        It states none.
+    """
+    gap = field_of(field_of(document, "output"), "bandgap")
+    if gap is None:
+        raise LabelError("the task document holds no band gap")
+    return float(gap)
+
+
+def read_response(document: Any, planned: Structure) -> tuple[FloatArray, FloatArray]:
+    """Read Born charges and dielectric tensor from the task document of a linear response.
+
+    Returns
+    -------
+    charges
+        shape (n_atoms, 3, 3), e, in the order of ``planned``.
+    dielectric
+        shape (3, 3), ε∞ with local fields.
+
+    Raises
+    ------
+    LabelError
+        The document holds none, or is of another structure.
+    """
+    calculations = field_of(document, "calcs_reversed")
+    output = field_of(calculations[0], "output") if calculations else None
+    dielectric = field_of(output, "epsilon_static")
+    charges = field_of(field_of(output, "outcar"), "born")
+    if dielectric is None or charges is None or len(charges) != len(planned):
+        raise LabelError("the task document holds no Born charges and dielectric tensor")
+    order = match_sites(planned, structure_of(field_of(document, "structure")))
+    return np.asarray(charges, dtype=float)[order], np.asarray(dielectric, dtype=float)
+
+
 def read_moments(document: Any, planned: Structure) -> FloatArray | None:
     """Return magnetic moments, shape (n_atoms,), µB, in the order of ``planned``; None if unknown."""
     found = structure_of(field_of(document, "structure"))
@@ -142,34 +182,39 @@ def check_vasp_run(
     planned: Structure,
     protocol: LabelProtocol | None,
     usual: Mapping[str, str],
+    **changes: Any,
 ) -> None:
     """Refuse a task document whose VASP did not converge or ran something else than was asked.
 
     Parameters
     ----------
     document
-        Task document; None and documents of other codes pass where no protocol is given.
+        Task document; those of other codes pass where no protocol is given.
     planned
         The structure asked for.
     protocol
         What VASP was to run; None for any other maker, of which only convergence is checked.
     usual
         POTCAR titles of most frames, by symbol.
+    **changes
+        Changes of the protocol's INCAR that were asked for.
 
     Raises
     ------
     LabelError
         With every difference in words.
     """
+    if document is None:
+        raise LabelError("the job failed or is missing")
     run = read_vasp_run(document)
     if run is None:
-        if document is not None and protocol is not None:
+        if protocol is not None:
             raise LabelError("the task document says nothing about a run of VASP")
         return
     fault = convergence_fault(run)
     if fault is not None:
         raise LabelError(fault)
-    found = [] if protocol is None else differences(protocol, planned, run)
+    found = [] if protocol is None else differences(protocol, planned, run, **changes)
     found += title_differences(usual, run)
     if found:
         raise LabelError(f"VASP ran another protocol: {'; '.join(found)}")
@@ -183,19 +228,24 @@ def read_vasp_run(document: Any | None) -> VaspRun | None:
         return None
     steps = field_of(field_of(calculations[0], "output"), "ionic_steps") or []
     electronic = (field_of(steps[-1], "electronic_steps") or []) if steps else []
-    energies = [field_of(step, "e_fr_energy") for step in electronic]
+    incar, parameters = (_mapping(field_of(given, name)) for name in ("incar", "parameters"))
+    energies = own_energies(
+        [field_of(step, "e_fr_energy") for step in electronic],
+        field_of(steps[-1], "e_fr_energy") if steps else None,
+        parameters,
+    )
     kpoints = field_of(given, "kpoints")
     mesh = field_of(kpoints, "kpts") or field_of(kpoints, "kpoints") or []
     listed = len(mesh) != 1 or field_of(kpoints, "num_kpts") or field_of(kpoints, "nkpoints")
     style = field_of(kpoints, "style") or field_of(kpoints, "generation_style")
     return VaspRun(
-        incar=_mapping(field_of(given, "incar")),
-        parameters=_mapping(field_of(given, "parameters")),
+        incar=incar,
+        parameters=parameters,
         mesh=None if listed else (int(mesh[0][0]), int(mesh[0][1]), int(mesh[0][2])),
         centred=str(style).startswith("Gamma"),
         titles=tuple(str(field_of(p, "titel")) for p in field_of(given, "potcar_spec") or []),
-        n_electronic=len(electronic),
-        energies=() if None in energies else tuple(map(float, energies)),
+        n_electronic=len(energies),
+        energies=() if None in energies else tuple(float(e) for e in energies if e is not None),
         completed=not str(field_of(calculations[0], "has_vasp_completed"))
         .lower()
         .endswith(("failed", "false")),

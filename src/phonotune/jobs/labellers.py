@@ -32,6 +32,8 @@ class Labeller:
         atomate2 maker of one single point.
     relax
         atomate2 maker that relaxes cell and ions; None if the labeller offers none.
+    born
+        atomate2 maker of Born charges and dielectric tensor; None if the labeller gives none.
     protocol
         The label protocol that its runs are compared with; None if there is nothing to compare.
     """
@@ -39,6 +41,7 @@ class Labeller:
     name: str
     static: Maker
     relax: Maker | None
+    born: Maker | None = None
     protocol: LabelProtocol | None = None
 
 
@@ -179,6 +182,7 @@ def vasp_labeller(
         name="vasp",
         static=chosen.maker(monitoring),
         relax=chosen.relax_maker(monitoring),
+        born=chosen.born_maker(monitoring),
         protocol=chosen,
     )
 

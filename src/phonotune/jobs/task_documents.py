@@ -27,8 +27,8 @@ from pymatgen.io.cp2k.inputs import Cp2kInput
 from phonotune.data.vasp import KILOBAR, ML_STEPS, PERHAPS_P_V, without_p_v
 from phonotune.data.vasp_settings import plain, protocol_of, settings_of, settings_text
 from phonotune.errors import LabelError
-from phonotune.jobs.label_reader import field_of, read_vasp_run
-from phonotune.jobs.vasp.verification import PRINTED, convergence_fault
+from phonotune.jobs.label_reader import field_of, read_vasp_run, structure_of
+from phonotune.jobs.vasp.verification import convergence_fault, own_energies
 from phonotune.ports import FloatArray
 from phonotune.schemas.base import hash_json
 
@@ -119,16 +119,11 @@ def _vasp_steps(document: Any, calculation: Any) -> Iterator[TaskStep]:
         energy, forces, stress = (field_of(step, k) for k in ("e_fr_energy", "forces", "stress"))
         if energy is None or forces is None:
             continue
-        structure = _structure(field_of(step, "structure"))
+        structure = structure_of(field_of(step, "structure"))
         electronic = field_of(step, "electronic_steps") or []
-        energies = [field_of(one, "e_fr_energy") for one in electronic]
-        if used.get("LEPSILON") or used.get("LCALCEPS") or used.get("IBRION") in (7.0, 8.0):
-            own = [i for i, e in enumerate(energies) if e is not None and abs(e - energy) < PRINTED]
-            energies = (
-                energies[: own[-1] + 1] if own else energies
-            )  # then come those of the response
+        energies = own_energies([field_of(e, "e_fr_energy") for e in electronic], energy, used)
         taken = len(energies) or int(field_of(step, "num_electronic_steps") or 0)
-        known = () if None in energies else tuple(map(float, energies))
+        known = () if None in energies else tuple(float(e) for e in energies if e is not None)
         fault = convergence_fault(
             replace(run, n_electronic=taken, energies=known, completed=run.completed or taken > 0)
         )
@@ -164,7 +159,7 @@ def _cp2k_steps(calculation: Any, stress_unit: StressUnit | None) -> Iterator[Ta
             continue
         labelled = stress is not None and stress_unit is not None
         yield TaskStep(
-            structure=_structure(field_of(step, "structure")),
+            structure=structure_of(field_of(step, "structure")),
             energy=float(energy),
             forces=np.asarray(forces, dtype=float) * (Hartree / Bohr),
             stress=_symmetric(CP2K_STRESS[str(stress_unit)] * np.array(stress))
@@ -211,7 +206,7 @@ def _ase_steps(document: Any) -> Iterator[TaskStep]:
         structure = field_of(step, "structure") or field_of(step, "mol_or_struct")
         if energy is None or forces is None or structure is None:
             continue
-        crystal = _structure(structure)
+        crystal = structure_of(structure)
         yield TaskStep(
             structure=crystal,
             energy=float(energy),
@@ -250,7 +245,3 @@ def _stored_steps(objects: Any) -> Iterator[dict[str, Any]]:
 
 def _symmetric(stress: FloatArray) -> FloatArray:
     return np.asarray((stress + stress.T) / 2.0, dtype=float)
-
-
-def _structure(content: Any) -> Structure:
-    return Structure.from_dict(content) if isinstance(content, dict) else content

@@ -74,7 +74,8 @@ class Kind:
         Arguments of the Maker's ``make`` that are outputs of other kinds, by name: the reference's
         output where the reference has that property.
     reference
-        What a labeller gives: the ``property`` itself, ``labels`` of what a model found, or nothing.
+        What a labeller gives: the ``property`` itself, which then models may not give (``only``), ``labels``
+        of what a model found, or nothing.
     comparison
         How two of them are compared; None: they are not.
     table
@@ -96,7 +97,7 @@ class Kind:
     package: str = ""
     extra: str = ""
     needs: Mapping[str, str] = field(default_factory=dict)
-    reference: Literal["property", "labels", ""] = ""
+    reference: Literal["property", "only", "labels", ""] = ""
     comparison: Comparison | None = None
     table: str = ""
     sections: str = ""
@@ -182,6 +183,23 @@ _ROWS: Final = (
         ),
         csv="training.csv",
         table="phonotune.report.tables:training_table",
+    ),
+    Kind(
+        name="born",
+        document="phonotune.schemas.born:BornDocument",
+        title="Born charges",
+        headline="{in_words}",
+        columns=(
+            Column("band_gap", "band gap", 2),
+            Column("dielectric_constant", "ε∞, mean", 3),
+            Column("largest_charge", "largest Born charge", 3),
+            Column("sum_rule", "sum of the charges before it was made zero", 4),
+        ),
+        csv="born.csv",
+        file="born.json",
+        command="phonotune.cli.born:born",
+        maker="phonotune.jobs.born:BornMaker",
+        reference="only",
     ),
     Kind(
         name="phonon",

@@ -22,6 +22,7 @@ Functional, +U, POTCARs and cutoff of another level of theory: :mod:`phonotune.j
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -44,6 +45,9 @@ PerAngstrom = Annotated[float, Unit("1/Å")]
 
 PARALLEL: Final = frozenset({"NCORE", "NPAR", "KPAR", "NSIM", "LPLANE", "LSCALU", "LSCALAPACK"})
 """INCAR keys that split work over processors: not in the hash, since no label depends on them."""
+
+LINEAR_RESPONSE: Final[dict[str, Any]] = {"LEPSILON": True, "ISYM": None}
+"""Changes of INCAR for Born charges: density functional perturbation theory, in the symmetric cell."""
 
 _FIELDS: Final = {"ENCUT": "encut", "EDIFF": "ediff", "KSPACING": "kspacing", "NELM": "nelm"}
 _FIELDS_TOO: Final = {"ISMEAR": "ismear", "SIGMA": "sigma"}
@@ -209,9 +213,19 @@ class LabelProtocol(Part):
             run_vasp_kwargs={"custodian_kwargs": _polling(monitoring or VaspMonitoring())},
         )
 
-    def incar(self, structure: Structure) -> dict[str, Any]:
-        """Return the whole INCAR of a structure, whose sites are sorted by electronegativity."""
-        return dict(self.generator().get_input_set(structure, potcar_spec=True)["INCAR"])
+    def born_maker(self, monitoring: VaspMonitoring | None = None) -> StaticMaker:
+        """Return the static maker of this protocol with the linear response to an electric field."""
+        made = self.maker(monitoring)
+        response = self.generator(**LINEAR_RESPONSE)
+        return replace(made, name="vasp born", input_set_generator=response)
+
+    def incar(self, structure: Structure, **changes: Any) -> dict[str, Any]:
+        """Return the whole INCAR of a structure, whose sites are sorted by electronegativity.
+
+        ``changes`` are those of :meth:`generator`.
+        """
+        chosen = self.generator(**changes)
+        return dict(chosen.get_input_set(structure, potcar_spec=True)["INCAR"])
 
     def potcar_symbols(self, structure: Structure) -> list[str]:
         """Return the POTCAR symbols in the order of the POTCAR of a structure."""

@@ -96,7 +96,31 @@ def convergence_fault(run: VaspRun) -> str | None:
     return None
 
 
-def differences(protocol: LabelProtocol, structure: Structure, run: VaspRun) -> list[str]:
+def own_energies(
+    energies: Sequence[float | None], energy: float | None, used: Mapping[str, Any]
+) -> list[float | None]:
+    """Return the energies of an ionic step's electronic steps, without those of a linear response behind them.
+
+    Parameters
+    ----------
+    energies
+        Free energy at each electronic step, eV.
+    energy
+        Free energy of the ionic step, eV.
+    used
+        Parameters of the run.
+    """
+    lepsilon, lcalceps, ibrion = (plain(used.get(k)) for k in ("LEPSILON", "LCALCEPS", "IBRION"))
+    responds = lepsilon is True or lcalceps is True or ibrion in (7.0, 8.0)
+    if not responds or energy is None:
+        return list(energies)
+    own = [i for i, e in enumerate(energies) if e is not None and abs(e - energy) < PRINTED]
+    return list(energies[: own[-1] + 1] if own else energies)
+
+
+def differences(
+    protocol: LabelProtocol, structure: Structure, run: VaspRun, **changes: Any
+) -> list[str]:
     """Return in words everything in which a run differs from the protocol.
 
     Parameters
@@ -107,8 +131,10 @@ def differences(protocol: LabelProtocol, structure: Structure, run: VaspRun) -> 
         The cell that was to be labelled.
     run
         What was run.
+    **changes
+        Changes of the protocol's INCAR that were asked for.
     """
-    found = _incar_differences(protocol.incar(structure), run)
+    found = _incar_differences(protocol.incar(structure, **changes), run)
     found += _mesh_differences(protocol, structure, run)
     wanted = protocol.potcar_symbols(structure)
     if [title.split()[:2] for title in run.titles] != [["PAW_PBE", symbol] for symbol in wanted]:

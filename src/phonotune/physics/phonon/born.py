@@ -1,7 +1,8 @@
-"""Born charges from phonopy's BORN and yaml, the unit of their factor recognised by its value."""
+"""Born charges: of phonopy's BORN and yaml, the unit of their factor recognised by its value, or computed."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import numpy as np
 from phonopy.file_IO import parse_BORN_from_strings
 from phonopy.interface.calculator import calculator_info
 from phonopy.physical_units import get_calculator_physical_units
+from phonopy.structure.symmetry import symmetrize_borns_and_epsilon
 from pymatgen.core import Structure
 
 from phonotune.errors import InputError
 from phonotune.files import read_text
 from phonotune.physics.phonon.cells import Rows3, check_born, primitive_cell, to_phonopy
+from phonotune.ports import FloatArray
 from phonotune.schemas.phonon import BornCharges
 
 
@@ -90,4 +93,60 @@ def charges_of(nac: Any, name: str) -> BornCharges:
     raise InputError(
         f"the factor {stated:g} of {name} is e²/4πε₀ in the units of no calculator; allowed: "
         f"{', '.join(f'{v:.4g}' for v in sorted(set(values.values())))}, or a comment in its place"
+    )
+
+
+@dataclass(frozen=True)
+class SymmetricCharges:
+    """Computed charges made symmetric and neutral, and how much of either they lacked.
+
+    Attributes
+    ----------
+    born
+        What the non-analytical term needs.
+    sum_rule
+        Largest element of the sum of all charges before, e.
+    asymmetry
+        Largest change of a charge by the symmetry of the crystal, e.
+    """
+
+    born: BornCharges
+    sum_rule: float
+    asymmetry: float
+
+
+def symmetric_charges(
+    primitive: Structure, charges: FloatArray, dielectric: FloatArray, symprec: float = 1e-5
+) -> SymmetricCharges:
+    """Make computed Born charges and dielectric tensor symmetric, and their sum zero.
+
+    The acoustic sum rule (Pick, Cohen, Martin, PRB 1, 910 (1970)) is met by taking the mean charge off
+    every atom.
+
+    Parameters
+    ----------
+    primitive
+        The cell that was computed.
+    charges
+        shape (n_atoms, 3, 3), e, in its order and orientation.
+    dielectric
+        shape (3, 3), ε∞.
+    symprec
+        Symmetry tolerance, Å.
+
+    Raises
+    ------
+    InputError
+        They break symmetry or neutrality by more than :data:`phonotune.physics.phonon.cells.ASYMMETRY`, or
+        the dielectric tensor is not positive.
+    """
+    cell = to_phonopy(primitive)
+    raw = BornCharges(charges=charges, dielectric=dielectric)
+    check_born(raw, cell, symprec)
+    neutral, tensor = symmetrize_borns_and_epsilon(charges, dielectric, cell, symprec=symprec)
+    total = charges.sum(axis=0)
+    return SymmetricCharges(
+        born=BornCharges(charges=neutral, dielectric=tensor),
+        sum_rule=float(np.abs(total).max()),
+        asymmetry=float(np.abs(charges - total / len(charges) - neutral).max()),
     )

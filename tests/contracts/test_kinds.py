@@ -28,7 +28,14 @@ from phonotune.schemas.dataset import (
     TrajectoryDocument,
     pack_frames,
 )
-from phonotune.schemas.kinds import KINDS, Kind, find_kind, kind_of, property_kinds
+from phonotune.schemas.kinds import (
+    KINDS,
+    Kind,
+    compared_kinds,
+    find_kind,
+    kind_of,
+    property_kinds,
+)
 from phonotune.store import ResultStore, Wanted, load_archive, open_store, save_archive
 from tests.cli.conftest import Cli
 from tests.report.conftest import (
@@ -217,7 +224,12 @@ def test_the_report_has_every_property(documents: list[Document]) -> None:
         assert f'<th scope="row">{row}' in page
 
 
-@every_property
+def test_all_properties_are_compared_but_those_that_models_lack() -> None:
+    lacking = {name for name, kind in property_kinds().items() if kind.comparison is None}
+    assert lacking == {name for name, kind in KINDS.items() if kind.reference == "only"}
+
+
+@pytest.mark.parametrize("kind", compared_kinds().values(), ids=list(compared_kinds()))
 def test_a_property_is_compared(kind: Kind, documents: list[Document]) -> None:
     document = one(documents, kind)
     other = document.model_copy(update={"source": Source(role="lora", evaluator="mini")})

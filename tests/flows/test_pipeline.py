@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 from jobflow import Flow, Job, OnMissing
 from monty.json import MontyDecoder, MontyEncoder
+from pymatgen.core import Lattice, Structure
 
 from phonotune.dotted import load
-from phonotune.errors import ConfigError
+from phonotune.errors import ConfigError, InputError
 from phonotune.flows.local import run_flow
 from phonotune.flows.pipeline import PhonotuneMaker
 from phonotune.physics.phonon.settings import PhononSettings
@@ -154,15 +155,16 @@ def jobs_of(flow: Flow) -> dict[str, Job]:
 
 def test_every_property_of_the_rows_can_stand_in_the_dag(aluminium):
     pytest.importorskip("phono3py")
+    kinds = {name: kind for name, kind in property_kinds().items() if kind.reference != "only"}
     maker = replace(
         MAKER,
         strategies=["lora"],
         options={},
-        properties=["well", *property_kinds()],
+        properties=["well", *kinds],
         settings={"conductivity": {"mesh_density": 7.0}},
     )
     jobs = jobs_of(maker.make(aluminium))
-    for kind in property_kinds().values():
+    for kind in kinds.values():
         name = load(kind.maker).name
         roles = {"reference", "untuned", "lora"} - set(
             () if kind.reference == "property" else ["reference"]
@@ -174,6 +176,40 @@ def test_every_property_of_the_rows_can_stand_in_the_dag(aluminium):
     }
     assert jobs["conductivity lora"].maker.settings.mesh_density == 7.0
     assert jobs["quasi-harmonic untuned"].maker.settings.phonons == maker.phonon
+
+
+def test_born_charges_are_computed_once_where_the_labeller_can_and_reach_every_phonon(aluminium):
+    def charged(**changes):
+        maker = replace(MAKER, relax_first=False, labeller="vasp", **changes)
+        return jobs_of(maker.make(aluminium))
+
+    jobs = charged()
+    born = jobs["born reference"]
+    assert born.maker.settings.symprec == MAKER.phonon.symprec
+    for role in ("reference", "untuned", "lora"):
+        assert born.uuid in jobs[f"phonon {role}"].input_uuids
+    assert not [name for name in jobs if name.startswith("born") and name != "born reference"]
+    assert not [name for name in charged(born="off") if name.startswith("born")]
+    assert not [name for name in charged(properties=["elastic"]) if name.startswith("born")]
+    assert "born reference" in charged(properties=["elastic", "born"])
+    assert not [n for n in jobs_of(MAKER.make(aluminium)) if n.startswith("born")]  # EMT has none
+    with pytest.raises(ConfigError, match="Labeller 'emt' gives no Born charges"):
+        replace(MAKER, properties=["phonon", "born"]).make(aluminium)
+
+
+def test_born_charges_of_a_file_are_those_of_every_phonon(tmp_path):
+    salt = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(5.69), ["Na", "Cl"], [[0, 0, 0], [0.5] * 3]
+    )
+    rows = ["2.4 0 0 0 2.4 0 0 0 2.4", *(f"{z} 0 0 0 {z} 0 0 0 {z}" for z in (1.1, -1.1))]
+    (tmp_path / "BORN").write_text("\n".join(["# made up", *rows]))
+    maker = replace(MAKER, relax_first=False, labeller="vasp", born=str(tmp_path / "BORN"))
+    jobs = jobs_of(maker.make(salt))
+    assert not [name for name in jobs if name.startswith("born")]
+    for role in ("reference", "untuned", "lora"):
+        assert jobs[f"phonon {role}"].maker.born.charges[0][0][0] == pytest.approx(1.1)
+    with pytest.raises(InputError, match="does not exist"):
+        replace(maker, born=str(tmp_path / "other")).make(salt)
 
 
 def test_a_well_follows_the_mode_of_the_reference_and_a_tree_is_labelled(aluminium):

@@ -88,6 +88,10 @@ def test_a_failed_run_is_told_with_what_to_do(vasp, tmp_path, monkeypatch):
 def test_a_labeller_without_charges_is_refused():
     with pytest.raises(ConfigError, match="Labeller 'teacher' gives no Born charges"):
         BornMaker(labeller=LabelMaker(labeller="teacher")).response()
+    for changed in ({"preset": "matpes-r2scan"}, {"user_incar_settings": {"LHFCALC": True}}):
+        labeller = LabelMaker(vasp=LabelProtocol(**changed))
+        with pytest.raises(ConfigError, match="Labeller 'vasp' gives no Born charges"):
+            BornMaker(labeller=labeller).response()
 
 
 def test_charges_of_another_crystal_are_refused():

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import numpy as np
+from pymatgen.core import Structure
 
-from phonotune.schemas.base import Source
+from phonotune.schemas.base import Source, structure_hash
 from phonotune.schemas.blob import Blob
+from phonotune.schemas.born import BornDocument
+from phonotune.schemas.phonon import BornCharges
 from phonotune.schemas.thermal import (
     ConductivityDocument,
     QuasiHarmonicDocument,
     QuasiHarmonicPoint,
 )
 from phonotune.schemas.transition import PhaseBranch, PhaseNode, TransitionDocument
+
+
+def born_document(structure: Structure, source: Source) -> BornDocument:
+    """Return made-up charges of a primitive cell: the first atom's is that of all others together."""
+    n = len(structure)
+    charges = np.array([n - 1.0, *[-1.0] * (n - 1)])[:, None, None] * np.eye(3)
+    return BornDocument(
+        formula=structure.reduced_formula,
+        material_id=structure_hash(structure),
+        source=source,
+        settings={},
+        primitive=structure,
+        protocol="5a" * 8,
+        band_gap=2.1,
+        born=BornCharges(charges=charges, dielectric=5.6 * np.eye(3)),
+        sum_rule=0.004,
+        asymmetry=1e-5,
+    )
 
 
 def quasi_harmonic_document(

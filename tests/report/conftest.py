@@ -38,6 +38,7 @@ from phonotune.schemas.training import (
 )
 from phonotune.schemas.wells import WellDocument
 from tests.report.builders import (
+    born_document,
     conductivity_document,
     quasi_harmonic_document,
     transition_document,
@@ -415,7 +416,10 @@ def material_documents(
 
 def thermal_documents(structure: Structure, sources: list[Source]) -> list[Document]:
     """Return thermal expansion and conductivity of each Source, and the tree of the last."""
-    made: list[Document] = [transition_document(source=sources[-1])]
+    made: list[Document] = [
+        transition_document(source=sources[-1]),
+        born_document(structure, sources[0]),
+    ]
     for source, scale in zip(sources, (1.0, 0.8, 0.95, 0.97), strict=True):
         made.append(quasi_harmonic_document(scale=scale, source=source))
         made.append(conductivity_document(scale=scale, source=source))

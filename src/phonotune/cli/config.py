@@ -23,18 +23,11 @@ _ADVICE: Final = "Write one like `foundation: mini`."
 
 
 def read_task(
-    structures: Sequence[Path],
-    config: Path | None,
-    foundation: str | None,
-    head: str | None,
-    labeller: str | None,
-    preset: str | None,
-    strategies: Sequence[str] | None,
-    properties: Sequence[str] | None,
-    masses: Masses,
-    out: Session,
+    structures: Sequence[Path], config: Path | None, masses: Masses, out: Session, **options: Any
 ) -> tuple[dict[str, Structure], PhonotuneMaker]:
     """Read the crystals of a command, by the paths they came from, and build its Maker.
+
+    ``options`` are those of :func:`build_maker`.
 
     Raises
     ------
@@ -46,14 +39,6 @@ def read_task(
     from phonotune.cli.crystal import read_masses
 
     crystals = {str(path): read_masses(path, masses, out) for path in structures}
-    options = {
-        "foundation": foundation,
-        "head": head,
-        "labeller": labeller,
-        "label_preset": preset,
-        "strategies": strategies,
-        "properties": properties,
-    }
     return crystals, build_maker(config, options)
 
 
@@ -116,6 +101,8 @@ def _checked(key: str, value: Any, default: Any, file: Path | None) -> Any:
     """Return a value of the type of the field's default."""
     from pydantic import BaseModel, TypeAdapter, ValidationError
 
+    if key == "born" and value is False:
+        value = "off"  # which YAML reads as false
     whole: dict[type, Any] = {list: list[str], dict: dict[str, dict[str, Any]]}
     expected: Any = str if key == "head" else whole.get(type(default), type(default))
     if isinstance(default, BaseModel) and isinstance(value, dict):

@@ -100,6 +100,16 @@ Born = Annotated[
         show_default=False,
     ),
 ]
+BornChoice = Annotated[
+    str | None,
+    typer.Option(
+        "--born",
+        metavar="auto|off|FILE",
+        help="Born charges for LO-TO splitting: those of insulators computed by the labeller where it can "
+        "(auto, the default), none (off), or phonopy's BORN file.",
+        show_default=False,
+    ),
+]
 Store = Annotated[
     Path | None,
     typer.Option(

@@ -56,7 +56,7 @@ def run_pipeline(
         out.note(f"Note: {note}")
     if has_earlier_results(job_store):
         out.note(f"Note: {HINT}")
-    outcome = run_flows(flows, job_store, folder / "jobs", lambda name: _shown(out, name))
+    outcome = run_flows(flows, job_store, folder / "jobs", lambda name: shown_jobs(out, name))
     _finish(outcome, folder / REPORT, warning, out)
     return outcome
 
@@ -74,7 +74,8 @@ def write_report(documents: Sequence[Document], path: Path) -> bool:
 
 
 @contextmanager
-def _shown(out: Session, name: str) -> Iterator[Watcher]:
+def shown_jobs(out: Session, name: str) -> Iterator[Watcher]:
+    """Show how far the jobs of a crystal are, and which failed."""
     with out.progress(name) as shown, told_to(shown):
 
         def progress(job: str, event: str, done: int, known: int) -> None:

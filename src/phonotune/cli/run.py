@@ -10,6 +10,7 @@ import typer
 from phonotune.cli.console import session
 from phonotune.cli.options import (
     AsJson,
+    BornChoice,
     ConfigFile,
     Debug,
     FoundationName,
@@ -35,6 +36,7 @@ def run(
     preset: LabelPreset = None,
     strategy: Strategies = None,
     properties: Properties = None,
+    born: BornChoice = None,
     store: Store = None,
     out_dir: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for report.html.")
@@ -57,13 +59,14 @@ def run(
         crystals, maker = read_task(
             structures,
             config,
-            foundation,
-            head,
-            labeller,
-            preset,
-            strategy,
-            properties,
             masses,
             out,
+            foundation=foundation,
+            head=head,
+            labeller=labeller,
+            label_preset=preset,
+            strategies=strategy,
+            properties=properties,
+            born=born,
         )
         run_pipeline(maker, crystals, store, out_dir, out)

@@ -62,18 +62,19 @@ def migrate(
         from phonotune.flows.run import check_foundation
         from phonotune.store import open_store
 
-        natural = Masses.natural  # the earlier versions took no others
+        # the earlier versions knew neither other masses nor Born charges
         crystals, maker = read_task(
             structures,
             config,
-            foundation,
-            head,
-            labeller,
-            preset,
-            strategy,
-            properties,
-            natural,
+            Masses.natural,
             out,
+            foundation=foundation,
+            head=head,
+            labeller=labeller,
+            label_preset=preset,
+            strategies=strategy,
+            properties=properties,
+            born="off",
         )
         maker = replace(maker, foundation=check_foundation(maker.foundation, crystals, maker.head))
         flows = {name: maker.make(crystal) for name, crystal in crystals.items()}

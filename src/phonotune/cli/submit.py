@@ -12,6 +12,7 @@ from phonotune.cli.console import session
 from phonotune.cli.manager_options import Manager, ProfileFile
 from phonotune.cli.options import (
     AsJson,
+    BornChoice,
     ConfigFile,
     Debug,
     FoundationName,
@@ -38,6 +39,7 @@ def submit(
     preset: LabelPreset = None,
     strategy: Strategies = None,
     properties: Properties = None,
+    born: BornChoice = None,
     campaign: Annotated[
         str | None,
         typer.Option(
@@ -71,14 +73,15 @@ def submit(
         crystals, maker = read_task(
             structures,
             config,
-            foundation,
-            head,
-            labeller,
-            preset,
-            strategy,
-            properties,
             masses,
             out,
+            foundation=foundation,
+            head=head,
+            labeller=labeller,
+            label_preset=preset,
+            strategies=strategy,
+            properties=properties,
+            born=born,
         )
         chosen = read_profile(profile)
         maker = replace(maker, foundation=check_foundation(maker.foundation, crystals, maker.head))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from inspect import signature
+from pathlib import Path
 from typing import Any, ClassVar
 
 from jobflow import Flow, Job, Maker, OnMissing
@@ -14,6 +15,7 @@ from pymatgen.core import Structure
 from phonotune.dotted import load
 from phonotune.errors import ConfigError, invalid_value, require_package, unknown_name
 from phonotune.jobs.base import tag
+from phonotune.jobs.born import BornMaker, BornSettings
 from phonotune.jobs.compare import CompareMaker
 from phonotune.jobs.dataset import DatasetMaker
 from phonotune.jobs.finetune import FineTuneMaker
@@ -24,6 +26,7 @@ from phonotune.jobs.vasp.protocol import LabelProtocol, VaspMonitoring
 from phonotune.models.engines import require_trainable
 from phonotune.models.records import find_model
 from phonotune.physics.elastic import ElasticSettings
+from phonotune.physics.phonon.born import read_born
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.residual.matching import ResidualSettings
@@ -81,13 +84,14 @@ class PhonotuneMaker(Maker):
         How the labels of the undeformed supercell correct the force constants of every model; they
         are compared with and without.
     born
-        Born charges of the crystal, for the reference and every model; None for no NAC.
+        Born charges of the crystal, for the reference and every model: ``auto`` lets the labeller compute them
+        where it can, of insulators; ``off`` and None mean no NAC; else the path of phonopy's BORN file.
     seed
         Seed of the sampling.
     """
 
-    content_version: ClassVar[int] = 2
-    """Raised when ``overrides`` became ``options``; no job's content holds this Maker."""
+    content_version: ClassVar[int] = 3
+    """Raised for ``options``, once ``overrides``, and for ``born``, now ``auto``; no job's content holds it."""
 
     name: str = "phonotune"
     foundation: str = "mace-mp-0b3"
@@ -108,7 +112,7 @@ class PhonotuneMaker(Maker):
     well: WellSettings = field(default_factory=WellSettings)
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     residual: ResidualSettings = field(default_factory=ResidualSettings)
-    born: BornCharges | None = None
+    born: BornCharges | str | None = "auto"
     seed: int = 0
 
     def make(self, structure: Structure) -> Flow:
@@ -133,10 +137,10 @@ class PhonotuneMaker(Maker):
             if strategy not in self.strategies:
                 raise unknown_name("strategy in options", strategy, self.strategies)
         configs = {s: build_config(s, self.options.get(s)) for s in self.strategies}
-        makers = self._makers()
         label = self.label_maker or LabelMaker(
             labeller=self.labeller, vasp=self.vasp, monitoring=self.monitoring
         )
+        makers = self._makers(structure, label)
         structure = with_masses(structure)
         start, plain = self._relaxed(with_natural_masses(structure), label)
         crystal = plain
@@ -204,7 +208,7 @@ class PhonotuneMaker(Maker):
         )
         return [rattled, relaxed, selected, labelled, dataset], dataset
 
-    def _makers(self) -> dict[str, Maker]:
+    def _makers(self, structure: Structure, label: LabelMaker) -> dict[str, Maker]:
         """Return the Maker of each property, what it needs of others first; raises as :meth:`make`."""
         known = property_kinds()
         for name in (*self.properties, *self.settings):
@@ -226,17 +230,32 @@ class PhonotuneMaker(Maker):
                         f"Property {name!r} needs {needed!r}, which is not among the properties "
                         f"{', '.join(self.properties)}. Add {needed!r}."
                     )
-        return {
-            name: self._maker(known[name])
-            for name in sorted(dict.fromkeys(self.properties), key=lambda n: bool(known[n].needs))
+        born = self.born
+        wanted = list(dict.fromkeys(self.properties))
+        if born == "auto" and label.resolve().born is not None:
+            polar = any("born" in signature(load(known[n].maker).make).parameters for n in wanted)
+            wanted = ["born", *wanted] if polar and "born" not in wanted else wanted
+        elif isinstance(born, str) and born not in ("auto", "off"):
+            symprec, primitive = self.phonon.symprec, self.phonon.primitive_matrix
+            born = read_born(Path(born), structure, symprec, primitive)
+        makers = {
+            name: self._maker(known[name], born if isinstance(born, BornCharges) else None)
+            for name in sorted(wanted, key=lambda n: bool(known[n].needs))
         }
+        if "born" in makers:
+            BornMaker(labeller=label).response()
+        return makers
 
-    def _maker(self, kind: Kind) -> Maker:
+    def _maker(self, kind: Kind, born: BornCharges | None) -> Maker:
         """Return the Maker of a property with its settings, Born charges and residual settings."""
         maker = load(kind.maker)()
         names = {own.name for own in fields(maker)}
-        shared = {name: getattr(self, name) for name in ("born", "residual") if name in names}
-        own = {"phonon": self.phonon, "elastic": self.elastic, "well": self.well}
+        own_inputs = {"born": born, "residual": self.residual}
+        shared = {name: value for name, value in own_inputs.items() if name in names}
+        cell = BornSettings(
+            primitive_matrix=self.phonon.primitive_matrix, symprec=self.phonon.symprec
+        )
+        own = {"born": cell, "phonon": self.phonon, "elastic": self.elastic, "well": self.well}
         settings = own.get(kind.name, maker.settings)
         if "phonons" in type(settings).model_fields:
             settings = settings.model_copy(update={"phonons": self.phonon})
@@ -270,16 +289,23 @@ def _property_jobs(
     jobs: dict[str, Job] = {}
     for name, chosen in makers.items():
         kind = find_kind(name)
-        if model is None and kind.reference != "property":
+        if kind.reference not in (
+            ("property", "only") if model is None else ("property", "labels", "")
+        ):
             continue
         by_label = model is None or kind.reference == "labels"
         maker: Any = replace(
             chosen, name=f"{chosen.name} {role}", labeller=label if by_label else None
         )
         given = {"structure": crystal, "model": model, "labels": labels}
+        earlier = {**jobs, **(reference or {})}
         for argument, needed in kind.needs.items():
-            given[argument] = {**jobs, **(reference or {})}[needed].output
-        jobs[name] = maker.make(*(given[argument] for argument in signature(maker.make).parameters))
+            given[argument] = earlier[needed].output
+        arguments = signature(maker.make).parameters
+        charges = {}
+        if "born" in arguments and "born" in earlier:
+            charges["born"] = earlier["born"].output
+        jobs[name] = maker.make(*(given[a] for a in arguments if a != "born"), **charges)
     return jobs
 
 

@@ -98,8 +98,8 @@ class BornMaker(Maker):
         found = self.labeller.resolve().born
         if found is None:
             raise ConfigError(
-                f"Labeller {self.labeller.labeller!r} gives no Born charges; `vasp` does. Give them in "
-                "phonopy's BORN file (`--born FILE`), or go on without (`--born off`)."
+                f"Labeller {self.labeller.labeller!r} gives no Born charges: `vasp` does, with a GGA. "
+                "Give them in phonopy's BORN file (`--born FILE`), or go on without (`--born off`)."
             )
         return found
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pymatgen.core import Structure
 
-from phonotune.jobs.property import PropertyMaker
+from phonotune.jobs.property import PolarMaker
 from phonotune.physics.phonon.conductivity import (
     ConductivityPlan,
     ConductivitySettings,
@@ -21,7 +21,7 @@ from phonotune.schemas.thermal import ConductivityDocument
 
 
 @dataclass
-class ConductivityMaker(PropertyMaker[ConductivityDocument]):
+class ConductivityMaker(PolarMaker[ConductivityDocument]):
     """Conductivity of the relaxation-time approximation; needs ``phonotune[conductivity]``.
 
     Parameters

@@ -10,19 +10,20 @@ from pymatgen.core import Structure
 
 from phonotune.errors import ConfigError
 from phonotune.jobs.base import role_job
-from phonotune.jobs.property import Model, PropertyMaker
+from phonotune.jobs.property import Model, PolarMaker
 from phonotune.physics.phonon.displacements import PhononPlan, plan_displacements
 from phonotune.physics.phonon.residual import ResidualPlan, analyse_residual, plan_residual
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.physics.residual.matching import ResidualSettings
 from phonotune.ports import Answers
 from phonotune.schemas.base import Source
+from phonotune.schemas.born import BornDocument
 from phonotune.schemas.dataset import DatasetDocument, Frame
 from phonotune.schemas.phonon import BornCharges, PhononDocument
 
 
 @dataclass
-class PhononMaker(PropertyMaker[PhononDocument]):
+class PhononMaker(PolarMaker[PhononDocument]):
     """Phonons, DOS, bands and harmonic thermal properties (finite displacements).
 
     Parameters
@@ -51,6 +52,8 @@ class PhononMaker(PropertyMaker[PhononDocument]):
         structure: Structure,
         model: Model | None = None,
         labels: DatasetDocument | None = None,
+        *,
+        born: BornDocument | None = None,
     ) -> PhononDocument | Response[Any]:
         """Compute the phonons of a crystal.
 
@@ -63,15 +66,18 @@ class PhononMaker(PropertyMaker[PhononDocument]):
         labels
             Labelled frames of a reference: those of the undeformed phonon supercell, if any, give
             residual force constants, which correct the model's.
+        born
+            Output of a :class:`phonotune.jobs.born.BornMaker`, which takes the place of the Maker's charges.
         """
+        charged = self.charged(born)
         if labels is None:
-            return self.evaluate(structure, model)
+            return charged.evaluate(structure, model)
         if self.labeller is not None:
             raise ConfigError(
                 "PhononMaker got labels and a labeller; labelled frames correct the force constants "
                 "of a model, and a labeller's own are the reference. Leave one of them out."
             )
-        return self.evaluate(structure, model, labels=labels)
+        return charged.evaluate(structure, model, labels=labels)
 
     def plan(self, structure: Structure, **inputs: Any) -> PhononPlan | ResidualPlan:
         """Return the symmetry-reduced displaced supercells, then labelled frames of that cell.

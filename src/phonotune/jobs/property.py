@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from jobflow import Maker, Response
 from pymatgen.core import Structure
@@ -20,8 +20,10 @@ from phonotune.physics.relax import RelaxSettings, relax_batch
 from phonotune.ports import Answers, Evaluation, Evaluator
 from phonotune.progress import Progress, job_progress
 from phonotune.schemas.base import PropertyDocument, Source, structure_hash
+from phonotune.schemas.born import BornDocument
 from phonotune.schemas.dataset import Candidate, LabelledSet
 from phonotune.schemas.masses import with_masses
+from phonotune.schemas.phonon import BornCharges
 from phonotune.schemas.training import ModelRecord, TrainingDocument
 
 logger = logging.getLogger(__name__)
@@ -174,6 +176,40 @@ class PropertyMaker(Maker, ABC, Generic[D]):
             plan.structures,
             lambda answers: self.analyse(plan, answers, evaluator.source),
         )
+
+
+class PolarMaker(PropertyMaker[D]):
+    """Base of properties that Born charges change: ``born`` holds them, or a BornDocument brings them."""
+
+    born: BornCharges | None
+
+    @role_job(lambda maker: maker.role, lambda maker: maker.document)
+    def make(
+        self,
+        structure: Structure,
+        model: Model | None = None,
+        *,
+        born: BornDocument | None = None,
+    ) -> PropertyDocument | Response[Any]:
+        """Compute the property of a crystal.
+
+        Parameters
+        ----------
+        structure
+            The unit cell, in its own orientation.
+        model
+            Tuned model or foundation name; None when the Maker has a labeller.
+        born
+            Output of a :class:`phonotune.jobs.born.BornMaker`, which takes the place of the Maker's charges.
+        """
+        return self.charged(born).evaluate(structure, model)
+
+    def charged(self, document: BornDocument | None) -> Self:
+        """Return the Maker with the Born charges of a Document; of a metal it has none."""
+        if document is None:
+            return self
+        charges: dict[str, Any] = {"born": document.born}  # a field of every subclass
+        return replace(self, **charges)
 
 
 @document_job()

@@ -9,7 +9,7 @@ from typing import Any
 from pymatgen.core import Structure
 
 from phonotune.errors import ConfigError
-from phonotune.jobs.property import PropertyMaker
+from phonotune.jobs.property import PolarMaker
 from phonotune.physics.expansion.quasi_harmonic import (
     QuasiHarmonicPlan,
     QuasiHarmonicSettings,
@@ -25,7 +25,7 @@ from phonotune.schemas.thermal import QuasiHarmonicDocument
 
 
 @dataclass
-class QuasiHarmonicMaker(PropertyMaker[QuasiHarmonicDocument]):
+class QuasiHarmonicMaker(PolarMaker[QuasiHarmonicDocument]):
     """Quasi-harmonic properties from phonons at several volumes, in one batch.
 
     A model relaxes the ions at each volume where symmetry leaves them any freedom; with a labeller

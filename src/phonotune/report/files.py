@@ -10,12 +10,14 @@ from typing import Final
 from pymatgen.io.vasp import Poscar
 
 from phonotune.data.document_files import write_property
+from phonotune.physics.phonon.born import BORN_FILE, write_born
 from phonotune.physics.phonon.files import FORCE_CONSTANTS_FILE, PARAMS_FILE, write_phonopy_files
 from phonotune.ports import FloatArray
 from phonotune.report.plots import plot_bands, plot_dos, plot_well, save_png
 from phonotune.report.plots_thermal import plot_quasi_harmonic
 from phonotune.report.plots_transitions import plot_pathways, plot_phase_tree
 from phonotune.report.tables import VOIGT
+from phonotune.schemas.born import BornDocument
 from phonotune.schemas.elastic import ElasticDocument
 from phonotune.schemas.phonon import PhononDocument
 from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
@@ -66,6 +68,16 @@ def write_phonons(document: PhononDocument, folder: Path, projected: bool = Fals
     save_png(plot_dos([document], projected=projected), folder / "dos.png")
     _write_curves(folder / "thermal.csv", _HARMONIC, document.data.arrays())
     return [PARAMS_FILE, FORCE_CONSTANTS_FILE, name, "bands.png", "dos.png", "thermal.csv"]
+
+
+def write_born_charges(document: BornDocument, folder: Path) -> list[str]:
+    """Write Born charges into a folder, as JSON and, of an insulator, as phonopy's BORN."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = write_property(document, folder)
+    if document.born is None:
+        return [name]
+    write_born(folder / BORN_FILE, document.primitive, document.born)
+    return [name, BORN_FILE]
 
 
 def write_elastic(document: ElasticDocument, folder: Path) -> list[str]:

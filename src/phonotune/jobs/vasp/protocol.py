@@ -213,8 +213,14 @@ class LabelProtocol(Part):
             run_vasp_kwargs={"custodian_kwargs": _polling(monitoring or VaspMonitoring())},
         )
 
-    def born_maker(self, monitoring: VaspMonitoring | None = None) -> StaticMaker:
-        """Return the static maker of this protocol with the linear response to an electric field."""
+    def born_maker(self, monitoring: VaspMonitoring | None = None) -> StaticMaker | None:
+        """Return the static maker of this protocol with the linear response to an electric field.
+
+        None for a meta-GGA or a hybrid, whose linear response VASP does not have.
+        """
+        incar = self.base_incar() | self.user_incar_settings
+        if incar.get("METAGGA") or incar.get("LHFCALC"):
+            return None
         made = self.maker(monitoring)
         response = self.generator(**LINEAR_RESPONSE)
         return replace(made, name="vasp born", input_set_generator=response)

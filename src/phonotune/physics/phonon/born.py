@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-from phonopy.file_IO import parse_BORN_from_strings
+from phonopy.file_IO import get_BORN_lines, parse_BORN_from_strings
 from phonopy.interface.calculator import calculator_info
 from phonopy.physical_units import get_calculator_physical_units
 from phonopy.structure.symmetry import symmetrize_borns_and_epsilon
 from pymatgen.core import Structure
 
 from phonotune.errors import InputError
-from phonotune.files import read_text
+from phonotune.files import read_text, write_atomically
 from phonotune.physics.phonon.cells import Rows3, check_born, primitive_cell, to_phonopy
 from phonotune.ports import FloatArray
 from phonotune.schemas.phonon import BornCharges
+
+BORN_FILE: Final = "BORN"
 
 
 def read_born(
@@ -94,6 +96,25 @@ def charges_of(nac: Any, name: str) -> BornCharges:
         f"the factor {stated:g} of {name} is e²/4πε₀ in the units of no calculator; allowed: "
         f"{', '.join(f'{v:.4g}' for v in sorted(set(values.values())))}, or a comment in its place"
     )
+
+
+def write_born(path: Path, primitive: Structure, born: BornCharges, symprec: float = 1e-5) -> None:
+    """Write Born charges as phonopy's BORN file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    primitive
+        The cell whose atoms have the charges.
+    born
+        Charges and dielectric tensor.
+    symprec
+        Symmetry tolerance, Å.
+    """
+    charges, dielectric = np.array(born.charges), np.array(born.dielectric)
+    lines = get_BORN_lines(to_phonopy(primitive), charges, dielectric, symprec=symprec)
+    write_atomically(path, "\n".join([*lines, ""]))
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,26 @@ CRYSTALS: Final[dict[str, tuple[str, Lattice, list[str], list[list[float]]]]] = 
         ["Zn", "O"],
         [[1 / 3, 2 / 3, 0], [1 / 3, 2 / 3, 0.382]],
     ),
+    "SrF2": ("Fm-3m", Lattice.cubic(5.80), ["Sr", "F"], [[0, 0, 0], [0.25, 0.25, 0.25]]),
+    "GaAs": ("F-43m", Lattice.cubic(5.65), ["Ga", "As"], [[0, 0, 0], [0.25, 0.25, 0.25]]),
+    "TiO2": (
+        "P4_2/mnm",
+        Lattice.tetragonal(4.59, 2.96),
+        ["Ti", "O"],
+        [[0, 0, 0], [0.305, 0.305, 0]],
+    ),
+    "LiTiS2": (
+        "P-3m1",
+        Lattice.hexagonal(3.45, 6.15),
+        ["Ti", "Li", "S"],
+        [[0, 0, 0], [0, 0, 0.5], [1 / 3, 2 / 3, 0.235]],
+    ),
+    "AlN": (
+        "P6_3mc",
+        Lattice.hexagonal(3.11, 4.98),
+        ["Al", "N"],
+        [[1 / 3, 2 / 3, 0], [1 / 3, 2 / 3, 0.382]],
+    ),
 }
 """Space group, lattice (``teacher`` relaxes it), elements and their sites."""
 

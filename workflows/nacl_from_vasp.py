@@ -18,7 +18,7 @@ from phonotune.data.structures import read_structure
 from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.compare import PropertySet, compare
 from phonotune.physics.phonon.displacements import analyse_forces, plan_displacements
-from phonotune.physics.phonon.files import read_phonopy_yaml
+from phonotune.physics.phonon.files import read_phonopy
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.report.plots import plot_bands_and_dos, save_png
 from phonotune.schemas.base import Source
@@ -62,7 +62,7 @@ def main() -> None:
     print(f"{training.metrics.valid_after.forces_mae:.2f} meV/Å")
     untuned = phonons(given.data, "mini", "untuned")
     tuned = phonons(given.data, training.model, "lora")
-    reference = read_phonopy_yaml(
+    reference = read_phonopy(
         given.data / "phonopy_params_NaCl-fd.yaml.xz",
         PhononSettings.model_validate(untuned.settings),
         Source(role="reference", evaluator="vasp"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from pymatgen.core import Lattice, Structure
 
 from phonotune.physics.residual.bonds import bond_forces
@@ -23,6 +24,12 @@ def test_nothing_is_linear_in_the_displacements() -> None:
     large, small = (bond_forces(CELL, moves(a), *LENGTHS) for a in (1e-3, 1e-4))
     assert np.abs(large).max() > 0.0
     np.testing.assert_allclose(small, 1e-2 * large, atol=1e-2 * 1e-2 * np.abs(large).max())
+
+
+def test_opposite_displacements_have_the_same_forces() -> None:
+    """Of second order and nothing else, so that mirrored frames cancel them."""
+    there, back = (bond_forces(CELL, sign * moves(0.3), *LENGTHS) for sign in (1, -1))
+    np.testing.assert_array_equal(there, back)
 
 
 def test_the_forces_of_every_term_sum_to_zero() -> None:
@@ -51,24 +58,30 @@ def test_a_crystal_without_near_pairs_has_no_bonds() -> None:
 
 
 def test_a_stiffer_bond_is_found() -> None:
-    """Forces of a cubic term of one bond are a combination of the terms and linear forces."""
-    u = 0.05 * np.random.default_rng(1).normal(size=(40, 3, 3))
+    """Tension and cubic term of the bonds Cl-Cl, 3.34 Å, are a combination of the terms, up to third order."""
 
     def stiff(displacements: np.ndarray) -> np.ndarray:
         forces = np.zeros_like(displacements)
         first, second, images, rest = CELL.get_neighbor_list(5.0)
         for i, j, image, r0 in zip(first, second, images, rest, strict=True):
-            if abs(r0 - rest.min()) > 1e-6:
+            if abs(r0 - 3.343) > 1e-3:
                 continue
             still = CELL.cart_coords[j] + image @ CELL.lattice.matrix - CELL.cart_coords[i]
-            vectors = still + displacements[:, j] - displacements[:, i]
-            r = np.linalg.norm(vectors, axis=1, keepdims=True)
-            forces[:, i] += 7.0 * (r - r0) ** 2 * vectors / r
+            apart = displacements[:, j] - displacements[:, i]
+            r = np.linalg.norm(still + apart, axis=1, keepdims=True)
+            along = still / r0
+            linear = along + (apart - (apart @ along)[:, None] * along) / r0
+            unit = (still + apart) / r
+            forces[:, i] += 7.0 * (r - r0) ** 2 * unit + 3.0 * (unit - linear)
         return forces
 
-    terms = bond_forces(CELL, u, *LENGTHS)
-    columns = terms.reshape(-1, terms.shape[-1])
-    wanted = stiff(u).ravel()
-    found = columns @ np.linalg.lstsq(columns, wanted, rcond=None)[0]
-    assert np.abs(wanted).max() > 0.01
-    np.testing.assert_allclose(found, wanted, atol=1e-9)
+    drawn = np.random.default_rng(1).normal(size=(40, 3, 3))
+    missed = []
+    for length in (0.01, 0.001):
+        terms = bond_forces(CELL, length * drawn, *LENGTHS)
+        columns = terms.reshape(-1, terms.shape[-1])
+        wanted = stiff(length * drawn).ravel()
+        found = columns @ np.linalg.lstsq(columns, wanted, rcond=None)[0]
+        missed.append(np.abs(found - wanted).max() / np.abs(wanted).max())
+    assert missed[1] < 0.01
+    assert missed[0] == pytest.approx(10.0 * missed[1], rel=0.1)

@@ -150,8 +150,8 @@ def fit_residual(
     """Fit ΔΦ to reference minus model forces, and Φ to the reference forces alone.
 
     Only the odd part of mirrored frames is fitted. Forces that symmetry allows at the undisplaced sites,
-    of the model or of the reference, are fitted too but not kept, and so are anharmonic forces of bonds. The
-    strengths of the penalties are the most likely ones. Frames are weighted by what the fit leaves of
+    of the model or of the reference, are fitted too but not kept, and so are those of second order of the
+    bonds where a frame has no mirrored one. The strengths of the penalties are the most likely ones. Frames are weighted by what the fit leaves of
     them, at first by their amplitude. ΔΦ is shrunk by what the anharmonic error that is left may have
     made up, to none where that explains all of it or where frames left out are not predicted better.
     With a single frame, every eighth image of the primitive cell is left out (every third atom where
@@ -196,7 +196,9 @@ def fit_residual(
         ANHARMONIC_LENGTH,
     )
     data = parts.fold(frames.forces - model_forces).ravel()
-    nuisance = np.concatenate(parts.fold(bonds.reshape(n, rows, -1)))
+    anharmonic = parts.fold(bonds.reshape(n, rows, -1))
+    anharmonic[parts.is_pair] = 0.0  # cancelled; the fit would scale up what rounding leaves
+    nuisance = np.concatenate(anharmonic)
     constant = np.concatenate(parts.fold(np.broadcast_to(allowed, (n, *allowed.shape))))
     lengths = np.sum(design.reshape(len(parts), -1) ** 2, axis=1)
     moves, amplitudes = frames.displacements, parts.amplitudes(frames.displacements)

@@ -28,11 +28,11 @@ def bond_forces(
 ) -> FloatArray:
     """Return the anharmonic forces of each kind of bond, for two terms of its energy.
 
-    With r₀ the length at rest, n the unit vector between displaced atoms and x = r - r₀, the forces are
-    those of a tension (n without its part linear in the displacements) and of the third derivative of v,
-    x² n: nothing linear remains. The next order, x³ n, is left out: at one amplitude it looks like a force
-    constant, and a fit cannot tell them apart. Terms are scaled so that coefficients of equal size are
-    equally likely.
+    With r₀ the length at rest, n the unit vector along the bond at rest, and x and w the relative displacement
+    along and across it, the forces are those of a tension, -(x w + ½ w² n) / r₀², and of the third
+    derivative of v, x² n. Both are exactly of second order, so that mirrored frames cancel them. Forces of
+    third order are left out: at one amplitude they look like force constants, and a fit cannot tell them
+    apart. Terms are scaled so that coefficients of equal size are equally likely.
 
     Parameters
     ----------
@@ -66,13 +66,11 @@ def bond_forces(
     found = np.zeros((len(displacements), n_kinds, 2, len(supercell), 3))
     for forces, moves in zip(found, displacements, strict=True):
         apart = moves[second] - moves[first]
-        vectors = still + apart
-        lengths = np.linalg.norm(vectors, axis=1)
-        unit = vectors / lengths[:, None]
-        x = ((lengths - rest) / anharmonic_length)[:, None]
-        across = apart - along * np.sum(apart * along, axis=1)[:, None]
-        turned = unit - along - across / rest[:, None]
-        for term, force in enumerate((turned, x**2 * unit)):
+        x = np.sum(apart * along, axis=1)[:, None]
+        across = apart - x * along
+        half = 0.5 * np.sum(across**2, axis=1)[:, None]
+        tension = -(x * across + half * along) / rest[:, None] ** 2
+        for term, force in enumerate((tension, (x / anharmonic_length) ** 2 * along)):
             weighted = anharmonic_length * decay[:, None] * force
             np.add.at(forces[:, term], (kinds, first), weighted)
     shape = (len(displacements), 2 * n_kinds, len(supercell), 3)

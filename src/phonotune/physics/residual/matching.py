@@ -24,7 +24,7 @@ _LEAST_DISPLACEMENT: Final = 1e-3
 class ResidualSettings(Part):
     """How residual force constants are fitted; the strength of the ridge follows from the data."""
 
-    content_version: ClassVar[int] = 2
+    content_version: ClassVar[int] = 3
 
     lattice_tolerance: Angstrom = Field(
         default=0.01,

@@ -151,9 +151,10 @@ def fit_residual(
 
     Only the odd part of mirrored frames is fitted. Forces that symmetry allows at the undisplaced sites,
     of the model or of the reference, are fitted too but not kept, and so are those of second order of the
-    bonds where a frame has no mirrored one. The strengths of the penalties are the most likely ones. Frames are weighted by what the fit leaves of
-    them, at first by their amplitude. ΔΦ is shrunk by what the anharmonic error that is left may have
-    made up, to none where that explains all of it or where frames left out are not predicted better.
+    bonds where a frame has no mirrored one. The strengths of the penalties are the most likely ones. Frames
+    are weighted by what the fit leaves of them, at first by their amplitude. ΔΦ is shrunk by what the
+    anharmonic error that is left may have made up, to none where that explains all of it or where frames
+    left out are not predicted better.
     With a single frame, every eighth image of the primitive cell is left out (every third atom where
     nothing repeats): the remaining images determine the same force constants.
 

@@ -269,7 +269,7 @@ def tables(results: Sequence[Result], before: Mapping[str, float]) -> str:
 
 
 def draw(results: Sequence[Result], before: Mapping[str, float], path: Path) -> None:
-    """Write the figure: error over the better of model and plain fit; bars hold the middle half of the cases."""
+    """Write the figure: error over the better of model and plain fit; bars: half of the cases."""
     import matplotlib
 
     from phonotune.report.style import MUTED, TUNED, WIDE, dress, legend_above, new_figure

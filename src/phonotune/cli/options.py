@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from phonotune.errors import ConfigError, InputError
+from phonotune.jobs.vasp.presets import PRESETS
 from phonotune.schemas.kinds import property_kinds
 from phonotune.schemas.labellers import labellers_in_words
 
@@ -188,8 +189,8 @@ LabelPreset = Annotated[
     typer.Option(
         "--label-preset",
         metavar="NAME",
-        help="Level of theory of the labeller vasp: pbe (default), mp (PBE+U as the Materials Project), "
-        "matpes-pbe, matpes-r2scan, pbesol. Best that of the foundation (`phonotune models list`).",
+        help="Level of theory of the labeller vasp, best that of the foundation (`phonotune models list`). "
+        f"{'; '.join(f'{name}: {row.summary}' for name, row in PRESETS.items())}. Default: pbe.",
         show_default=False,
     ),
 ]

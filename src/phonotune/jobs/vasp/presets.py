@@ -75,7 +75,7 @@ PRESETS: Final[Mapping[str, LabelPreset]] = {
     ),
     "matpes-r2scan": LabelPreset(
         "r2SCAN",
-        "as MatPES, with r2SCAN",
+        "as MatPES, r2SCAN",
         incar={"GGA": None, "METAGGA": "R2SCAN", "ALGO": "All"},
         input_set=_MATPES,
         taken=("LMIXTAU",),

@@ -23,7 +23,7 @@ from phonotune.models.architecture import load_shipped
 from phonotune.models.evaluate import ModelEvaluator
 from phonotune.physics.compare import PropertySet, compare
 from phonotune.physics.phonon.displacements import PhononPlan, analyse_forces, plan_displacements
-from phonotune.physics.phonon.files import read_phonopy_yaml
+from phonotune.physics.phonon.files import read_phonopy
 from phonotune.physics.phonon.settings import PhononSettings
 from phonotune.ports import Answers, Evaluation, Source
 from phonotune.schemas.phonon import PhononDocument
@@ -198,7 +198,7 @@ def nacl_table(data: Path, evaluators: dict[str, ModelEvaluator]) -> str:
     """Untuned models against force constants of VASP for NaCl (PBE), eight atoms repeated 2x2x2, no NAC."""
     source = Source(role="reference", evaluator="vasp")
     path = data / "phonopy_params_NaCl-fd.yaml.xz"
-    reference = read_phonopy_yaml(path, NACL, source, with_nac=False)
+    reference = read_phonopy(path, NACL, source, with_nac=False)
     plan = plan_displacements(read_structure(data / "POSCAR-unitcell"), NACL)
     sets = []
     for model, evaluator in evaluators.items():

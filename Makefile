@@ -15,7 +15,7 @@ else
 CONSTRAINTS := constraints.txt
 endif
 
-.PHONY: install dev demo potentials test test-slow test-slurm test-all lint bench docs clean
+.PHONY: install dev demo potentials test test-slow test-slurm test-all lint types layers bench docs clean
 
 install: $(VENV)/.installed
 dev: $(VENV)/.dev
@@ -42,7 +42,12 @@ demo: install
 lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) -j 2 types layers
+
+types: dev
 	$(BIN)/mypy
+
+layers: dev
 	$(BIN)/lint-imports --no-cache
 
 # One thread per process and two processes: small tensors gain nothing from more threads. COVERAGE=1 measures the

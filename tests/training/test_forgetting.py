@@ -89,6 +89,12 @@ def frames(before: Counting) -> list[Frame]:
     return probe_frames(before, ELEMENTS)
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe of a quarter of the frames, where only the file that keeps it matters."""
+    monkeypatch.setattr(module, "PROBE_SIZE", PROBE_SIZE // 4)
+
+
 def probe(before, after, material=("Na", "Cl"), **options) -> ForgettingProbe:
     options = {"foundation_sha256": "the session's", **options}
     return forgetting(before, after, ELEMENTS, material, cutoff=CUTOFF, **options)
@@ -174,6 +180,7 @@ def test_no_frame_of_the_probe_is_a_replay_frame(before: Counting, frames: list[
     assert volumes.isdisjoint(round(frame.structure.volume, 6) for frame in replay)
 
 
+@pytest.mark.usefixtures("small")
 def test_the_labelled_probe_is_kept_for_the_next_model_of_the_same_foundation(
     foundation_session: torch.nn.Module,
 ) -> None:
@@ -187,6 +194,7 @@ def test_the_labelled_probe_is_kept_for_the_next_model_of_the_same_foundation(
     assert third == second
 
 
+@pytest.mark.usefixtures("small")
 def test_another_process_reads_the_kept_probe_and_finds_the_same_numbers(
     foundation_session: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +211,7 @@ def test_another_process_reads_the_kept_probe_and_finds_the_same_numbers(
     assert probe(foundation, after, foundation_sha256=None) == first
 
 
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", None])
 def test_a_damaged_probe_is_made_anew_and_replaced(
     before: Counting,
@@ -221,6 +230,7 @@ def test_a_damaged_probe_is_made_anew_and_replaced(
     assert path.read_bytes() == whole
 
 
+@pytest.mark.usefixtures("small")
 def test_a_probe_of_a_cache_that_cannot_be_written_is_made_and_said_so(
     before: Counting, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -31,7 +31,7 @@ def foundation(
 ) -> torch.nn.Module:
     """The tiny model, found under the name ``tiny``; not to be changed."""
 
-    def find(name: object) -> FoundationRecord:
+    def find(name: object, head: str | None = None) -> FoundationRecord:
         assert name == "tiny"
         return RECORD
 

@@ -157,7 +157,7 @@ def deviations(plan: PhononPlan, reference: Answers, model: Answers) -> list[flo
 
 
 def _ends(document: PhononDocument) -> tuple[float, float]:
-    frequencies = np.asarray(document.band_frequencies)
+    frequencies = document.data.arrays()["band_frequencies"]
     return float(frequencies.min()), float(frequencies.max())
 
 

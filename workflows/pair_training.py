@@ -140,7 +140,7 @@ def make_card(model: str, frames: list[Labelled], neighbours: float) -> Architec
         scale=float(np.sqrt(np.mean(forces**2))),
         shift=0.0,
         pair_repulsion=True,
-        distance_transform="Agnesi",
+        distance_transform="None",  # with "Agnesi" forces are learnt 3 to 4 times more slowly
     )
 
 

@@ -45,8 +45,9 @@ MODES = {
     "wrong-mesh": "another k-point mesh",
     "moved": "the first atom stands 0.2 Å off",
     "nan": "forces printed as asterisks",
-    "metal": "bands with a gap of 0.02 eV",
 }
+METALS = {"Al", "Au", "Cu"}
+"""Crystals of these have bands with a gap of 0.02 eV where no charges are planted; any other has one of 9 eV."""
 CONVERGED_STEPS = 8
 EMT = "ase.calculators.emt:EMT"
 EMT_ZERO = -4.0
@@ -102,6 +103,12 @@ class Run:
     def n_bands(self) -> int:
         """Number of bands: the occupied ones and four more."""
         return max(1, int(np.ceil(self.n_electrons / 2))) + 4
+
+    @property
+    def is_metal(self) -> bool:
+        """Whether the bands have next to no gap."""
+        planted = "VASP_EMULATOR_BORN" in os.environ
+        return not planted and set(self.atoms.get_chemical_symbols()) <= METALS
 
     def electronic(self, energy: float) -> list[float]:
         """Return the energies of the electronic steps that lead to ``energy``."""

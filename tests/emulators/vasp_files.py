@@ -221,7 +221,7 @@ def spins(run: Run, content: str) -> str:
 def eigenvalues(run: Run) -> str:
     """Return bands of an insulator, or of a metal: all within 0.02 eV."""
     occupied, total = run.n_bands - 4, run.n_bands
-    below, above = (1.99, 2.01) if run.mode == "metal" else (-5.0, 4.0)
+    below, above = (1.99, 2.01) if run.is_metal else (-5.0, 4.0)
     lines = "".join(
         f"<r>{below if b < occupied else above:10.4f} {float(b < occupied):8.4f}</r>\n"
         for b in range(total)

@@ -66,8 +66,7 @@ def test_the_charges_come_back_symmetric_and_neutral_in_the_order_of_the_sites(
     assert document.protocol == LABELLER.protocol()
 
 
-def test_a_metal_has_none_and_no_linear_response_is_run(vasp, tmp_path, monkeypatch):
-    monkeypatch.setenv("VASP_EMULATOR_MODE", "metal")
+def test_a_metal_has_none_and_no_linear_response_is_run(vasp, tmp_path):
     summary, document = run_born(tmp_path, BornMaker(labeller=LABELLER), cubic())
     assert document.born is None
     assert document.band_gap == pytest.approx(0.02)

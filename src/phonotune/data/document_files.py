@@ -134,8 +134,9 @@ def _compared_files() -> list[str]:
 
 
 def _commands() -> list[str]:
-    """Return the names of the commands that write properties, each once."""
-    return list(dict.fromkeys(k.command_name for k in property_kinds().values() if k.command))
+    """Return the names of the commands that write properties, each once, those that are compared first."""
+    kinds = sorted(property_kinds().values(), key=lambda kind: kind.comparison is None)
+    return list(dict.fromkeys(kind.command_name for kind in kinds if kind.command))
 
 
 def _who(document: PropertyDocument) -> str:

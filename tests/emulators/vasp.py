@@ -47,7 +47,7 @@ MODES = {
     "nan": "forces printed as asterisks",
 }
 METALS = {"Al", "Au", "Cu"}
-"""Crystals of these have bands with a gap of 0.02 eV where no charges are planted; any other has one of 9 eV."""
+"""Their crystals have a gap of 0.02 eV where no charges are planted; any other has one of 9 eV."""
 CONVERGED_STEPS = 8
 EMT = "ase.calculators.emt:EMT"
 EMT_ZERO = -4.0

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from pymatgen.core import Structure
 
-from phonotune.cli.campaign import read_campaign
+from phonotune.cli.campaign_file import read_campaign
 from phonotune.errors import ConfigError, StructureError
 from phonotune.flows.campaign import CampaignMaker, write_tables
 from phonotune.flows.pipeline import PhonotuneMaker

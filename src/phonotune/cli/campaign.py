@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated
 
 import typer
 
+from phonotune.cli.campaign_file import read_campaign
 from phonotune.cli.console import session
-from phonotune.cli.options import AsJson, Debug, Masses, Store, check_output_folder
+from phonotune.cli.options import AsJson, Debug, Store, check_output_folder
 from phonotune.cli.tables import new_table
-from phonotune.errors import ConfigError, InputError, unknown_name
-from phonotune.flows.yaml_file import read_mapping
-
-if TYPE_CHECKING:
-    from pymatgen.core import Structure
-
-    from phonotune.flows.campaign import CampaignMaker
-
-_OWN: Final = ("name", "structures", "masses")
-_ADVICE: Final = "Write one like `structures: [crystals/*.cif]`."
+from phonotune.errors import InputError
 
 
 def campaign(
@@ -27,8 +19,8 @@ def campaign(
         Path,
         typer.Argument(
             metavar="FILE.yaml",
-            help="YAML with `structures` (files or patterns, relative to it), `name`, `masses` (stated or "
-            "natural), and fields of PhonotuneMaker.",
+            help="YAML with `structures` (files or patterns, relative to it, prototypes, space groups), "
+            "`name`, `masses` (stated or natural), and fields of PhonotuneMaker.",
             show_default=False,
         ),
     ],
@@ -100,44 +92,3 @@ def campaign(
         outcome = run_pipeline(maker.maker, crystals, store, folder, out)
         files = write_tables(crystals, outcome.documents, results, folder)
         out.note(f"Tables: {', '.join(str(file) for file in files)}")
-
-
-def read_campaign(file: Path) -> tuple[CampaignMaker, dict[str, Structure]]:
-    """Read a campaign's file; return its Maker and the crystals by file name.
-
-    Raises
-    ------
-    ConfigError
-        The file cannot be read, or holds an unknown key or a wrong value.
-    StructureError
-        No crystal, one that cannot be read, or the same one twice.
-    """
-    from phonotune.cli.config import maker_of
-    from phonotune.data.structures import read_structure
-    from phonotune.flows.campaign import CampaignMaker, check_crystals
-    from phonotune.schemas.masses import with_natural_masses
-
-    content = read_mapping(file, "campaign", _ADVICE)
-    own = {key: content.pop(key) for key in _OWN if key in content}
-    patterns = own.get("structures", [])
-    if not isinstance(patterns, list) or not all(isinstance(text, str) for text in patterns):
-        raise ConfigError(f"structures in {file} must be a list of files, found {patterns!r}.")
-    paths: list[Path] = []
-    for text in patterns:
-        if not any(character in text for character in "*?["):
-            paths.append(file.parent / text)
-            continue
-        base, pattern = (Path("/"), text[1:]) if text.startswith("/") else (file.parent, text)
-        found = sorted(base.glob(pattern))
-        if not found:
-            raise ConfigError(f"No file matches {text!r} in {file.parent}. Check `structures`.")
-        paths += found
-    maker = maker_of(content, {}, file)
-    masses = str(own.get("masses", Masses.stated))
-    if masses not in tuple(Masses):
-        raise unknown_name(f"masses in {file}", masses, tuple(Masses))
-    crystals = {str(path): read_structure(path) for path in paths}
-    if masses == Masses.natural:
-        crystals = {name: with_natural_masses(crystal) for name, crystal in crystals.items()}
-    check_crystals(crystals)
-    return CampaignMaker(str(own.get("name", file.stem)), maker), crystals

@@ -64,9 +64,15 @@ def build_maker(file: Path | None, options: Mapping[str, Any]) -> PhonotuneMaker
 
 
 def maker_of(
-    content: Mapping[Any, Any], options: Mapping[str, Any], file: Path | None
+    content: Mapping[Any, Any],
+    options: Mapping[str, Any],
+    file: Path | None,
+    extra: Sequence[str] = (),
 ) -> PhonotuneMaker:
-    """Build a Maker of what ``file`` holds; see :func:`build_maker`."""
+    """Build a Maker of what ``file`` holds; see :func:`build_maker`.
+
+    ``extra`` are keys that the file may have besides; None as ``file`` leaves its name out of messages.
+    """
     from phonotune.flows.pipeline import PhonotuneMaker
     from phonotune.jobs.vasp.presets import PRESETS
 
@@ -81,40 +87,42 @@ def maker_of(
             "vasp": {**given, "preset": preset} if isinstance(given, dict) else given,
         }
     allowed = [field.name for field in fields(default) if field.name not in _NOT_IN_A_FILE]
+    where = "" if file is None else f" in {file}"
     chosen: dict[str, Any] = {}
     for key, value in content.items():
         if key == "overrides":
             raise ConfigError(
-                f"overrides in {file} is now options, by strategy: write `options: {{lora: "
+                f"overrides{where} is now options, by strategy: write `options: {{lora: "
                 "{max_epochs: 50}}` instead of `overrides: [max_epochs=50]`."
             )
         if key not in allowed:
-            raise unknown_name(f"key in {file}", str(key), allowed)
-        chosen[key] = _checked(str(key), value, getattr(default, key), file)
+            raise unknown_name(f"key{where}", str(key), [*allowed, *extra])
+        chosen[key] = _checked(str(key), value, getattr(default, key), where)
     chosen |= {key: value for key, value in options.items() if value not in (None, [])}
     if chosen.get("strategies") == [NO_STRATEGY]:
         chosen["strategies"] = []
     return PhonotuneMaker(**chosen)
 
 
-def _checked(key: str, value: Any, default: Any, file: Path | None) -> Any:
+def _checked(key: str, value: Any, default: Any, where: str) -> Any:
     """Return a value of the type of the field's default."""
     from pydantic import BaseModel, TypeAdapter, ValidationError
 
     if key == "born" and value is False:
         value = "off"  # which YAML reads as false
     whole: dict[type, Any] = {list: list[str], dict: dict[str, dict[str, Any]]}
+    before = f"{where.removeprefix(' in ')}: " if where else ""
     expected: Any = str if key == "head" else whole.get(type(default), type(default))
     if isinstance(default, BaseModel) and isinstance(value, dict):
         for name in value:
             if name not in type(default).model_fields:
-                raise unknown_name(f"key of {key} in {file}", str(name), type(default).model_fields)
+                raise unknown_name(f"key of {key}{where}", str(name), type(default).model_fields)
     try:
         return TypeAdapter(expected).validate_python(
             value, strict=not isinstance(default, BaseModel)
         )
     except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from error
+        raise ConfigError(f"{before}{error}") from error
     except ValidationError as error:
         why = invalid_value(error, lambda path: ".".join([key, *path]))
-        raise ConfigError(f"{file}: {why}") from error
+        raise ConfigError(f"{before}{why}") from error

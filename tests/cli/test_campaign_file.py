@@ -1,0 +1,93 @@
+"""The file of a campaign: crystals of every form, and refusals that name the line."""
+
+import pytest
+
+from phonotune.cli.campaign_file import read_campaign
+from phonotune.errors import InputError
+
+SALT = "{prototype: rocksalt, species: [Na, Cl], a: 5.64, source: a book}"
+
+
+@pytest.fixture
+def read(tmp_path):
+    def run(text):
+        file = tmp_path / "salts.yaml"
+        file.write_text(text)
+        return read_campaign(file)
+
+    return run
+
+
+def test_prototypes_and_files_stand_side_by_side(read, tmp_path, aluminium):
+    aluminium.to(filename=str(tmp_path / "Al.cif"))
+    maker, crystals = read(f"labeller: emt\nstructures:\n  - Al.cif\n  - {SALT}\n")
+    assert list(crystals) == [str(tmp_path / "Al.cif"), "NaCl rocksalt"]
+    assert maker.maker.labeller == "emt"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        (
+            f"structures:\n  - {SALT}\n  - {SALT}\n",
+            3,
+            r"\(line 2\) and|Two crystals are called",
+        ),
+        (
+            f"structures:\n  - {SALT.replace('rocksalt', 'rocksald')}\n",
+            2,
+            "Did you mean 'rocksalt'",
+        ),
+        (f"name: x\nstructures: [{SALT}]\nlabeler: emt\n", 3, "Did you mean 'labeller'"),
+        (f"structures: [{SALT}]\nlabeller: tehcer\n", 2, "'teacher'"),
+        (f"structures: [{SALT}]\nfoundation: mimi\n", 2, "mini"),
+        (f"structures: [{SALT}]\nstrategies:\n  - lora\n  - lorra\n", 4, "Did you mean 'lora'"),
+        (f"structures: [{SALT}]\nstrategies: [lora,\n  lora]\n", 3, "stands twice"),
+        (f"structures: [{SALT}]\nproperties: [phonon,\n  elastik]\n", 3, "'elastic'"),
+        (f"structures: [{SALT}]\noptions:\n  lora: {{rnk: 8}}\n", 3, "'rank'"),
+        (f"structures: [{SALT}]\nselect: {{bugdet: 8}}\n", 2, "'budget'"),
+        (f"structures: [{SALT}]\nmasses: heavy\n", 2, "natural"),
+        ("structures:\n  - 7\n", 2, "A crystal is a file, or a mapping"),
+        ("structures:\n  - {mp: mp-149}\n", 2, "MP_API_KEY"),
+        ("structures:\n  - {mp: mp-149, colour: red}\n", 2, "key beside mp"),
+        ("structures:\n  - nowhere.cif\n", 2, "does not exist"),
+    ],
+)
+def test_a_refusal_names_the_line(read, monkeypatch, text, line, message):
+    monkeypatch.delenv("MP_API_KEY", raising=False)
+    with pytest.raises(InputError, match=rf"salts\.yaml, line {line}: .*({message})"):
+        read(text)
+
+
+def test_a_key_that_stands_twice_is_refused(read):
+    with pytest.raises(InputError, match=r"'name' stands twice in .*: in line 1 and in line 3"):
+        read(f"name: a\nstructures: [{SALT}]\nname: b\n")
+
+
+def test_a_crystal_of_the_materials_project_is_asked_for_with_the_key(read, monkeypatch, aluminium):
+    asked = []
+
+    class Rester:
+        def __init__(self, key):
+            asked.append(key)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def get_structure_by_material_id(self, number):
+            asked.append(number)
+            return aluminium
+
+    monkeypatch.setattr("pymatgen.ext.matproj.MPRester", Rester)
+    monkeypatch.setenv("MP_API_KEY", "secret")
+    _, crystals = read("structures:\n  - {mp: mp-134}\n")
+    assert crystals == {"mp-134": aluminium}
+    assert asked == ["secret", "mp-134"]
+
+
+def test_an_empty_file_has_no_crystal(read):
+    with pytest.raises(InputError, match="The campaign has no crystal"):
+        read("")

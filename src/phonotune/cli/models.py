@@ -276,7 +276,10 @@ def add(
             ("stiffness (eV/Å²)", f"{stiffness}: {'smooth' if tests.smooth else 'not smooth'}"),
             ("precision", f"{tests.precision}, forces scatter by {tests.scatter:.1e} eV/Å"),
             ("forces", f"{tests.work_error:.1e} eV/Å from the gradient of the energy"),
-            ("repeatable", "yes" if tests.repeatable else "no"),
+            (
+                "repeatable",
+                f"to {tests.repeat_error:.1e} eV/Å" if tests.repeat_error else "to the bit",
+            ),
             ("stress", "yes" if tests.stress else "no"),
         ]
         out.finish(

@@ -35,7 +35,13 @@ class PotentialTests(Part):
         description="of the arithmetic, by the scatter and the digits of the forces; coarse: it scatters more "
         "than float32 explains"
     )
-    repeatable: bool = Field(description="the same structure twice gives the same bits")
+    repeatable: bool = Field(
+        description="the same structure twice gives the same forces, but for what its precision explains: "
+        "several threads sum in another order each time"
+    )
+    repeat_error: ElectronVoltPerAngstrom = Field(
+        default=0.0, description="largest difference of a force between the two"
+    )
     conservative: bool = Field(description="the forces are the gradient of the energy")
     work_error: ElectronVoltPerAngstrom = Field(
         description="mean force along the longest displacement minus -ΔE/Δx"

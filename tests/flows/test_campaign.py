@@ -1,5 +1,8 @@
 """Many crystals as one flow, and the tables of what came out."""
 
+from collections import Counter
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from pymatgen.core import Structure
@@ -7,6 +10,8 @@ from pymatgen.core import Structure
 from phonotune.cli.campaign_file import read_campaign
 from phonotune.errors import ConfigError, StructureError
 from phonotune.flows.campaign import CampaignMaker, write_tables
+from phonotune.flows.identity import stable_flow
+from phonotune.flows.local import called
 from phonotune.flows.pipeline import PhonotuneMaker
 from phonotune.schemas.base import structure_hash
 from phonotune.store import ResultStore, open_store
@@ -77,3 +82,59 @@ def test_a_wrong_file_is_one_sentence(tmp_path, text, error, message):
     file.write_text(text)
     with pytest.raises(error, match=message):
         read_campaign(file)
+
+
+GRID = replace(
+    MAKER,
+    maker=replace(MAKER.maker, strategies=["lora", "equitrain"], properties=["phonon", "elastic"]),
+    recipes=["default", "paper"],
+    frames=[2, 16, 5],
+    seeds=[0, 1],
+)
+
+
+def contents(flow):
+    return {made.metadata["phonotune"]["content"] for made, _ in stable_flow(flow).iterflow()}
+
+
+def test_a_grid_has_every_training_once_and_shares_everything_else(aluminium):
+    (flow,) = GRID.flows({"a": aluminium}).values()
+    names = Counter(called(made) for made, _ in flow.iterflow())
+    trainings = {name for name in names if name.startswith("finetune")}
+    assert len(trainings) == 3 * (1 + 2) * 2  # equitrain knows both recipes, lora one
+    assert set(names.values()) == {1}
+    for once in ("rattle", "relax trajectories", "select", "label", "dataset"):
+        assert names[once] == 1
+    assert sum("reference" in name for name in names) == 2
+    assert sum(name.startswith("elastic") and "untuned" in name for name in names) == 1
+    assert sum(name.startswith("phonon untuned") for name in names) == 3
+    assert [n for n in names if n.startswith("compare")] == [
+        f"compare, {n} frames" for n in (2, 5, 16)
+    ]
+    assert len(contents(flow)) == sum(names.values())
+
+
+def test_a_larger_grid_repeats_no_job_of_a_smaller_one(aluminium):
+    (small,) = replace(GRID, seeds=[0], frames=[2, 16]).flows({"a": aluminium}).values()
+    (large,) = GRID.flows({"a": aluminium}).values()
+    compared = {
+        made.metadata["phonotune"]["content"]
+        for made, _ in stable_flow(small).iterflow()
+        if made.name.startswith("compare")
+    }
+    assert contents(small) - contents(large) == compared
+
+
+def test_frames_pay_for_as_many_labels_as_the_largest_number_needs():
+    assert GRID.sampler().select.budget == 16 + GRID.maker.select.n_valid
+
+
+def test_a_campaign_without_a_grid_has_the_jobs_of_the_pipeline(aluminium):
+    (flow,) = MAKER.flows({"a": aluminium}).values()
+    assert contents(flow) == contents(MAKER.maker.make(aluminium))
+
+
+def test_a_grid_over_foundations_samples_once_and_compares_each_untuned(aluminium):
+    maker = replace(GRID, foundations=["mini", "mini-pes"], frames=[], seeds=[], recipes=[])
+    names = [training.name for training in maker.trainings()]
+    assert names == ["lora, mini", "equitrain, mini", "lora, mini-pes", "equitrain, mini-pes"]

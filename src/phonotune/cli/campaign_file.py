@@ -1,4 +1,4 @@
-"""The file of a campaign: materials and fields of PhonotuneMaker; every refusal names its line."""
+"""The file of a campaign: materials, a grid of trainings, fields of PhonotuneMaker; refusals name the line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from phonotune.flows.campaign import CampaignMaker
 
-_OWN: Final = ("name", "structures", "masses")
+_GRID: Final[dict[str, type]] = {"foundations": str, "recipes": str, "frames": int, "seeds": int}
+_OWN: Final = ("name", "structures", "masses", *_GRID)
 _ADVICE: Final = "Write one like `structures: [crystals/*.cif]`."
 
 
@@ -32,6 +33,7 @@ def read_campaign(file: Path) -> tuple[CampaignMaker, dict[str, Structure]]:
         No crystal, one that cannot be read or made, or the same one twice.
     """
     from phonotune.flows.campaign import CampaignMaker, check_crystals
+    from phonotune.models.engines import find_foundation
     from phonotune.schemas.base import structure_hash
     from phonotune.schemas.masses import with_natural_masses
 
@@ -46,6 +48,14 @@ def read_campaign(file: Path) -> tuple[CampaignMaker, dict[str, Structure]]:
                 maker_of({key: value}, {}, None, extra=_OWN)
     maker = maker_of({k: v for k, v in content.items() if k not in _OWN}, {}, None)
     check_names(maker, file, lines)
+    grid: dict[str, Any] = {key: _axis(key, content, file, lines) for key in _GRID}
+    campaign = CampaignMaker(str(content.get("name", file.stem)), maker, **grid)
+    for index, strategy in enumerate(maker.strategies):
+        with _line(file, lines, "strategies", index):
+            campaign.known_recipes(strategy)
+    for index, foundation in enumerate(campaign.foundations):
+        with _line(file, lines, "foundations", index):
+            find_foundation(foundation, maker.head)
     items = content.get("structures", [])
     with _line(file, lines, "structures"):
         if not isinstance(items, list):
@@ -70,7 +80,33 @@ def read_campaign(file: Path) -> tuple[CampaignMaker, dict[str, Structure]]:
                     )
                 crystals[name] = made
     check_crystals(crystals)
-    return CampaignMaker(str(content.get("name", file.stem)), maker), crystals
+    return campaign, crystals
+
+
+def _axis(key: str, content: dict[Any, Any], file: Path, lines: Lines) -> list[Any]:
+    """Return the values of one axis of the grid: of one type, none twice; refuse what contradicts them."""
+    from phonotune.training.strategies import STRATEGIES
+
+    values = content.get(key, [])
+    with _line(file, lines, key):
+        if not isinstance(values, list) or (key in content and not values):
+            raise ConfigError(f"{key} must be a list with at least one value, found {values!r}.")
+    other = {"foundations": ("foundation",), "frames": ("select", "budget")}.get(key, ("-",))
+    if values and other in lines:
+        with _line(file, lines, *other):
+            raise ConfigError(f"{'.'.join(other)} and {key} contradict each other. Keep {key}.")
+    known = {"default"}.union(*(row.options.RECIPES for row in STRATEGIES.values()))
+    for index, value in enumerate(values):
+        with _line(file, lines, key, index):
+            low = 1 if key == "frames" else 0
+            if type(value) is not _GRID[key] or (isinstance(value, int) and value < low):
+                wanted = "a name" if _GRID[key] is str else f"a whole number from {low}"
+                raise ConfigError(f"{value!r} in {key} is not {wanted}.")
+            if value in values[:index]:
+                raise ConfigError(f"{value!r} stands twice in {key}. Remove one of them.")
+            if key == "recipes" and value not in known:
+                raise unknown_name("recipe", str(value), known)
+    return values
 
 
 @contextmanager

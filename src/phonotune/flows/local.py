@@ -74,6 +74,12 @@ def run_flow(
     return runner.summary
 
 
+def called(job: Job) -> str:
+    """Return the name of a job, with the training of a study that it serves."""
+    variant = job.metadata.get("phonotune", {}).get("variant")
+    return f"{job.name}, {variant}" if variant else job.name
+
+
 def documents_of(uuids: Sequence[str], store: JobStore) -> list[Document]:
     """Return the Documents that jobs left in the store, in the order of their ids."""
     rows = store.query(
@@ -118,7 +124,9 @@ class FlowRunner:
                 response = run(store, job_dir)
                 self._prepare_children(job, response)
             except Exception as error:
-                self.summary.failed.append(FailedJob(job.name, f"{type(error).__name__}: {error}"))
+                self.summary.failed.append(
+                    FailedJob(called(job), f"{type(error).__name__}: {error}")
+                )
                 self._report(job, "failed")
                 raise
             if response.replace is None:
@@ -143,4 +151,4 @@ class FlowRunner:
 
     def _report(self, job: Job, event: Event) -> None:
         done = self.summary.finished + self.summary.reused + len(self.summary.failed)
-        self.progress(job.name, event, done, self.known)
+        self.progress(called(job), event, done, self.known)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from inspect import signature
 from pathlib import Path
@@ -17,7 +17,7 @@ from phonotune.errors import ConfigError, invalid_value, require_package, unknow
 from phonotune.jobs.base import tag
 from phonotune.jobs.born import BornMaker, BornSettings
 from phonotune.jobs.compare import CompareMaker
-from phonotune.jobs.dataset import DatasetMaker
+from phonotune.jobs.dataset import DatasetMaker, SubsetMaker
 from phonotune.jobs.finetune import FineTuneMaker
 from phonotune.jobs.label import LabelMaker, isotopes_of, relaxed_structure
 from phonotune.jobs.property import Model
@@ -38,7 +38,29 @@ from phonotune.schemas.kinds import Kind, find_kind, property_kinds
 from phonotune.schemas.masses import isotope_masses, with_masses, with_natural_masses
 from phonotune.schemas.phonon import BornCharges
 from phonotune.schemas.training import ModelRecord
-from phonotune.training.config import build_config
+from phonotune.training.config import FineTuneConfig, build_config
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a study.
+
+    Attributes
+    ----------
+    name
+        What its jobs are called, e.g. ``lora``, or ``lora, 5 frames, seed 1``.
+    config
+        Strategy and options.
+    foundation
+        Name or file of what is tuned.
+    frames
+        Training frames: the first of those that were labelled; None: all.
+    """
+
+    name: str
+    config: FineTuneConfig
+    foundation: str
+    frames: int | None = None
 
 
 @dataclass
@@ -132,11 +154,42 @@ class PhonotuneMaker(Maker):
             a strategy or a selection method that needs a MACE model where the foundation is not one,
             or something that needs a package which is not installed, before anything has started.
         """
-        check_packages(self.rattle.method)
         for strategy in self.options:
             if strategy not in self.strategies:
                 raise unknown_name("strategy in options", strategy, self.strategies)
         configs = {s: build_config(s, self.options.get(s)) for s in self.strategies}
+        trainings = [Training(s, config, self.foundation) for s, config in configs.items()]
+        return self.study(structure, trainings)
+
+    def study(
+        self,
+        structure: Structure,
+        trainings: Sequence[Training],
+        foundations: Sequence[str] = (),
+        frames: Sequence[int | None] = (None,),
+    ) -> Flow:
+        """Return the flow of one crystal with any trainings; what they share is one job.
+
+        Frames are sampled with the Maker's own foundation and labelled once. There is one comparison for
+        every number of frames: only models that saw the same frames share the plain fit of them.
+
+        Parameters
+        ----------
+        structure
+            The unit cell.
+        trainings
+            What is tuned.
+        foundations
+            Names or files of the untuned models that are compared; empty: the Maker's own.
+        frames
+            Numbers of training frames, of those that are labelled; None: all.
+
+        Raises
+        ------
+        ConfigError, FoundationError
+            As :meth:`make`.
+        """
+        check_packages(self.rattle.method)
         label = self.label_maker or LabelMaker(
             labeller=self.labeller, vasp=self.vasp, monitoring=self.monitoring
         )
@@ -149,35 +202,61 @@ class PhonotuneMaker(Maker):
             if start:
                 start.append(tag(isotopes_of(plain, structure), "light", "isotopes"))
                 crystal = start[-1].output
-        foundation = find_model(self.foundation, self.head)
-        needs_mace = [f"Strategy {strategy!r}" for strategy in self.strategies]
+        known = {n: find_model(n, self.head) for n in (self.foundation, *foundations)}
+        foundation = known[self.foundation]
         if self.select.needs is not None:
-            needs_mace.append(f"Selection method {self.select.method!r}")
-        for what in needs_mace:
-            require_trainable(foundation.foundation, what)
+            require_trainable(foundation.foundation, f"Selection method {self.select.method!r}")
+        for training in trainings:
+            tuned = known[training.foundation].foundation
+            require_trainable(tuned, f"Strategy {training.config.strategy!r}")
         sampling, dataset = self._dataset(plain, label, foundation)
-        trainings = [
-            FineTuneMaker(f"finetune {s}", foundation.foundation, config).make(dataset.output)
-            for s, config in configs.items()
-        ]
         reference = _property_jobs(makers, crystal, "reference", label)
-        models: list[tuple[str, Model]] = [("untuned", foundation)]
-        models += [(s, t.output) for s, t in zip(configs, trainings, strict=True)]
-        computed = [
-            _property_jobs(makers, crystal, role, label, model, dataset.output, reference)
-            for role, model in models
-        ]
-        roles = ["reference", *(role for role, _ in models)]
-        expected = {
-            role: list(jobs) for role, jobs in zip(roles, (reference, *computed), strict=True)
-        }
-        compared = CompareMaker(expected=expected).make(
-            _outputs(reference), [_outputs(jobs) for jobs in computed]
+        jobs = [*start, *sampling, *reference.values()]
+        untuned: dict[str, dict[str, Job]] = {}
+        compared: list[Job] = []
+        for number in frames:
+            seen, suffix = dataset, ""
+            if number is not None:
+                suffix = f", {number} frames"
+                seen = SubsetMaker(n_train=number).make(dataset.output)
+                jobs.append(_called(seen, suffix))
+            models: list[tuple[str, str, Model]] = []
+            for name in foundations or (self.foundation,):
+                end = f" {name}" if len(foundations) > 1 else ""
+                models.append(("untuned", end + suffix, known[name]))
+            for training in [t for t in trainings if t.frames == number]:
+                strategy, record = training.config.strategy, known[training.foundation].foundation
+                tuning = FineTuneMaker(f"finetune {strategy}", record, training.config).make(
+                    seen.output
+                )
+                end = training.name.removeprefix(strategy)
+                jobs.append(_called(tuning, end))
+                models.append((strategy, end, tuning.output))
+            computed = []
+            for role, end, model in models:
+                made = _property_jobs(makers, crystal, role, label, model, seen.output, reference)
+                if role == "untuned":  # what takes no labels is the same for every number of frames
+                    first = untuned.setdefault(end.removesuffix(suffix), made)
+                    made = {
+                        k: j if seen.uuid in j.input_uuids else first[k] for k, j in made.items()
+                    }
+                there = {job.uuid for job in jobs}
+                jobs += [_called(job, end) for job in made.values() if job.uuid not in there]
+                computed.append(made)
+            roles = ["reference", *(role + end for role, end, _ in models)]
+            expected = {
+                r: list(made) for r, made in zip(roles, (reference, *computed), strict=True)
+            }
+            comparison = CompareMaker(expected=expected).make(
+                _outputs(reference), [_outputs(made) for made in computed]
+            )
+            # what failed is named
+            comparison.update_config({"on_missing_references": OnMissing.NONE})
+            jobs.append(_called(comparison, suffix))
+            compared.append(comparison)
+        return Flow(
+            jobs, output=compared[-1].output, name=f"{self.name} {structure.reduced_formula}"
         )
-        compared.update_config({"on_missing_references": OnMissing.NONE})  # what failed is named
-        flat = [job for jobs in (reference, *computed) for job in jobs.values()]
-        jobs = [*start, *sampling, *trainings, *flat, compared]
-        return Flow(jobs, output=compared.output, name=f"{self.name} {structure.reduced_formula}")
 
     def _relaxed(self, structure: Structure, label: LabelMaker) -> tuple[list[Job], Structure]:
         """Return the relaxation by the labeller, if any, and the crystal that follows from it."""
@@ -307,6 +386,13 @@ def _property_jobs(
             charges["born"] = earlier["born"].output
         jobs[name] = maker.make(*(given[a] for a in arguments if a != "born"), **charges)
     return jobs
+
+
+def _called(job: Job, end: str) -> Job:
+    """Return a job that says which training it serves; in its name, which is its Maker's, that would count."""
+    if end:
+        job.metadata["phonotune"]["variant"] = end.removeprefix(", ").strip()
+    return job
 
 
 def _outputs(jobs: Mapping[str, Job]) -> list[Any]:

@@ -8,6 +8,7 @@ import numpy as np
 from jobflow import Maker
 
 from phonotune.data.assemble import assemble
+from phonotune.data.subset import first_frames
 from phonotune.data.versions import append
 from phonotune.jobs.base import role_job
 from phonotune.schemas.dataset import DatasetDocument, LabelledSet
@@ -67,3 +68,22 @@ class DatasetMaker(Maker):
             f"so groups were drawn with seed {self.seed}",
             allow_mixed=self.allow_mixed,
         )
+
+
+@dataclass
+class SubsetMaker(Maker):
+    """Take the first training frames of a dataset (:func:`phonotune.data.subset.first_frames`).
+
+    Parameters
+    ----------
+    n_train
+        Training frames; what validates stays.
+    """
+
+    name: str = "first frames"
+    n_train: int = 16
+
+    @role_job("light", DatasetDocument)
+    def make(self, dataset: DatasetDocument) -> DatasetDocument:
+        """Return the smaller dataset."""
+        return first_frames(dataset, self.n_train)

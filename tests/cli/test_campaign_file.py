@@ -100,3 +100,31 @@ def test_a_crystal_of_the_materials_project_is_asked_for_with_the_key(read, monk
 def test_an_empty_file_has_no_crystal(read):
     with pytest.raises(InputError, match="The campaign has no crystal"):
         read("")
+
+
+def test_a_dry_run_counts_the_trainings_of_the_grid_and_its_labels(cli, tmp_path):
+    file = tmp_path / "salts.yaml"
+    grid = "frames: [2, 5]\nseeds: [0, 1]\nstrategies: [lora, delta]\nproperties: [phonon]\n"
+    file.write_text(f"structures: [{SALT}]\nlabeller: teacher\nfoundation: mini\n{grid}")
+    plan = cli("campaign", file, "--dry-run")
+    assert (plan["trainings"], plan["labels"]) == (8, 9)
+    (crystal,) = plan["structures"]
+    assert crystal["structure"] == "NaCl rocksalt"
+
+
+def test_the_command_runs_the_flows_of_the_grid(cli, tmp_path, monkeypatch):
+    started = {}
+
+    def run_flows(flows, *_):
+        from phonotune.flows.run import Outcome
+
+        started.update(flows)
+        return Outcome(documents={name: [] for name in flows})
+
+    monkeypatch.setattr("phonotune.flows.run.run_flows", run_flows)
+    file = tmp_path / "salts.yaml"
+    rest = "labeller: teacher\nfoundation: mini\nframes: [2, 5]\nproperties: [phonon]\n"
+    file.write_text(f"structures: [{SALT}]\n{rest}")
+    cli("campaign", file, "--out", tmp_path / "out", "--store", tmp_path / "store")
+    names = [made.name for made, _ in started["NaCl rocksalt"].iterflow()]
+    assert names.count("finetune lora") == 2

@@ -51,7 +51,7 @@ def campaign(
     Example: phonotune campaign halides.yaml --out halides
     """
     with session(as_json=json, debug=debug) as out:
-        from phonotune.flows.run import level_notes
+        from phonotune.flows.run import checked_campaign, level_notes
 
         maker, crystals = read_campaign(file)
         folder = out_dir if out_dir is not None else Path(maker.name)
@@ -68,13 +68,15 @@ def campaign(
             payload = {
                 "campaign": maker.name,
                 "strategies": list(maker.maker.strategies),
-                "labels": maker.maker.select.budget,
+                "labels": maker.sampler().select.budget,
+                "trainings": len(maker.trainings()),
                 "structures": [dict(zip(columns, row, strict=True)) for row in rows],
             }
             text = (
                 f"Nothing was started. Labeller {maker.maker.labeller}, "
-                f"{maker.maker.select.budget} labels per crystal beside its reference properties, "
-                f"strategies {', '.join(maker.maker.strategies)}."
+                f"{maker.sampler().select.budget} labels per crystal beside its reference properties, "
+                f"{len(maker.trainings())} trainings per crystal by the strategies "
+                f"{', '.join(maker.maker.strategies)}."
             )
             out.finish(payload, new_table(None, columns, rows, numbers=False), text)
             return
@@ -87,8 +89,9 @@ def campaign(
                 f"{folder} holds a campaign already. Add --resume to continue it, or choose another "
                 "folder with --out."
             )
+        flows = checked_campaign(maker, crystals)
         results = ResultStore(open_store(store))
         write_tables(crystals, {name: [] for name in crystals}, results, folder)
-        outcome = run_pipeline(maker.maker, crystals, store, folder, out)
+        outcome = run_pipeline(maker.maker, crystals, store, folder, out, flows)
         files = write_tables(crystals, outcome.documents, results, folder)
         out.note(f"Tables: {', '.join(str(file) for file in files)}")

@@ -11,6 +11,7 @@ from phonotune.cli.tables import render
 from phonotune.progress import told_to
 
 if TYPE_CHECKING:
+    from jobflow import Flow
     from pymatgen.core import Structure
 
     from phonotune.cli.console import Session
@@ -28,6 +29,7 @@ def run_pipeline(
     store: Path | None,
     folder: Path,
     out: Session,
+    flows: Mapping[str, Flow] | None = None,
 ) -> Outcome:
     """Run one flow per crystal, finish the session with tables and the report's path, return what came out.
 
@@ -41,13 +43,16 @@ def run_pipeline(
         Where results are kept; results already there are not computed again.
     folder
         Gets ``report.html``, and ``jobs`` where jobs write files.
+    flows
+        The flow of each crystal, checked; None: those of ``maker``.
     """
     from phonotune.flows.migrate import HINT, has_earlier_results
     from phonotune.flows.run import checked_flows, level_notes, run_flows
     from phonotune.schemas.labellers import labeller_warning
     from phonotune.store import open_store
 
-    flows = checked_flows(maker, crystals)
+    if flows is None:
+        flows = checked_flows(maker, crystals)
     job_store = open_store(store)
     warning = labeller_warning(maker.labeller)
     if warning:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jobflow import Flow, JobStore
     from pymatgen.core import Structure
 
+    from phonotune.flows.campaign import CampaignMaker
     from phonotune.flows.pipeline import PhonotuneMaker
     from phonotune.jobs.vasp.protocol import LabelProtocol
     from phonotune.schemas.base import Document
@@ -53,6 +54,15 @@ def checked_flows(maker: PhonotuneMaker, crystals: Mapping[str, Structure]) -> d
     maker = replace(maker, foundation=check_foundation(maker.foundation, crystals, maker.head))
     check_labeller(maker.labeller, crystals.values(), maker.vasp)
     return {name: maker.make(crystal) for name, crystal in crystals.items()}
+
+
+def checked_campaign(campaign: CampaignMaker, crystals: Mapping[str, Structure]) -> dict[str, Flow]:
+    """Return the flow of each crystal of a campaign, checked; raises as :func:`checked_flows`."""
+    maker = campaign.maker
+    for foundation in campaign.foundations or [maker.foundation]:
+        check_foundation(foundation, crystals, maker.head)
+    check_labeller(maker.labeller, crystals.values(), maker.vasp)
+    return campaign.flows(crystals)
 
 
 def run_flows(

@@ -30,6 +30,12 @@ def campaign(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, show the plan, start nothing.")
     ] = False,
+    tables: Annotated[
+        bool,
+        typer.Option(
+            "--tables", help="Write tables and report of what the store holds; start nothing."
+        ),
+    ] = False,
     store: Store = None,
     out_dir: Annotated[
         Path | None,
@@ -84,6 +90,22 @@ def campaign(
         from phonotune.flows.campaign import MATERIALS, write_tables
         from phonotune.store import ResultStore, open_store
 
+        if tables:
+            from phonotune.cli.pipeline import REPORT, write_report
+            from phonotune.flows.identity import stable_flow
+            from phonotune.flows.local import documents_of
+
+            job_store = open_store(store)
+            named = {name: stable_flow(flow) for name, flow in maker.flows(crystals).items()}
+            found = {n: documents_of(flow.job_uuids, job_store) for n, flow in named.items()}
+            written = write_tables(crystals, found, ResultStore(job_store), folder)
+            documents = [document for of_one in found.values() for document in of_one]
+            if write_report(documents, folder / REPORT):
+                written.append(folder / REPORT)
+            names = [str(file) for file in written]
+            text = f"{len(documents)} documents. Written: {', '.join(names)}"
+            out.finish({"documents": len(documents), "files": names}, text)
+            return
         if (folder / MATERIALS).exists() and not resume:
             raise InputError(
                 f"{folder} holds a campaign already. Add --resume to continue it, or choose another "

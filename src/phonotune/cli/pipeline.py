@@ -105,7 +105,7 @@ def _finish(outcome: Outcome, report: Path, warning: str | None, out: Session) -
     if written:
         shown.append(f"Report: {report}")
     for job in outcome.failed:
-        out.note(f"Failed: {job.name}: {job.error}")
+        out.note(f"Failed: {job.material}: {job.name}: {job.error}")
     if outcome.failed:
         out.note("What finished is kept; run the same command again to go on from there.")
     payload = {

@@ -24,10 +24,11 @@ Watcher = Callable[[str, Event, int, int], None]
 
 @dataclass(frozen=True)
 class FailedJob:
-    """A job that failed, and the error's own words."""
+    """A job that failed, the error's own words, and the crystal that it was for."""
 
     name: str
     error: str
+    material: str = ""
 
 
 @dataclass

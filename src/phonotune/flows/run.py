@@ -89,7 +89,7 @@ def run_flows(
     for name, flow in flows.items():
         with watch(name) as watcher:
             summary = run_flow(flow, store, watcher, root_dir=folder.resolve())
-        outcome.failed += summary.failed
+        outcome.failed += [replace(job, material=name) for job in summary.failed]
         outcome.finished += summary.finished
         outcome.reused += summary.reused
         outcome.documents[name] = documents_of(summary.uuids, store)

@@ -21,9 +21,9 @@ COMPRESSED: Final = (".gz", ".bz2", ".xz")
 
 PARSER_ERRORS: Final = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, lzma.LZMAError),
-    *(OSError, TypeError, ValueError, zlib.error),
+    *(MemoryError, OSError, TypeError, ValueError, zlib.error),
 )
-"""What the readers of other packages raise on a file that is broken, or of another kind."""
+"""What the readers of other packages raise on a file that is broken, of another kind, or absurdly large."""
 _OPENERS: Final[dict[bytes, Callable[..., Any]]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,

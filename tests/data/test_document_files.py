@@ -60,16 +60,16 @@ def test_a_file_that_is_no_document_is_refused(content: str, tmp_path: Path) -> 
         read_document(tmp_path / "phonons.json")
 
 
-@pytest.mark.parametrize("of_crystal", [True, False], ids=["no crystal", "infinite"])
-def test_values_that_cannot_be_are_refused_in_one_sentence(
-    of_crystal: bool, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("wrong", ["no crystal", "infinite", "too large for its type"])
+def test_values_that_cannot_be_are_refused_in_one_sentence(wrong: str, tmp_path: Path) -> None:
     write_document(phonons_of(), tmp_path / "phonons.json")
     content = json.loads((tmp_path / "phonons.json").read_text())
-    if of_crystal:
+    if wrong == "no crystal":
         content["unitcell"]["lattice"] = {}
-    else:
+    elif wrong == "infinite":
         content["data"]["mesh_frequencies"]["values"][0][0] = float("inf")
+    else:
+        content["data"]["mesh_frequencies"] |= {"dtype": "<i4", "values": [2**40], "shape": [1]}
     (tmp_path / "phonons.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="not a document of a property") as caught:
         read_document(tmp_path / "phonons.json")

@@ -67,6 +67,11 @@ def test_charges_and_site_properties_are_left_behind(tmp_path: Path, rocksalt: S
         ("vasprun.xml", "<modeling><generator>", "no structure that can be read"),
         ("notes.txt", "hello\n", "no structure that can be read"),
         ("a.extxyz", "hello\n", "cannot be read as extxyz"),
+        (
+            "POSCAR",
+            "Si\n1\n3 0 0\n0 3 0\n0 0 3\nSi\n2147483648\nDirect\n0 0 0\n",
+            "states 2147483648 atoms",
+        ),
         ("POSCAR", "silicon\n1\n3 0 0\n0 3 0\n0 0 3\n1\nDirect\n0 0 0\n", "not name its"),
     ],
 )

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pymatgen.core import Structure
 
 from phonotune.errors import InputError, PhonotuneError, invalid_value
-from phonotune.files import read_text, write_atomically
+from phonotune.files import PARSER_ERRORS, read_text, write_atomically
 from phonotune.schemas.base import Document, PropertyDocument
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.kinds import kind_of, property_kinds
@@ -66,7 +66,7 @@ def read_document(path: Path) -> PropertyDocument:
         return cast(PropertyDocument, document.model_validate(content))
     except InputError:
         raise
-    except (PhonotuneError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (PhonotuneError, RecursionError, *PARSER_ERRORS) as error:
         what = type(error).__name__
         if isinstance(error, ValidationError):
             what = invalid_value(error).rstrip(".")

@@ -86,6 +86,13 @@ def _parse(path: Path) -> Structure:
                 r"^data_", read_text(path, StructureError), flags=re.IGNORECASE | re.MULTILINE
             )
             _require_one(path, sum("_atom_site_" in block for block in blocks))
+        if re.search(r"POSCAR|CONTCAR|\.vasp", path.name):
+            lines = read_text(path, StructureError).splitlines()
+            stated = max(
+                (sum(map(int, re.findall(r"\d+", line))) for line in lines[5:7]), default=0
+            )
+            if stated > len(lines):  # pymatgen would make room for them all
+                raise StructureError(f"{path} states {stated} atoms and has {len(lines)} lines.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", BadPoscarWarning)

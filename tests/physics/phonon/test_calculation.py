@@ -170,6 +170,13 @@ def test_a_folder_of_old_phonopy_is_read_by_its_poscar(
         read_calculation(tmp_path)
     write_disp_yaml_from_dataset(phonon.dataset, phonon.supercell, tmp_path / "disp.yaml")
     assert_same(tmp_path, expected, 1e-3)
+    sheared = phonon.supercell.copy()
+    cell = sheared.cell.copy()
+    cell[1, 2] = 1e30
+    sheared.cell = cell
+    write_disp_yaml_from_dataset(phonon.dataset, sheared, tmp_path / "disp.yaml")
+    with pytest.raises(FramesError, match=r"whose multiple is the supercell of disp\.yaml"):
+        read_calculation(tmp_path)
     (tmp_path / "disp.yaml").unlink()
     write_vasp(tmp_path / "SPOSCAR", phonon.supercell)
     assert_same(tmp_path, expected, 1e-3)

@@ -57,8 +57,10 @@ KINDS: Final = (
 _YAML: Final = re.compile(r".*\.ya?ml(\.(xz|gz|bz2|lzma))?", re.IGNORECASE)
 _OWN_YAML: Final = re.compile(r"phonopy.*\.ya?ml(\.(xz|gz|bz2|lzma))?", re.IGNORECASE)
 _PREFERRED: Final = ("phonopy_params.yaml", "phonopy_disp.yaml", "phonopy.yaml")
+_LARGEST_MULTIPLE: Final = 1000
+"""No vector of a supercell is a larger multiple of one of the unit cell."""
 _UNIT_CELLS: Final = ("POSCAR-unitcell", "POSCAR")
-_READ_ERRORS: Final = (*PARSER_ERRORS, MemoryError, RuntimeError, yaml.YAMLError)
+_READ_ERRORS: Final = (*PARSER_ERRORS, RuntimeError, yaml.YAMLError)
 """What phonopy's readers raise on a broken file; at the end of a short FORCE_SETS, a RecursionError."""
 
 
@@ -332,8 +334,12 @@ def _from_poscar(folder: Path) -> tuple[Path, PhonopyYamlData]:
             continue
         unitcell = _read(path, "a POSCAR", partial(read_vasp, path))
         matrix = supercell.cell @ np.linalg.inv(unitcell.cell)
-        if np.allclose(matrix, np.rint(matrix), atol=1e-4) and len(supercell) == round(
-            len(unitcell) * float(np.linalg.det(matrix))
+        multiple = np.allclose(matrix, np.rint(matrix), rtol=0.0, atol=1e-4)
+        n_atoms = len(unitcell) * float(np.linalg.det(matrix))
+        if (
+            multiple
+            and np.abs(matrix).max() < _LARGEST_MULTIPLE
+            and len(supercell) == round(n_atoms)
         ):
             data = PhonopyYamlData(unitcell=unitcell, supercell=supercell)
             data.supercell_matrix = np.rint(matrix).astype(np.int64).T

@@ -15,6 +15,7 @@ from pymatgen.core import Structure
 from phonotune.errors import ConfigError, StructureError
 from phonotune.flows.pipeline import PhonotuneMaker, Training
 from phonotune.flows.routing import label_jobs
+from phonotune.report.study import write_study
 from phonotune.schemas.base import Document, structure_hash
 from phonotune.schemas.kinds import KINDS
 from phonotune.store import ResultStore
@@ -202,4 +203,4 @@ def write_tables(
             tables[kind.csv] = frame
     for file, frame in tables.items():
         frame.to_csv(folder / file, index=False)
-    return [folder / file for file in tables]
+    return [*(folder / file for file in tables), *write_study(documents, folder)]

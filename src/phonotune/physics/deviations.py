@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from scipy.stats import wasserstein_distance
 
 from phonotune.physics.phonon.document import on_common_mesh
 from phonotune.physics.phonon.spectrum import N_ACOUSTIC
@@ -14,6 +15,7 @@ from phonotune.schemas.comparison import (
     ElasticDeviations,
     ImaginaryConfusion,
     PhaseConfusion,
+    SpectrumDeviations,
     ThermalDeviations,
 )
 from phonotune.schemas.elastic import ElasticDocument
@@ -58,6 +60,7 @@ def phonon_deviations(reference: PhononDocument, model: PhononDocument) -> dict[
             (ours["dos_frequencies"], ours["dos_total"]),
             (theirs["dos_frequencies"], theirs["dos_total"]),
         ),
+        "spectrum": spectrum_deviations(weights, nu, theirs["mesh_frequencies"]),
         "imaginary": imaginary_confusion(
             weights, nu, theirs["mesh_frequencies"], reference.imaginary_threshold
         ),
@@ -69,6 +72,18 @@ def phonon_deviations(reference: PhononDocument, model: PhononDocument) -> dict[
             for name in _THERMAL
         },
     }
+
+
+def spectrum_deviations(
+    weights: FloatArray, reference: FloatArray, model: FloatArray
+) -> SpectrumDeviations:
+    """Return means and Wasserstein distance of two spectra; arguments as :func:`imaginary_confusion`."""
+    levels = np.repeat(weights, reference.shape[1])
+    return SpectrumDeviations(
+        wasserstein=float(wasserstein_distance(reference.ravel(), model.ravel(), levels, levels)),
+        average_reference=float(np.average(reference.ravel(), weights=levels)),
+        average_model=float(np.average(model.ravel(), weights=levels)),
+    )
 
 
 def imaginary_confusion(

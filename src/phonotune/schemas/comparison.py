@@ -59,6 +59,18 @@ class ImaginaryConfusion(Part):
     )
 
 
+class SpectrumDeviations(Part):
+    """The spectra of reference and model, every mode of the common mesh weighted to the full zone."""
+
+    wasserstein: TeraHertz = Field(
+        description="distance W1 of the two densities of states: mean shift that turns one into the other"
+    )
+    average_reference: TeraHertz = Field(
+        description="mean of all frequencies, imaginary ones negative"
+    )
+    average_model: TeraHertz
+
+
 class ThermalDeviations(Part):
     """Model minus reference, harmonic, per mole of formula units; the largest keep their sign."""
 
@@ -116,6 +128,9 @@ class Deviations(Part):
     highest_frequency_bias: Percent | None = None
     dos_error: Percent | None = Field(
         default=None, description="half the area between the two DOS, each of area 1"
+    )
+    spectrum: SpectrumDeviations | None = Field(
+        default=None, description="None in comparisons of older versions"
     )
     imaginary: ImaginaryConfusion | None = None
     helmholtz_300: Percent | None = None

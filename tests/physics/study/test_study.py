@@ -128,6 +128,21 @@ def test_few_crystals_are_not_tested(table: pd.DataFrame) -> None:
     assert paired(table.iloc[:0]).empty
 
 
+def test_what_nobody_computed_is_empty_and_no_obstacle() -> None:
+    bare = ComparisonRow(
+        source=Source(role="untuned", evaluator="emt"),
+        properties=Properties(),
+        deviations=Deviations(),
+    )
+    found = {"a": [comparison(bare)]}
+    table = study_table(found)
+    assert np.isnan(table["frequency_mae_THz"].iloc[0])
+    for made in (summary(table), paired(table), error_bars(table, found)):
+        assert made.empty
+    for what in ("modes", "crystals", "phases"):
+        assert confusion(table, what).empty
+
+
 def test_wasserstein_of_a_shifted_spectrum_is_the_shift() -> None:
     weights = np.array([1.0, 3.0])
     nu = np.array([[1.0, 2.0], [3.0, 5.0]])

@@ -66,3 +66,8 @@ COLUMNS: Final[dict[str, str]] = {
     "stated_error_THz": "standard deviation of the frequencies that ΔΦ or a committee states, zone mean",
 }
 """By name; the name ends in the unit, in the order of the file."""
+NOT_NUMBERS: Final = (
+    *("structure", "formula", "material_id", "reference", "model", "model_id", "foundation"),
+    *("strategy", "recipe", "residual", "reference_imaginary", "model_imaginary"),
+)
+"""Columns of words, and of yes and no."""

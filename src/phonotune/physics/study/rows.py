@@ -12,7 +12,7 @@ from scipy.constants import Boltzmann, Planck
 from phonotune.physics.committee_spread import spread_arrays
 from phonotune.physics.deviations import percent
 from phonotune.physics.phonon.residual import CORRECTED, SYMFC
-from phonotune.physics.study.columns import COLUMNS
+from phonotune.physics.study.columns import COLUMNS, NOT_NUMBERS
 from phonotune.schemas.base import Document
 from phonotune.schemas.comparison import ComparisonDocument, ComparisonRow, Properties
 from phonotune.schemas.dataset import DatasetDocument
@@ -46,7 +46,10 @@ def study_table(
         for structure, found in documents.items()
         for row in _rows_of_crystal(structure, found, names or {})
     ]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).drop_duplicates(ignore_index=True)
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).drop_duplicates(ignore_index=True)
+    numbers = [name for name in COLUMNS if name not in NOT_NUMBERS]
+    table[numbers] = table[numbers].apply(pd.to_numeric)
+    return table
 
 
 def _rows_of_crystal(

@@ -32,7 +32,7 @@ MIN_PAIRS: Final = 6
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Return median, quartiles and mean and largest size of every quantity by group, over materials and seeds."""
+    """Return median, quartiles, mean and largest size by quantity and group, over materials and seeds."""
     rows = []
     for (model, frames), group in table.groupby(GROUP, dropna=False, sort=False):
         for name in QUANTITIES:

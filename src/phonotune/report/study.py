@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import matplotlib
 import pandas as pd
 
 from phonotune.physics.study.rows import study_table
@@ -16,6 +17,8 @@ from phonotune.physics.study.statistics import (
     paired,
     summary,
 )
+from phonotune.report.plots_study import FIGURES, plot_calibration
+from phonotune.report.style import save_png
 from phonotune.schemas.base import Document
 
 STUDY: Final = "study.csv"
@@ -28,7 +31,7 @@ def write_study(
     folder: Path,
     names: Mapping[str, str] | None = None,
 ) -> list[Path]:
-    """Write the long table of finished Documents and its statistics; nothing is evaluated.
+    """Write the long table of finished Documents, statistics and figures; nothing is evaluated.
 
     Parameters
     ----------
@@ -67,4 +70,17 @@ def write_study(
         if not frame.empty:
             frame.to_csv(folder / name, index=False)
             written.append(folder / name)
+    drawings = {name: draw(table) for name, draw in FIGURES.items()}
+    for name, drawn in {**drawings, "calibration": plot_calibration(bars)}.items():
+        paths = [folder / FOLDER / f"figure_{name}.{ending}" for ending in ("png", "svg", "csv")]
+        if drawn is None:
+            for path in paths:
+                path.unlink(missing_ok=True)
+            continue
+        figure, numbers = drawn
+        save_png(figure, paths[0])
+        with matplotlib.rc_context({"svg.hashsalt": name}):
+            figure.savefig(paths[1], format="svg", facecolor="white", metadata={"Date": None})
+        numbers.to_csv(paths[2], index=False)
+        written += paths
     return written

@@ -53,7 +53,7 @@ _COST: Final = {
 def model_looks(table: pd.DataFrame) -> dict[str, Look]:
     """Return the colour and line of each model: those of the report where one strategy has one model."""
     seen: set[str] = set()
-    sources = []
+    sources: list[Source] = []
     for row in table.drop_duplicates("model").itertuples():
         role = row.strategy if row.strategy not in seen else row.model
         seen.add(row.strategy)
@@ -124,14 +124,16 @@ def _strips(table: pd.DataFrame, quantities: Mapping[str, str]) -> Drawn | None:
     if not known:
         return None
     table = table.dropna(subset=known, how="all")
-    found = model_looks(table)
+    colors = model_looks(table)
+    table = table.assign(series=_with_frames(table))
+    found = {r.series: colors[r.model] for r in table.drop_duplicates("series").itertuples()}
     columns = min(3, len(known))
     lines = -(-len(known) // columns)
     figure = new_figure(WIDE, lines * (1.0 + 0.28 * len(found)))
     grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
     for name, axes in zip(known, grid.flat, strict=False):
         for place, (model, look) in enumerate(found.items()):
-            values = table.loc[table["model"] == model, name].dropna().to_numpy(float)
+            values = table.loc[table["series"] == model, name].dropna().to_numpy(float)
             if len(values):
                 _box(axes, place, values, look)
         if table[name].min() < 0 < table[name].max():
@@ -144,6 +146,14 @@ def _strips(table: pd.DataFrame, quantities: Mapping[str, str]) -> Drawn | None:
     grid[0, 0].set_yticks(range(len(found)), list(found))
     grid[0, 0].set_ylim(len(found) - 0.5, -0.5)
     return figure, table[[*_WHO, *known]].reset_index(drop=True)
+
+
+def _with_frames(table: pd.DataFrame) -> list[str]:
+    """Return the group of each row in words: the model, and the frames that trained it."""
+    return [
+        f"{model}, {frames:.0f} frames" if frames == frames else str(model)
+        for model, frames in zip(table["model"], table["frames"], strict=True)
+    ]
 
 
 def _box(axes: Axes, place: int, values: np.ndarray, look: Look) -> None:
@@ -214,8 +224,7 @@ def _confusion(counts: pd.DataFrame, what: str) -> Drawn | None:
             counts[f"{name}_percent"], places, marker=marker, color=color, label=words, s=28
         )
     right.set_xlim(-4, 104)
-    frames = (f", {frames:.0f} frames" if frames == frames else "" for frames in counts["frames"])
-    left.set_yticks(places, [m + f for m, f in zip(counts["model"], frames, strict=True)])
+    left.set_yticks(places, _with_frames(counts))
     left.set_ylim(len(counts) - 0.5, -0.5)
     right.grid(axis="x", color=GRID, linewidth=0.6)
     dress(left, what)
@@ -275,7 +284,9 @@ def plot_overview(table: pd.DataFrame) -> Drawn | None:
     axes.set_title("zone MAE (THz)", fontsize=TEXT + 0.5, color=INK)
     names = [str(name).rsplit("/", 1)[-1] for name in wide.index]
     axes.set_yticks(range(len(wide)), names)
-    axes.set_xticks(range(wide.shape[1]), list(wide), rotation=40, ha="right")
+    axes.set_xticks(
+        range(wide.shape[1]), [str(name) for name in wide.columns], rotation=40, ha="right"
+    )
     return figure, wide.reset_index()
 
 

@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from phonotune.cli import (
     archive,
+    benchmark,
     campaign,
     compare,
     dataset,
@@ -129,6 +130,7 @@ _add("merge", merge.merge, PIECES)
 for _name, _function in property_commands().items():
     _add(_name, _function, PIECES, SupercellCommand)
 _add("compare", compare.compare, RESULTS)
+_add("benchmark", benchmark.benchmark, RESULTS)
 _add("results", results.results, RESULTS)
 _add("show", show.show, RESULTS)
 _add("lineage", lineage.lineage, RESULTS)

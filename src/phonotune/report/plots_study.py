@@ -56,7 +56,7 @@ def model_looks(table: pd.DataFrame) -> dict[str, Look]:
     sources: list[Source] = []
     for row in table.drop_duplicates("model").itertuples():
         role = row.strategy if row.strategy not in seen else row.model
-        seen.add(row.strategy)
+        seen.add(str(row.strategy))
         sources.append(Source(role=role, evaluator=row.model))
     return dict(zip((s.evaluator for s in sources), looks(sources), strict=True))
 
@@ -67,7 +67,7 @@ def plot_force_errors(table: pd.DataFrame) -> Drawn | None:
     if own.empty:
         return None
     grouped = own.groupby(["model", "frames"], sort=False)
-    quartiles = grouped["force_mae_meV_per_A"].quantile([0.25, 0.5, 0.75]).unstack()
+    quartiles = grouped["force_mae_meV_per_A"].quantile(np.array([0.25, 0.5, 0.75])).unstack()
     quartiles.columns = ["lower_quartile", "median", "upper_quartile"]
     quartiles["foundation_median"] = grouped["force_mae_foundation_meV_per_A"].median()
     quartiles["rows"] = grouped.size()
@@ -126,7 +126,9 @@ def _strips(table: pd.DataFrame, quantities: Mapping[str, str]) -> Drawn | None:
     table = table.dropna(subset=known, how="all")
     colors = model_looks(table)
     table = table.assign(series=_with_frames(table))
-    found = {r.series: colors[r.model] for r in table.drop_duplicates("series").itertuples()}
+    found = {
+        str(r.series): colors[str(r.model)] for r in table.drop_duplicates("series").itertuples()
+    }
     columns = min(3, len(known))
     lines = -(-len(known) // columns)
     figure = new_figure(WIDE, lines * (1.0 + 0.28 * len(found)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -166,3 +168,8 @@ def test_error_bars_beside_true_errors() -> None:
     assert (bar["stated"], bar["error"]) == (0.6, 1.0)
     (share,) = calibration(bars).to_dict("records")
     assert (share["within_1_percent"], share["within_2_percent"]) == (0, 100)
+
+
+def test_the_page_names_every_column() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "study.md").read_text(encoding="utf-8")
+    assert [name for name in COLUMNS if f"| `{name}` |" not in page] == []

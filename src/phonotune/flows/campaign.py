@@ -15,7 +15,6 @@ from pymatgen.core import Structure
 from phonotune.errors import ConfigError, StructureError
 from phonotune.flows.pipeline import PhonotuneMaker, Training
 from phonotune.flows.routing import label_jobs
-from phonotune.report.study import write_study
 from phonotune.schemas.base import Document, structure_hash
 from phonotune.schemas.kinds import KINDS
 from phonotune.store import ResultStore
@@ -181,6 +180,8 @@ def write_tables(
     list
         The files written: ``materials.csv``, ``phonons.csv``, ...; a kind without results has none.
     """
+    from phonotune.report.study import write_study  # draws; a flow needs no matplotlib
+
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = [
         {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from scipy.stats import wasserstein_distance
 
 from phonotune.physics.phonon.document import on_common_mesh
 from phonotune.physics.phonon.spectrum import N_ACOUSTIC
@@ -78,6 +77,8 @@ def spectrum_deviations(
     weights: FloatArray, reference: FloatArray, model: FloatArray
 ) -> SpectrumDeviations:
     """Return means and Wasserstein distance of two spectra; arguments as :func:`imaginary_confusion`."""
+    from scipy.stats import wasserstein_distance  # slow to import
+
     levels = np.repeat(weights, reference.shape[1])
     return SpectrumDeviations(
         wasserstein=float(wasserstein_distance(reference.ravel(), model.ravel(), levels, levels)),

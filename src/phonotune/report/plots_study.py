@@ -159,18 +159,9 @@ def _with_frames(table: pd.DataFrame) -> list[str]:
 
 
 def _box(axes: Axes, place: int, values: np.ndarray, look: Look) -> None:
-    axes.boxplot(
-        [values],
-        positions=[place],
-        orientation="horizontal",
-        widths=0.55,
-        showfliers=False,
-        boxprops={"color": look.color},
-        whiskerprops={"color": look.color},
-        capprops={"color": look.color},
-        medianprops={"color": INK, "linewidth": 1.4},
-        manage_ticks=False,
-    )
+    lower, median, upper = np.percentile(values, [25, 50, 75])
+    axes.barh(place, upper - lower, left=lower, height=0.55, facecolor="none", edgecolor=look.color)
+    axes.plot([median, median], [place - 0.28, place + 0.28], color=INK, linewidth=1.4, zorder=4)
     shift = 0.16 * np.sin(2.4 * np.arange(len(values)))  # dots of equal value beside each other
     axes.scatter(
         values, place + shift, s=10, color=look.color, marker=look.marker, alpha=0.75, zorder=3

@@ -13,13 +13,15 @@ from phonotune.data.document_files import write_property
 from phonotune.physics.phonon.born import BORN_FILE, write_born
 from phonotune.physics.phonon.files import FORCE_CONSTANTS_FILE, PARAMS_FILE, write_phonopy_files
 from phonotune.ports import FloatArray
+from phonotune.physics.phonon.sscha import phonons_at
 from phonotune.report.plots import plot_bands, plot_dos, plot_well, save_png
-from phonotune.report.plots_thermal import plot_quasi_harmonic
+from phonotune.report.plots_thermal import plot_quasi_harmonic, plot_temperatures
 from phonotune.report.plots_transitions import plot_pathways, plot_phase_tree
 from phonotune.report.tables import VOIGT
 from phonotune.schemas.born import BornDocument
 from phonotune.schemas.elastic import ElasticDocument
 from phonotune.schemas.phonon import PhononDocument
+from phonotune.schemas.sscha import SSCHADocument
 from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
 from phonotune.schemas.transition import TransitionDocument
 from phonotune.schemas.wells import WellDocument
@@ -29,6 +31,21 @@ _HARMONIC: Final = {
     "helmholtz_kJ_per_mol": "helmholtz",
     "entropy_J_per_K_per_mol": "entropy",
     "heat_capacity_J_per_K_per_mol": "heat_capacity",
+}
+_TEMPERATURES: Final = {
+    "temperature_K": "temperature",
+    "free_energy_meV_per_atom": "free_energy",
+    "free_energy_error_meV_per_atom": "free_energy_error",
+    "harmonic_free_energy_meV_per_atom": "harmonic_free_energy",
+    "anharmonic_free_energy_meV_per_atom": "anharmonic_free_energy",
+    "lowest_frequency_THz": "lowest_frequency",
+    "highest_frequency_THz": "highest_frequency",
+    "free_energy_change_meV_per_atom": "free_energy_change",
+    "frequency_change_THz": "frequency_change",
+    "is_stable": "is_stable",
+    "is_converged": "is_converged",
+    "displaced_supercells": "n_structures",
+    "evaluations": "n_evaluations",
 }
 _EXPANSION: Final = {
     "temperature_K": "temperatures",
@@ -78,6 +95,24 @@ def write_born_charges(document: BornDocument, folder: Path) -> list[str]:
         return [name]
     write_born(folder / BORN_FILE, document.primitive, document.born)
     return [name, BORN_FILE]
+
+
+def write_sscha(document: SSCHADocument, folder: Path) -> list[str]:
+    """Write phonons at temperatures into a folder: numbers, bands, and force constants for phonopy."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [write_property(document, folder), "sscha.csv", "bands.png"]
+    rows = [[getattr(point, name) for name in _TEMPERATURES.values()] for point in document.points]
+    _write_csv(
+        folder / "sscha.csv",
+        list(_TEMPERATURES),
+        [[float("nan") if value is None else float(value) for value in row] for row in rows],
+    )
+    save_png(plot_temperatures(document), folder / "bands.png")
+    for index, point in enumerate(document.points):
+        name = f"{point.temperature:g}K"
+        write_phonopy_files(phonons_at(document, index), folder / name)
+        files.append(f"{name}/")
+    return files
 
 
 def write_elastic(document: ElasticDocument, folder: Path) -> list[str]:

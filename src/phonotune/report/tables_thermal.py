@@ -12,11 +12,13 @@ from phonotune.report.table import (
     bars_note,
     column,
     column_row,
+    measured,
     number,
     source_heads,
     yes_no,
 )
 from phonotune.report.tables import VOIGT
+from phonotune.schemas.sscha import SSCHADocument, SSCHAPoint
 from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
 
 _IONS: Final = {
@@ -54,6 +56,43 @@ def expansion_table(*documents: QuasiHarmonicDocument) -> Table:
         caption="By the quasi-harmonic approximation, per formula unit. The two Grüneisen parameters "
         "check each other." + bars_note(documents),
     )
+
+
+def temperature_table(*documents: SSCHADocument) -> Table:
+    """Return the lowest mode and the free energy at every temperature, of every Source."""
+    first = documents[0]
+    lowest = column(first, "harmonic_lowest_frequency")
+    rows = [
+        Row(
+            "Lowest mode, harmonic",
+            lowest.unit,
+            tuple(Cell(lowest.number(d.harmonic_lowest_frequency)) for d in documents),
+        )
+    ]
+    temperatures = sorted({point.temperature for d in documents for point in d.points})
+    for temperature in temperatures:
+        points = [{p.temperature: p for p in d.points}.get(temperature) for d in documents]
+        modes = tuple(Cell(number(p and p.lowest_frequency, 2), _state(p)) for p in points)
+        free = tuple(
+            Cell(measured(p and p.free_energy, p and p.free_energy_error, 2)) for p in points
+        )
+        rows.append(Row(f"Lowest mode at {temperature:g} K", lowest.unit, modes))
+        rows.append(Row(f"F at {temperature:g} K", "meV/atom", free))
+    rows.append(Row("Stability", "", tuple(Cell(d.stability) for d in documents)))
+    return Table(
+        source_heads(documents),
+        tuple(rows),
+        title=f"{first.formula}: phonons at temperatures",
+        caption="By the self-consistent harmonic approximation at the cell given. F counts from the crystal at "
+        "rest; ±: standard error of the ensemble.",
+    )
+
+
+def _state(point: SSCHAPoint | None) -> str:
+    if point is None:
+        return ""
+    said = ["" if point.is_stable else "unstable", "" if point.is_converged else "not converged"]
+    return ", ".join(filter(None, said))
 
 
 def conductivity_table(*documents: ConductivityDocument) -> Table:

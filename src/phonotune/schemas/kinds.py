@@ -282,6 +282,23 @@ _ROWS: Final = (
         sections="phonotune.report.sections_properties:expansion_sections",
     ),
     Kind(
+        name="sscha",
+        document="phonotune.schemas.sscha:SSCHADocument",
+        title="Phonons at temperatures",
+        headline="{in_words}",
+        columns=(
+            Column(
+                "lowest_frequency", "lowest mode at the highest temperature", 2, brief=True
+            ),
+        ),
+        csv="sscha.csv",
+        file="sscha.json",
+        command="phonotune.cli.sscha:sscha",
+        maker="phonotune.jobs.sscha:SSCHAMaker",
+        comparison=Comparison(equal=("supercell_matrix", "has_nac")),
+        table="phonotune.report.tables_thermal:temperature_table",
+    ),
+    Kind(
         name="conductivity",
         document="phonotune.schemas.thermal:ConductivityDocument",
         title="Thermal conductivity",

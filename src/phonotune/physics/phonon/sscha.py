@@ -8,8 +8,7 @@ PRB 89, 064302 (2014)); the average is over the displacements of that harmonic c
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,7 +24,7 @@ from scipy import constants
 from phonotune.chunks import chunked
 from phonotune.errors import ConfigError
 from phonotune.physics.answer_checks import require_answers
-from phonotune.physics.phonon.cells import to_structure
+from phonotune.physics.phonon.cells import build_phonopy, to_structure
 from phonotune.physics.phonon.document import (
     analyse_force_constants,
     born_of,
@@ -37,14 +36,13 @@ from phonotune.physics.phonon.spectrum import commensurate_points, is_gamma, wit
 from phonotune.physics.residual.basis import ForceConstantBasis
 from phonotune.physics.thermal import thermal_curves
 from phonotune.ports import Evaluate, FloatArray
+from phonotune.progress import Progress
 from phonotune.schemas.base import Part
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.masses import with_natural_masses
-from phonotune.schemas.phonon import PhononDocument
+from phonotune.schemas.phonon import BornCharges, PhononDocument
 from phonotune.schemas.sscha import SSCHADocument, SSCHAPoint
 from phonotune.units import Kelvin, MilliElectronVoltPerAtom, TeraHertz
-
-logger = logging.getLogger(__name__)
 
 _IGNORED: Final = 1e-3
 """THz; phonopy leaves out modes below it, here only the three translations."""
@@ -68,7 +66,7 @@ class SSCHASettings(Part):
         description="displaced supercells of the first ensemble, in pairs u and -u; doubled until a "
         "fresh ensemble agrees",
     )
-    max_structures: int = Field(default=512, ge=4, description="of an ensemble, at most")
+    max_structures: int = Field(default=1024, ge=4, description="of an ensemble, at most")
     max_iterations: int = Field(default=30, ge=2, description="per temperature and ensemble size")
     free_energy_tolerance: MilliElectronVoltPerAtom = Field(
         default=0.1, gt=0, description="change of F by the last iteration, and by a fresh ensemble"
@@ -87,9 +85,10 @@ class SSCHASettings(Part):
     )
     seed: int = Field(default=0, ge=0)
 
-    @field_validator("temperatures", mode="after")
+    @field_validator("temperatures", mode="before")
     @classmethod
-    def _sorted(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+    def _sorted(cls, given: Iterable[float]) -> tuple[float, ...]:
+        values = [float(value) for value in given]
         if not values or not all(np.isfinite(t) and t >= 0.0 for t in values):
             found = ", ".join(f"{t:g}" for t in values) or "none"
             raise ConfigError(
@@ -356,7 +355,7 @@ def phonons_at_temperatures(
     harmonic: PhononDocument,
     evaluate: Evaluate,
     settings: SSCHASettings,
-    report: Callable[[str], None] = logger.info,
+    progress: Progress | None = None,
 ) -> SSCHADocument:
     """Return the self-consistent phonons of a crystal, the highest temperature first.
 
@@ -368,8 +367,8 @@ def phonons_at_temperatures(
         The potential.
     settings
         Temperatures, sizes, tolerances.
-    report
-        Told each temperature that is done, in words.
+    progress
+        Told each temperature that is done.
 
     Raises
     ------
@@ -377,13 +376,14 @@ def phonons_at_temperatures(
         Forces or energies that are not finite.
     """
     crystal = AnharmonicCrystal(harmonic, evaluate)
-    start, found = crystal.harmonic, []
+    start, found, progress = crystal.harmonic, [], progress or Progress()
+    progress.start("temperatures", len(settings.temperatures))
     for temperature in reversed(settings.temperatures):
         solution = self_consistent(crystal, temperature, start, settings)
         start = solution.force_constants
         phonons = with_force_constants(harmonic, start)
         point = _point(solution, phonons, temperature, crystal, settings)
-        report(f"{temperature:g} K: {point.in_words}")
+        progress.advance(text=f"temperatures, {temperature:g} K: {point.in_words}")
         found.append((point, phonons))
     found.reverse()
     points = [point for point, _ in found]
@@ -424,6 +424,32 @@ def with_force_constants(harmonic: PhononDocument, force_constants: FloatArray) 
     return analyse_force_constants(
         phonon, harmonic.unitcell, settings, harmonic.source, born_of(harmonic)
     )
+
+
+def phonons_at(document: SSCHADocument, index: int) -> PhononDocument:
+    """Return the self-consistent phonons of one temperature as phonons, with mesh, DOS and bands.
+
+    Parameters
+    ----------
+    document
+        Phonons at temperatures.
+    index
+        Which of ``document.points``.
+    """
+    settings = SSCHASettings.model_validate(document.settings).phonons
+    arrays = document.data.arrays()
+    born = None
+    if document.has_nac:
+        born = BornCharges(
+            charges=arrays["born"],
+            dielectric=arrays["dielectric"],
+            factor=float(arrays["nac_factor"]),
+        )
+    phonon = build_phonopy(
+        document.unitcell, document.supercell_matrix, document.primitive_matrix, settings.symprec
+    )
+    phonon.force_constants = arrays["force_constants"][index]
+    return analyse_force_constants(phonon, document.unitcell, settings, document.source, born)
 
 
 def _point(

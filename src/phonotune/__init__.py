@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from phonotune.jobs.phonon_flow import PhononFlowMaker
     from phonotune.jobs.quasi_harmonic import QuasiHarmonicMaker
     from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
+    from phonotune.jobs.sscha import SSCHAMaker
     from phonotune.jobs.task_frames import TaskFramesMaker
     from phonotune.jobs.transitions import TransitionMaker
     from phonotune.jobs.wells import DoubleWellMaker
@@ -48,6 +49,7 @@ __all__ = [
     "QuasiHarmonicMaker",
     "RattleMaker",
     "ResultStore",
+    "SSCHAMaker",
     "SelectMaker",
     "TaskFramesMaker",
     "TrajectoryMaker",
@@ -73,6 +75,7 @@ _HOME = {
     "QuasiHarmonicMaker": "jobs.quasi_harmonic",
     "RattleMaker": "jobs.sample",
     "ResultStore": "store",
+    "SSCHAMaker": "jobs.sscha",
     "SelectMaker": "jobs.sample",
     "TrajectoryMaker": "jobs.sample",
     "PhononFlowMaker": "jobs.phonon_flow",

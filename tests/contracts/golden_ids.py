@@ -36,6 +36,7 @@ from phonotune.jobs.phonon import PhononMaker
 from phonotune.jobs.phonon_flow import PhononFlowMaker
 from phonotune.jobs.quasi_harmonic import QuasiHarmonicMaker
 from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
+from phonotune.jobs.sscha import SSCHAMaker
 from phonotune.jobs.task_frames import TaskFramesMaker
 from phonotune.jobs.transitions import TransitionMaker
 from phonotune.jobs.wells import DoubleWellMaker
@@ -88,6 +89,7 @@ def flows() -> dict[str, Flow]:
         TransitionMaker().make(cell, "mini"),
         QuasiHarmonicMaker().make(cell, "mini"),
         ConductivityMaker().make(cell, "mini"),
+        SSCHAMaker().make(cell, "mini"),
         CompareMaker().make([phonons.output], [[phonons.output]]),
         TaskFramesMaker().make([tuned.output]),
     ]

@@ -9,6 +9,7 @@ from phonotune.schemas.base import Source, structure_hash
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.born import BornDocument
 from phonotune.schemas.phonon import BornCharges
+from phonotune.schemas.sscha import SSCHADocument, SSCHAPoint
 from phonotune.schemas.thermal import (
     ConductivityDocument,
     QuasiHarmonicDocument,
@@ -32,6 +33,45 @@ def born_document(structure: Structure, source: Source) -> BornDocument:
         born=BornCharges(charges=charges, dielectric=5.6 * np.eye(3)),
         sum_rule=0.004,
         asymmetry=1e-5,
+    )
+
+
+def sscha_document(structure: Structure, source: Source) -> SSCHADocument:
+    """Return a soft mode that two of three temperatures stabilise; no arrays but the temperatures."""
+    points = [
+        SSCHAPoint(
+            temperature=t,
+            is_converged=t > 0,
+            is_stable=lowest > 0,
+            free_energy=-0.1 * t if lowest > 0 else None,
+            free_energy_error=0.05 if lowest > 0 else None,
+            harmonic_free_energy=-0.12 * t if lowest > 0 else None,
+            anharmonic_free_energy=0.02 * t if lowest > 0 else None,
+            free_energy_change=0.04,
+            frequency_change=0.03,
+            lowest_frequency=lowest,
+            highest_frequency=18.0,
+            n_iterations=5,
+            n_structures=64,
+            n_evaluations=384,
+        )
+        for t, lowest in ((0.0, -2.0), (300.0, 1.5), (600.0, 2.5))
+    ]
+    return SSCHADocument(
+        formula=structure.reduced_formula,
+        material_id=structure_hash(structure),
+        source=source,
+        settings={},
+        unitcell=structure,
+        supercell_matrix=((2, 0, 0), (0, 2, 0), (0, 0, 2)),
+        primitive_matrix=((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+        has_nac=False,
+        has_residual=False,
+        imaginary_threshold=-0.1,
+        harmonic_lowest_frequency=-4.0,
+        points=points,
+        band_labels=[],
+        data=Blob.pack(temperatures=np.array([0.0, 300.0, 600.0])),
     )
 
 

@@ -41,6 +41,7 @@ from tests.report.builders import (
     born_document,
     conductivity_document,
     quasi_harmonic_document,
+    sscha_document,
     transition_document,
 )
 
@@ -423,6 +424,7 @@ def thermal_documents(structure: Structure, sources: list[Source]) -> list[Docum
     for source, scale in zip(sources, (1.0, 0.8, 0.95, 0.97), strict=True):
         made.append(quasi_harmonic_document(scale=scale, source=source))
         made.append(conductivity_document(scale=scale, source=source))
+        made.append(sscha_document(structure, source))
     about = {
         "formula": structure.composition.reduced_formula,
         "material_id": structure_hash(structure),

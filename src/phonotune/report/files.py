@@ -12,8 +12,8 @@ from pymatgen.io.vasp import Poscar
 from phonotune.data.document_files import write_property
 from phonotune.physics.phonon.born import BORN_FILE, write_born
 from phonotune.physics.phonon.files import FORCE_CONSTANTS_FILE, PARAMS_FILE, write_phonopy_files
-from phonotune.ports import FloatArray
 from phonotune.physics.phonon.sscha import phonons_at
+from phonotune.ports import FloatArray
 from phonotune.report.plots import plot_bands, plot_dos, plot_well, save_png
 from phonotune.report.plots_thermal import plot_quasi_harmonic, plot_temperatures
 from phonotune.report.plots_transitions import plot_pathways, plot_phase_tree

@@ -31,6 +31,7 @@ from phonotune.report.style import (
 )
 from phonotune.report.table import source_label
 from phonotune.schemas.phonon import PhononDocument
+from phonotune.schemas.sscha import SSCHADocument
 
 _GAS_CONSTANT: Final[float] = ase_units._k * ase_units._Nav
 """J/K/mol."""
@@ -189,7 +190,7 @@ def point_label(label: str) -> str:
     return _GREEK.get(name.upper(), name) + index.translate(_SUBSCRIPTS)
 
 
-def path_ticks(phonon: PhononDocument) -> tuple[list[float], list[str]]:
+def path_ticks(phonon: PhononDocument | SSCHADocument) -> tuple[list[float], list[str]]:
     """Return positions and names of the labelled points; two names at a break become ``U|K``."""
     distances = phonon.data.arrays()["band_distances"]
     span = float(distances[-1] - distances[0]) or 1.0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
@@ -13,6 +14,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from phonotune.physics.committee_spread import spread_arrays
 from phonotune.ports import FloatArray
 from phonotune.report.error_bars import shade
+from phonotune.report.plots_phonon import path_ticks
 from phonotune.report.style import (
     GRID,
     MUTED,
@@ -25,6 +27,7 @@ from phonotune.report.style import (
     new_figure,
 )
 from phonotune.report.table import source_label
+from phonotune.schemas.sscha import SSCHADocument
 from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
 
 _PER_MEGAKELVIN: Final = 1e6
@@ -156,4 +159,43 @@ def plot_conductivity(documents: Sequence[ConductivityDocument], width: float = 
     axes.grid(axis="y", color=GRID, linewidth=0.5)
     dress(axes, "T (K)", "Thermal conductivity (W/m/K)")
     legend_above(figure, axes, 2)
+    return figure
+
+
+def plot_temperatures(document: SSCHADocument, width: float = NARROW) -> Figure:
+    """Draw the bands at every temperature, THz, from blue to red; dotted: harmonic ones.
+
+    Parameters
+    ----------
+    document
+        Phonons at temperatures.
+    width
+        Width of the figure, inch.
+    """
+    arrays = document.data.arrays()
+    figure = new_figure(width, min(0.72 * width, 4.4))
+    axes = figure.subplots()
+    shades = colormaps["coolwarm"](np.linspace(0.0, 1.0, len(document.points)))
+    drawn = [("harmonic", arrays["harmonic_band_frequencies"], MUTED, ":")]
+    for point, bands, shade_ in zip(
+        document.points, arrays["band_frequencies"], shades, strict=True
+    ):
+        drawn.append((f"{point.temperature:g} K", bands, shade_, "-"))
+    for label, bands, color, style in drawn:
+        for number, (first, last) in enumerate(arrays["band_segments"]):
+            piece = slice(first, last + 1)
+            lines = axes.plot(
+                arrays["band_distances"][piece], bands[piece], style, color=color, linewidth=1.0
+            )
+            if number == 0:
+                lines[0].set_label(label)
+    positions, names = path_ticks(document)
+    for position in positions:
+        axes.axvline(position, color=GRID, linewidth=0.7, zorder=0.5)
+    axes.axhline(0.0, color=MUTED, linewidth=0.7, zorder=1)
+    axes.margins(x=0)
+    dress(axes, "", "Frequency (THz)")
+    axes.set_xticks(positions, names)
+    axes.tick_params(axis="x", length=0)
+    legend_above(figure, axes, 3)
     return figure

@@ -18,6 +18,7 @@ from phonotune.report.table import (
     yes_no,
 )
 from phonotune.report.tables import VOIGT
+from phonotune.schemas.columns import ABSENT
 from phonotune.schemas.sscha import SSCHADocument, SSCHAPoint
 from phonotune.schemas.thermal import ConductivityDocument, QuasiHarmonicDocument
 
@@ -72,9 +73,12 @@ def temperature_table(*documents: SSCHADocument) -> Table:
     temperatures = sorted({point.temperature for d in documents for point in d.points})
     for temperature in temperatures:
         points = [{p.temperature: p for p in d.points}.get(temperature) for d in documents]
-        modes = tuple(Cell(number(p and p.lowest_frequency, 2), _state(p)) for p in points)
+        modes = tuple(
+            Cell(number(None if p is None else p.lowest_frequency, 2), _state(p)) for p in points
+        )
         free = tuple(
-            Cell(measured(p and p.free_energy, p and p.free_energy_error, 2)) for p in points
+            Cell(ABSENT if p is None else measured(p.free_energy, p.free_energy_error, 2))
+            for p in points
         )
         rows.append(Row(f"Lowest mode at {temperature:g} K", lowest.unit, modes))
         rows.append(Row(f"F at {temperature:g} K", "meV/atom", free))

@@ -287,9 +287,7 @@ _ROWS: Final = (
         title="Phonons at temperatures",
         headline="{in_words}",
         columns=(
-            Column(
-                "lowest_frequency", "lowest mode at the highest temperature", 2, brief=True
-            ),
+            Column("lowest_frequency", "lowest mode at the highest temperature", 2, brief=True),
         ),
         csv="sscha.csv",
         file="sscha.json",

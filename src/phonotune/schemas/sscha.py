@@ -120,4 +120,6 @@ class SSCHADocument(PropertyDocument):
     def in_words(self) -> str:
         """What `results` shows."""
         top = self.points[-1]
-        return f"{self.stability}, lowest mode {top.lowest_frequency:.2f} THz at {top.temperature:g} K"
+        return (
+            f"{self.stability}, lowest mode {top.lowest_frequency:.2f} THz at {top.temperature:g} K"
+        )

@@ -69,8 +69,6 @@ class Molecules:
         return Evaluation(float(energy), forces[index])
 
 
-
-
 def molecules() -> Structure:
     return Structure(Lattice.cubic(LENGTH), ["Na", "Cl"], [[0, 0, 0], [0, 0, BOND]])
 

@@ -175,7 +175,9 @@ class AnharmonicCrystal:
 
     def __init__(self, harmonic: PhononDocument, evaluate: Evaluate) -> None:
         phonon = phonopy_of(harmonic)
-        phonon.nac_params = None  # the field of an infinite wave has no place in a periodic supercell
+        phonon.nac_params = (
+            None  # the field of an infinite wave has no place in a periodic supercell
+        )
         self.phonon: Phonopy = phonon
         self.cell = with_natural_masses(to_structure(phonon.supercell))
         self.q = commensurate_points(phonon)
@@ -205,7 +207,7 @@ class AnharmonicCrystal:
         """Return F_harm of the modes at the commensurate points, eV per supercell."""
         nu = self.frequencies(force_constants)
         curve = thermal_curves(np.abs(nu), np.ones(len(nu)), [temperature], 1)
-        return float(curve.helmholtz[0]) * _KJ_PER_MOL * self.n_cells
+        return float(curve.helmholtz[0] * _KJ_PER_MOL * self.n_cells)
 
     def sample(
         self, force_constants: FloatArray, temperature: float, n: int, seed: int, floor: float
@@ -251,9 +253,7 @@ class AnharmonicCrystal:
 
     def _displaced(self, move: FloatArray) -> Structure:
         positions = self.cell.cart_coords + move
-        return Structure(
-            self.cell.lattice, self.cell.species, positions, coords_are_cartesian=True
-        )
+        return Structure(self.cell.lattice, self.cell.species, positions, coords_are_cartesian=True)
 
     def _answers(self, structures: Sequence[Structure]) -> list[Any]:
         found = require_answers(structures, self.evaluate(structures), "Phonons at a temperature")
@@ -332,9 +332,7 @@ def self_consistent(
         evaluations += n
         other = _rms(crystal.frequencies(fresh.fitted) - crystal.frequencies(current))
         apart = abs(fresh.mean - ensemble.mean) * milli
-        agrees = (
-            other <= settings.frequency_tolerance and apart <= settings.free_energy_tolerance
-        )
+        agrees = other <= settings.frequency_tolerance and apart <= settings.free_energy_tolerance
         if (settled and agrees) or 2 * n > settings.max_structures:
             return SelfConsistent(
                 force_constants=current,

@@ -152,7 +152,8 @@ def _with_origins(results: StoredRows, wanted: Wanted) -> list[Row]:
             datasets = [model.get("dataset_hash"), output.get("parent_hash")]
             criteria |= {f"model {m}": {"output.model.model_id": m} for m in models if m}
             criteria |= {f"dataset {d}": {"output.dataset_hash": d} for d in datasets if d}
-            if find_kind(output["kind"]).reference:
+            kind = find_kind(output["kind"])
+            if kind.reference or kind.is_property:
                 for host in row.get("hosts") or []:
                     criteria[f"flow {host}"] = {"hosts": host, "output.kind": "labels"}
         rows = (row for criterion in criteria.values() for row in results.rows([criterion]))

@@ -150,6 +150,7 @@ HARD = Molecules(curvature=4.0, quartic=60.0)
 DOUBLE = Molecules(curvature=-1.0, quartic=25.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evaluate", [HARD, DOUBLE], ids=["hardening", "double well"])
 def test_quartic_oscillators_have_the_gaussian_solution(evaluate: Molecules) -> None:
     document = harmonic_of(molecules(), evaluate)
@@ -231,13 +232,23 @@ def test_the_temperature_of_stability_is_a_bracket_of_two_neighbours(
     assert found.stability == words
 
 
-def test_a_mode_below_the_floor_is_unstable_and_has_no_free_energy(
-    harmonic_phonons: PhononDocument,
-) -> None:
+def test_a_soft_mode_that_is_real_keeps_its_amplitude(harmonic_phonons: PhononDocument) -> None:
     floor = harmonic_phonons.highest_frequency / 2
     settings = SSCHASettings(phonons=SMALL, temperatures=(300.0,), n_structures=4, floor=floor)
-    (point,) = phonons_at_temperatures(harmonic_phonons, HARMONIC, settings).points
+    document = phonons_at_temperatures(harmonic_phonons, HARMONIC, settings)
+    (point,) = document.points
     assert point.lowest_frequency < floor
+    assert point.is_stable
+    assert point.anharmonic_free_energy == pytest.approx(0.0, abs=1e-6)
+    assert document.settings["floor"] < floor
+
+
+def test_a_crystal_that_stays_unstable_has_no_free_energy() -> None:
+    falling = Molecules(curvature=-1.0, quartic=0.0)
+    settings = SSCHASettings(phonons=SMALL, temperatures=(300.0,), n_structures=4)
+    harmonic = harmonic_of(molecules(), falling)
+    (point,) = phonons_at_temperatures(harmonic, falling, settings).points
+    assert point.lowest_frequency < 0
     assert not point.is_stable
     assert point.free_energy is None
     assert "unstable" in point.in_words

@@ -81,7 +81,8 @@ class SSCHASettings(Part):
         default=0.3,
         gt=0,
         description="no mode is given a larger amplitude than one of this frequency has; a crystal "
-        "with a mode below it is unstable at that temperature",
+        "with a mode below it is unstable at that temperature. Half the lowest harmonic frequency where "
+        "that is real and lower",
     )
     seed: int = Field(default=0, ge=0)
 
@@ -375,6 +376,8 @@ def phonons_at_temperatures(
     """
     crystal = AnharmonicCrystal(harmonic, evaluate)
     start, found, progress = crystal.harmonic, [], progress or Progress()
+    if 0.0 < (soft := crystal.lowest(start)) < settings.floor:  # soft, and yet real without heat
+        settings = settings.model_copy(update={"floor": soft / 2.0})
     progress.start("temperatures", len(settings.temperatures))
     for temperature in reversed(settings.temperatures):
         solution = self_consistent(crystal, temperature, start, settings)

@@ -86,6 +86,8 @@ def _rows_of_crystal(
                 ours["residual_frames"] = phonon.residual.n_frames
             if ours["strategy"] == SYMFC and fitted:
                 ours["residual_frames"] = fitted[0]
+            if training is None:  # ΔΦ and symfc of other frames are other models
+                ours["frames"] = ours.get("residual_frames")
             ours["labels"] = _labels(training, datasets, ours.get("residual_frames"))
             ours["stated_error_THz"] = _stated_error(phonon, bool(ours["residual"]))
             kappa = _slack(expansions, row.source.role, row.source.model_id)

@@ -20,11 +20,13 @@ from phonotune.jobs.label import LabelMaker
 from phonotune.jobs.phonon import PhononMaker
 from phonotune.jobs.phonon_flow import PhononFlowMaker
 from phonotune.jobs.sample import RattleMaker, SelectMaker, TrajectoryMaker
+from phonotune.jobs.sscha import SSCHAMaker
 from phonotune.jobs.task_frames import TaskFramesMaker, TaskSettings
 from phonotune.jobs.transitions import TransitionMaker
 from phonotune.jobs.wells import DoubleWellMaker
 from phonotune.models.evaluators import load_evaluator
 from phonotune.physics.phonon.settings import PhononSettings
+from phonotune.physics.phonon.sscha import SSCHASettings
 from phonotune.physics.relax import RelaxSettings
 from phonotune.physics.transitions.branches import TransitionSettings
 from phonotune.sampling.settings import RattleSettings, SelectSettings
@@ -59,6 +61,9 @@ MAKERS = {
         settings=TransitionSettings(
             max_depth=0, phonon=PhononSettings(min_length=5.0, mesh_density=10.0)
         ),
+    ),
+    "sscha": SSCHAMaker(
+        settings=SSCHASettings(phonons=PHONON, temperatures=(300.0,), n_structures=4)
     ),
     "compare": CompareMaker(),
     "task frames": TaskFramesMaker(settings=TaskSettings(every=2)),
@@ -100,6 +105,7 @@ def inputs(rattled_aluminium: list[Structure]) -> dict[str, tuple[Any, ...]]:
         "elastic": (crystal, "mini"),
         "double well": (crystal, phonons, "mini"),
         "transitions": (crystal, "mini"),
+        "sscha": (crystal, "mini"),
         "compare": ([phonons], [[phonons]]),
         "phonon flow": (crystal,),
     }

@@ -192,9 +192,12 @@ def verdict(errors: Errors, given: argparse.Namespace) -> str:
 
 def draw(errors: Errors, given: argparse.Namespace) -> None:
     """Write the figure: one panel a crystal, one line a method, bars from lowest to highest."""
-    import matplotlib
-
-    from phonotune.report.style import WIDE, legend_above, new_figure
+    from phonotune.report.style import (
+        WIDE,
+        legend_above,
+        new_figure,
+        save_svg,
+    )
 
     columns = min(4, len(given.crystals))
     lines = -(-len(given.crystals) // columns)
@@ -206,8 +209,7 @@ def draw(errors: Errors, given: argparse.Namespace) -> None:
         axis.remove()
     legend_above(figure, axes[0], columns=len(given.methods))
     given.figure.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context({"svg.hashsalt": "label_efficiency"}):
-        figure.savefig(given.figure, format="svg", facecolor="white", metadata={"Date": None})
+    save_svg(figure, given.figure)
 
 
 def draw_crystal(axis: Axes, crystal: str, errors: Errors, given: argparse.Namespace) -> None:

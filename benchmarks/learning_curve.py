@@ -13,14 +13,23 @@ import argparse
 from pathlib import Path
 from statistics import median
 
-import matplotlib
 from common import FOUNDATION, ROOT, markdown, middle, zone_mae
 from experiments import Experiment, run_experiment
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from resumable import Result, run_all, values
 
-from phonotune.report.style import MUTED, TEXT, WIDE, Look, dress, legend_above, looks, new_figure
+from phonotune.report.style import (
+    MUTED,
+    TEXT,
+    WIDE,
+    Look,
+    dress,
+    legend_above,
+    looks,
+    new_figure,
+    save_svg,
+)
 from phonotune.schemas.base import Source
 from phonotune.training.strategies import STRATEGIES
 
@@ -103,8 +112,7 @@ def draw(results: list[Result], given: argparse.Namespace, untuned: float) -> No
             )
     legend_above(figure, axes[0], columns=7)
     given.figure.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context({"svg.hashsalt": "learning_curve"}):
-        figure.savefig(given.figure, format="svg", facecolor="white", metadata={"Date": None})
+    save_svg(figure, given.figure)
 
 
 def _curve(axis: Axes, found: dict[int, list[float]], look: Look, name: str, shift: float) -> None:

@@ -270,9 +270,15 @@ def tables(results: Sequence[Result], before: Mapping[str, float]) -> str:
 
 def draw(results: Sequence[Result], before: Mapping[str, float], path: Path) -> None:
     """Write the figure: error over the better of model and plain fit; bars: half of the cases."""
-    import matplotlib
-
-    from phonotune.report.style import MUTED, TUNED, WIDE, dress, legend_above, new_figure
+    from phonotune.report.style import (
+        MUTED,
+        TUNED,
+        WIDE,
+        dress,
+        legend_above,
+        new_figure,
+        save_svg,
+    )
 
     models = list(dict.fromkeys(r["model"] for r in results))
     counts = sorted({r["frames"] for r in results})
@@ -311,8 +317,7 @@ def draw(results: Sequence[Result], before: Mapping[str, float], path: Path) -> 
         axis.yaxis.set_major_formatter("{x:g}")
     legend_above(figure, axes[0], columns=len(counts))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context({"svg.hashsalt": "residual_study"}):
-        figure.savefig(path, format="svg", facecolor="white", metadata={"Date": None})
+    save_svg(figure, path)
 
 
 def main() -> None:

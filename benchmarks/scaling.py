@@ -16,14 +16,22 @@ from statistics import median
 from time import perf_counter, process_time
 from typing import Final
 
-import matplotlib
 import numpy as np
 from common import FOUNDATION, ROOT, markdown
 from pymatgen.core import Lattice, Structure
 
 from phonotune.physics.phonon.displacements import plan_displacements
 from phonotune.physics.phonon.settings import PhononSettings
-from phonotune.report.style import GRID, TUNED, UNTUNED, WIDE, dress, legend_above, new_figure
+from phonotune.report.style import (
+    GRID,
+    TUNED,
+    UNTUNED,
+    WIDE,
+    dress,
+    legend_above,
+    new_figure,
+    save_svg,
+)
 
 FIGURE: Final = ROOT / "docs" / "_static" / "scaling.svg"
 SERIES: Final = {
@@ -151,5 +159,4 @@ def draw_scaling(found: dict[str, list[Point]], path: Path) -> None:
     panels[1].set_ylim(bottom=0.0)
     legend_above(figure, panels[0], 3)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context({"svg.hashsalt": "scaling"}):
-        figure.savefig(path, format="svg", facecolor="white", metadata={"Date": None})
+    save_svg(figure, path)

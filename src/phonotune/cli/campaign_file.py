@@ -71,12 +71,13 @@ def read_campaign(file: Path) -> tuple[CampaignMaker, dict[str, Structure]]:
                 made = with_natural_masses(crystal) if masses == Masses.natural else crystal
                 number = lines["structures", index]
                 first, line = seen.setdefault(structure_hash(made), (name, number))
-                if name in crystals or first != name:
-                    twice = first if first != name else name
+                if first != name:
                     raise StructureError(
-                        f"{twice} (line {line}) and {name} are the same crystal. Remove one of them."
-                        if first != name
-                        else f"Two crystals are called {name!r}. Give one of them another `name`."
+                        f"{first} (line {line}) and {name} are the same crystal. Remove one of them."
+                    )
+                if name in crystals:
+                    raise StructureError(
+                        f"Two crystals are called {name!r}. Give one of them another `name`."
                     )
                 crystals[name] = made
     check_crystals(crystals)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from phonotune.cli.console import Session
     from phonotune.cli.options import Masses
     from phonotune.physics.relax import RelaxSettings
+    from phonotune.schemas.dataset import Frame
     from phonotune.schemas.training import ModelRecord
 
 
@@ -34,6 +35,18 @@ def read_masses(path: Path, masses: Masses, out: Session) -> Structure:
         "natural ones."
     )
     return structure
+
+
+def read_labels(path: Path | None, out: Session) -> list[Frame] | None:
+    """Read the labelled frames of --labels, if they are given; what was left out is told."""
+    if path is None:
+        return None
+    from phonotune.data.importers import Importer
+
+    importer = Importer([path])
+    frames = list(importer)
+    out.note_all(importer.notes, importer.refused)
+    return frames
 
 
 def read_crystal(

@@ -93,9 +93,8 @@ def phonons(
     with session(as_json=json, debug=debug) as out:
         matrix, rows = parse_supercell(supercell), parse_primitive(primitive)
         check_output_folder(output)
-        from phonotune.cli.crystal import read_crystal, relaxation
+        from phonotune.cli.crystal import read_crystal, read_labels, relaxation
         from phonotune.data.document_files import summary_of
-        from phonotune.data.importers import Importer
         from phonotune.jobs.phonon import PhononMaker
         from phonotune.jobs.property import resumed_evaluator
         from phonotune.physics.phonon.born import read_born
@@ -110,11 +109,7 @@ def phonons(
         maker = PhononMaker(settings=settings, relax=relaxation(relax))
         if born is not None:
             maker.born = read_born(born, crystal, settings.symprec, settings.primitive_matrix)
-        frames = None
-        if labels is not None:
-            importer = Importer([labels])
-            frames = list(importer)
-            out.note_all(importer.notes, importer.refused)
+        frames = read_labels(labels, out)
         with (
             out.progress("phonons") as progress,
             resumed_evaluator(record) as evaluator,

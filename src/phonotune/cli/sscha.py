@@ -77,9 +77,8 @@ def sscha(
                 f"Give for example {displaced + 1}."
             )
         check_output_folder(output)
-        from phonotune.cli.crystal import read_crystal, relaxation
+        from phonotune.cli.crystal import read_crystal, read_labels, relaxation
         from phonotune.data.document_files import summary_of
-        from phonotune.data.importers import Importer
         from phonotune.jobs.property import resumed_evaluator
         from phonotune.jobs.sscha import SSCHAMaker
         from phonotune.physics.phonon.born import read_born
@@ -96,11 +95,7 @@ def sscha(
         )
         crystal, record = read_crystal(structure, model, masses, out, head)
         charges = None if born is None else read_born(born, crystal)
-        frames = None
-        if labels is not None:
-            importer = Importer([labels])
-            frames = list(importer)
-            out.note_all(importer.notes, importer.refused)
+        frames = read_labels(labels, out)
         maker = SSCHAMaker(settings=settings, born=charges, relax=relaxation(relax))
         with (
             out.progress("phonons at temperatures") as progress,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 from pymatgen.core import Element, Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
@@ -16,8 +17,6 @@ from phonotune.schemas.base import Part
 
 _SAME_SITE: Final = 1e-2
 """Å: symmetry is looked for within this distance; published coordinates have three to five digits."""
-
-
 _ROUNDING: Final = 5e-4
 """A fractional coordinate within this of 1/6, 1/3, 2/3 or 5/6 is meant as it: 1/3 may be written 0.333."""
 
@@ -138,9 +137,10 @@ class CrystalText(Part):
                 self.beta,
                 self.gamma or (120.0 if hexagonal else 90.0),
             )
-            whole = Structure.from_spacegroup(
-                self.group, lattice, self.species, [list(map(_exact, s)) for s in self.sites]
-            )
+            stated = np.array(self.sites)
+            sixths = np.round(6 * stated) / 6
+            coords = np.where(np.abs(stated - sixths) < _ROUNDING, sixths, stated)
+            whole = Structure.from_spacegroup(self.group, lattice, self.species, coords)
         except ValueError as error:
             raise StructureError(
                 f"Space group {self.group!r} and this lattice make no crystal: {error}."
@@ -157,9 +157,3 @@ class CrystalText(Part):
         assert primitive is not None  # spglib has just found its space group
         numbers = [int(z) for z in primitive.atomic_numbers]
         return Structure(primitive.lattice, numbers, primitive.frac_coords)
-
-
-def _exact(x: float) -> float:
-    """Return a coordinate, or the sixth that its digits stand for."""
-    sixth = round(6 * x) / 6
-    return sixth if abs(x - sixth) < _ROUNDING else x

@@ -40,7 +40,7 @@ def first_frames(dataset: DatasetDocument, n_train: int) -> DatasetDocument:
         for turn, index in enumerate(members)
     )
     taken = {index for *_, index in ranked[:n_train]}
-    kept = [i for i in range(len(frames)) if i in taken or i in set(dataset.valid)]
+    kept = sorted(taken | set(dataset.valid))
     assembly = Assembly([], dataset.mixed)
     assembly.isolated = IsolatedAtoms(dataset.isolated_atoms)
     assembly.take([frames[i] for i in kept], None)

@@ -74,29 +74,25 @@ def run_benchmark(
     progress
         Told which pair is next.
     """
-    made = Benchmark()
+    made, progress = Benchmark(), progress or Progress()
     evaluators: dict[str, Evaluator] = {}
-    if progress is not None:
-        progress.start(total=len(references) * len(models))
+    progress.start(total=len(references) * len(models))
     for path in references:
         try:
             reference = read_reference(path)
         except PhonotuneError as error:
             made.failures.append(Failure(str(path), "", str(error)))
-            if progress is not None:
-                progress.note(f"{path}: {error}")
-                progress.advance(progress.done + len(models))
+            progress.note(f"{path}: {error}")
+            progress.advance(progress.done + len(models))
             continue
         compared = []
         for name, record in models.items():
-            if progress is not None:
-                progress.advance(text=f"{path}, {name}")
+            progress.advance(text=f"{path}, {name}")
             try:
                 compared.append(_pair(reference, name, record, folder, evaluators, made))
             except PhonotuneError as error:
                 made.failures.append(Failure(str(path), name, str(error)))
-                if progress is not None:
-                    progress.note(f"{path}, {name}: {error}")
+                progress.note(f"{path}, {name}: {error}")
         if compared:
             sets = [PropertySet.of([phonon]) for phonon in compared]
             comparison = compare(PropertySet.of([reference]), sets)

@@ -33,6 +33,8 @@ from phonotune.report.table import source_label
 from phonotune.schemas.phonon import PhononDocument
 from phonotune.schemas.sscha import SSCHADocument
 
+Banded = PhononDocument | SSCHADocument
+"""What has bands along a path."""
 _GAS_CONSTANT: Final[float] = ase_units._k * ase_units._Nav
 """J/K/mol."""
 _HATCHES: Final = (None, "////", "....")
@@ -190,7 +192,7 @@ def point_label(label: str) -> str:
     return _GREEK.get(name.upper(), name) + index.translate(_SUBSCRIPTS)
 
 
-def path_ticks(phonon: PhononDocument | SSCHADocument) -> tuple[list[float], list[str]]:
+def path_ticks(phonon: Banded) -> tuple[list[float], list[str]]:
     """Return positions and names of the labelled points; two names at a break become ``U|K``."""
     distances = phonon.data.arrays()["band_distances"]
     span = float(distances[-1] - distances[0]) or 1.0
@@ -205,15 +207,13 @@ def path_ticks(phonon: PhononDocument | SSCHADocument) -> tuple[list[float], lis
     return [t[0] for t in ticks], [t[1] for t in ticks]
 
 
-def path_segments(phonon: PhononDocument) -> list[slice]:
+def path_segments(phonon: Banded) -> list[slice]:
     """Return one slice per continuous piece of path; no line is drawn from one to the next."""
     bounds = phonon.data.arrays()["band_segments"]
     return [slice(int(first), int(last) + 1) for first, last in bounds]
 
 
-def _broken_lines(
-    phonon: PhononDocument, onto: PhononDocument, bands: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def broken_lines(phonon: Banded, onto: Banded, bands: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return all bands as one line, broken by NaN, on the path lengths of another Document.
 
     ``bands`` is the array of ``phonon`` that is drawn, shape (n_b, n_bands): frequencies, or their
@@ -239,16 +239,12 @@ def _broken_lines(
 
 def _draw_bands(axes: Axes, phonons: Sequence[PhononDocument]) -> None:
     for phonon, look in zip(phonons, looks([p.source for p in phonons]), strict=True):
-        x, y = _broken_lines(phonon, phonons[0], phonon.data.arrays()["band_frequencies"])
+        x, y = broken_lines(phonon, phonons[0], phonon.data.arrays()["band_frequencies"])
         axes.plot(x, y, label=source_label(phonon.source), **look.line)
         deviations = spread_arrays(phonon).get("band_frequencies")
         if deviations is not None:
-            shade(axes, x, y, _broken_lines(phonon, phonons[0], deviations)[1], look)
-    positions, names = path_ticks(phonons[0])
-    for position in positions:
-        axes.axvline(position, color=GRID, linewidth=0.7, zorder=0.5)
-    axes.axhline(0.0, color=MUTED, linewidth=0.7, zorder=1)
-    axes.margins(x=0)
+            shade(axes, x, y, broken_lines(phonon, phonons[0], deviations)[1], look)
+    dress_path(axes, phonons[0])
     low, high = axes.get_ylim()
     if min(p.lowest_frequency for p in phonons) < phonons[0].imaginary_threshold:
         axes.axhspan(low, 0.0, color=MUTED, alpha=0.08, linewidth=0, zorder=0)
@@ -264,6 +260,15 @@ def _draw_bands(axes: Axes, phonons: Sequence[PhononDocument]) -> None:
             style="italic",
         )
     axes.set_ylim(low, high)
+
+
+def dress_path(axes: Axes, phonon: Banded) -> None:
+    """Put the labelled points of a path and the line of zero under bands that are drawn."""
+    positions, names = path_ticks(phonon)
+    for position in positions:
+        axes.axvline(position, color=GRID, linewidth=0.7, zorder=0.5)
+    axes.axhline(0.0, color=MUTED, linewidth=0.7, zorder=1)
+    axes.margins(x=0)
     dress(axes, "", "Frequency (THz)")
     axes.set_xticks(positions, names, fontsize=TEXT if len(names) < 11 else TEXT - 2)
     axes.tick_params(axis="x", length=0)

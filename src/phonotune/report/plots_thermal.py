@@ -14,7 +14,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from phonotune.physics.committee_spread import spread_arrays
 from phonotune.ports import FloatArray
 from phonotune.report.error_bars import shade
-from phonotune.report.plots_phonon import path_ticks
+from phonotune.report.plots_phonon import broken_lines, dress_path
 from phonotune.report.style import (
     GRID,
     MUTED,
@@ -182,20 +182,9 @@ def plot_temperatures(document: SSCHADocument, width: float = NARROW) -> Figure:
     ):
         drawn.append((f"{point.temperature:g} K", bands, shade_, "-"))
     for label, bands, color, style in drawn:
-        for number, (first, last) in enumerate(arrays["band_segments"]):
-            piece = slice(first, last + 1)
-            lines = axes.plot(
-                arrays["band_distances"][piece], bands[piece], style, color=color, linewidth=1.0
-            )
-            if number == 0:
-                lines[0].set_label(label)
-    positions, names = path_ticks(document)
-    for position in positions:
-        axes.axvline(position, color=GRID, linewidth=0.7, zorder=0.5)
-    axes.axhline(0.0, color=MUTED, linewidth=0.7, zorder=1)
-    axes.margins(x=0)
-    dress(axes, "", "Frequency (THz)")
-    axes.set_xticks(positions, names)
-    axes.tick_params(axis="x", length=0)
+        axes.plot(
+            *broken_lines(document, document, bands), style, color=color, linewidth=1.0, label=label
+        )
+    dress_path(axes, document)
     legend_above(figure, axes, 3)
     return figure

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import matplotlib
 import pandas as pd
 
 from phonotune.physics.study.rows import study_table
@@ -18,7 +17,7 @@ from phonotune.physics.study.statistics import (
     summary,
 )
 from phonotune.report.plots_study import FIGURES, plot_calibration
-from phonotune.report.style import save_png
+from phonotune.report.style import save_png, save_svg
 from phonotune.schemas.base import Document
 
 STUDY: Final = "study.csv"
@@ -79,8 +78,7 @@ def write_study(
             continue
         figure, numbers = drawn
         save_png(figure, paths[0])
-        with matplotlib.rc_context({"svg.hashsalt": name}):
-            figure.savefig(paths[1], format="svg", facecolor="white", metadata={"Date": None})
+        save_svg(figure, paths[1])
         numbers.to_csv(paths[2], index=False)
         written += paths
     return written

@@ -13,7 +13,7 @@ from phonotune.physics.deviations import spectrum_deviations
 from phonotune.physics.study.columns import COLUMNS
 from phonotune.physics.study.rows import KELVIN_PER_THZ, study_table
 from phonotune.physics.study.statistics import calibration, confusion, error_bars, paired, summary
-from phonotune.schemas.base import Source
+from phonotune.schemas.base import Document, Source
 from phonotune.schemas.comparison import (
     ComparisonDocument,
     ComparisonRow,
@@ -22,6 +22,7 @@ from phonotune.schemas.comparison import (
     Properties,
     SpectrumDeviations,
 )
+from phonotune.schemas.phonon import PhononDocument, ResidualSummary
 from tests.report.conftest import dataset_document, frames_of, training_document
 
 REFERENCE = Source(role="reference", evaluator="teacher")
@@ -92,6 +93,31 @@ def test_names_of_a_benchmark_replace_descriptions() -> None:
     both = comparison(row("lora", "l", 0.1), row("lora + ΔΦ", "l", 0.1))
     names = study_table({"a": [both]}, {"l": "mine"})["model"]
     assert names.tolist() == ["mine", "mine + ΔΦ"]
+
+
+def test_fits_of_different_numbers_of_frames_are_different_models() -> None:
+    found: list[Document] = []
+    for frames, mae in ((1, 0.2), (4, 0.02)):
+        corrected = row("untuned + ΔΦ", "u", mae, lowest=float(frames))
+        found.append(
+            PhononDocument.model_construct(
+                source=Source(role="untuned", evaluator="mini", model_id="u"),
+                lowest_frequency=float(frames),
+                highest_frequency=9.0,
+                residual=ResidualSummary.model_construct(
+                    n_frames=frames, frequency_uncertainty=mae
+                ),
+            )
+        )
+        found.append(comparison(row("untuned", "u", 0.5), corrected, row("symfc", None, mae)))
+    medians = summary(study_table({"a.cif": found})).query("quantity == 'frequency_mae_THz'")
+    assert dict(zip(medians["model"], medians["median"], strict=True)) == {
+        "mini": 0.5,
+        "mini + ΔΦ, 1 frame": 0.2,
+        "symfc, 1 frame": 0.2,
+        "mini + ΔΦ, 4 frames": 0.02,
+        "symfc, 4 frames": 0.02,
+    }
 
 
 def test_medians_and_quartiles_by_model_and_frames(table: pd.DataFrame) -> None:

@@ -34,6 +34,7 @@ from phonotune.schemas.phonon import (
     PhononDocument,
     ThermalPoint,
 )
+from phonotune.schemas.sscha import SSCHADocument
 
 _TEMPERATURE_STEP: Final[float] = 10.0
 
@@ -187,7 +188,7 @@ def phonopy_of(document: PhononDocument, symmetry: bool = True) -> Phonopy:
     return phonon
 
 
-def born_of(document: PhononDocument) -> BornCharges | None:
+def born_of(document: PhononDocument | SSCHADocument) -> BornCharges | None:
     """Return the Born charges that a document was computed with, or None."""
     if not document.has_nac:
         return None

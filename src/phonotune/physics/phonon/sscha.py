@@ -8,6 +8,7 @@ PRB 89, 064302 (2014)); the average is over the displacements of that harmonic c
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ from phonotune.progress import Progress
 from phonotune.schemas.base import Part
 from phonotune.schemas.blob import Blob
 from phonotune.schemas.masses import with_natural_masses
-from phonotune.schemas.phonon import BornCharges, PhononDocument
+from phonotune.schemas.phonon import PhononDocument
 from phonotune.schemas.sscha import SSCHADocument, SSCHAPoint
 from phonotune.units import Kelvin, MilliElectronVoltPerAtom, TeraHertz
 
@@ -306,13 +307,13 @@ def self_consistent(
     """
     current, n, count, evaluations = start, settings.n_structures, 0, 0
     milli = 1000.0 / crystal.n_atoms
-    ensembles = iter(range(1_000_000))
+    seeds = itertools.count(settings.seed)
 
     def drawn(seed: int) -> Ensemble:
         return crystal.sample(current, temperature, n, seed, settings.floor)
 
     while True:
-        seed = settings.seed + next(ensembles)
+        seed = next(seeds)
         mix, before, last, moved = _MIX, np.inf, np.inf, np.inf
         for _ in range(settings.max_iterations):
             ensemble = drawn(seed)
@@ -329,7 +330,7 @@ def self_consistent(
             mix = max(_LEAST_MIX, mix / 2) if change > before else mix
             before = change
             current = current + mix * (ensemble.fitted - current)
-        fresh = drawn(settings.seed + next(ensembles))
+        fresh = drawn(next(seeds))
         evaluations += n
         other = _rms(crystal.frequencies(fresh.fitted) - crystal.frequencies(current))
         apart = abs(fresh.mean - ensemble.mean) * milli
@@ -438,19 +439,13 @@ def phonons_at(document: SSCHADocument, index: int) -> PhononDocument:
         Which of ``document.points``.
     """
     settings = SSCHASettings.model_validate(document.settings).phonons
-    arrays = document.data.arrays()
-    born = None
-    if document.has_nac:
-        born = BornCharges(
-            charges=arrays["born"],
-            dielectric=arrays["dielectric"],
-            factor=float(arrays["nac_factor"]),
-        )
     phonon = build_phonopy(
         document.unitcell, document.supercell_matrix, document.primitive_matrix, settings.symprec
     )
-    phonon.force_constants = arrays["force_constants"][index]
-    return analyse_force_constants(phonon, document.unitcell, settings, document.source, born)
+    phonon.force_constants = document.data.arrays()["force_constants"][index]
+    return analyse_force_constants(
+        phonon, document.unitcell, settings, document.source, born_of(document)
+    )
 
 
 def _point(

@@ -9,7 +9,8 @@ COLUMNS: Final[dict[str, str]] = {
     "formula": "reduced formula",
     "material_id": "hash of the crystal",
     "reference": "who computed the reference",
-    "model": "foundation, strategy, recipe, committee, ΔΦ in words; of a benchmark the name given",
+    "model": "foundation, strategy, recipe, committee, ΔΦ in words, and without a training the "
+    "frames of ΔΦ or symfc; of a benchmark the name given",
     "model_id": "identity of the model; empty for the plain symfc fit",
     "foundation": "name of the foundation; empty for the plain symfc fit",
     "strategy": "untuned, symfc, or the strategy of the training",

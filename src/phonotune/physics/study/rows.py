@@ -68,7 +68,9 @@ def _rows_of_crystal(
         fitted = [
             phonon.residual.n_frames
             for row in comparison.rows
-            if (phonon := _phonon_of(phonons, row)) is not None and phonon.residual is not None
+            if row.source.role.endswith(CORRECTED)  # whose frequencies tell which phonons they are
+            and (phonon := _phonon_of(phonons, row)) is not None
+            and phonon.residual is not None
         ]
         for row in comparison.rows:
             training = trainings.get(row.source.model_id or "")
@@ -86,8 +88,11 @@ def _rows_of_crystal(
                 ours["residual_frames"] = phonon.residual.n_frames
             if ours["strategy"] == SYMFC and fitted:
                 ours["residual_frames"] = fitted[0]
-            if training is None:  # ΔΦ and symfc of other frames are other models
-                ours["frames"] = ours.get("residual_frames")
+            if (
+                training is None and "residual_frames" in ours
+            ):  # those of other frames are other models
+                number = ours["residual_frames"]
+                ours["model"] += f", {number} frame{'' if number == 1 else 's'}"
             ours["labels"] = _labels(training, datasets, ours.get("residual_frames"))
             ours["stated_error_THz"] = _stated_error(phonon, bool(ours["residual"]))
             kappa = _slack(expansions, row.source.role, row.source.model_id)
